@@ -1,0 +1,69 @@
+"""What all subcommands share: the root command, exit statuses, the one-line error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from plumbum import cli
+
+import waterbg
+from waterbg.errors import UsageError, WaterbgError
+
+
+class Command(cli.Application):
+    """Base of the subcommands (else ``-v`` would mean ``--version`` in them)"""
+
+    VERSION = waterbg.__version__
+    SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
+
+
+class WaterBg(Command):
+    """Model the background under every Bragg reflection of a CrystFEL stream anew, and integrate again"""
+
+    PROGNAME = "waterbg"
+
+    def main(self, *args: str) -> int:
+        """Reached only without a subcommand, or with one that does not exist."""
+        if self.nested_command:
+            return 0
+        if args:
+            print(f"waterbg: no command {args[0]!r}; 'waterbg --help' lists them", file=sys.stderr)
+        else:
+            print("waterbg: a command is needed; 'waterbg --help' lists them", file=sys.stderr)
+        return 2
+
+
+# name -> class, imported only when asked for: text commands must not pay for numba, h5py or matplotlib
+SUBCOMMANDS = {
+    "subtract": "waterbg.cli.subtract.Subtract",
+    "verify": "waterbg.cli.verify.Verify",
+}
+for _name, _where in SUBCOMMANDS.items():
+    WaterBg.subcommand(_name, _where)
+
+
+def run(argv: list[str]) -> int:
+    """Run ``waterbg`` with ``argv`` (program name first) and return its exit status."""
+    try:
+        _, status = WaterBg.run(argv, exit=False)
+    except UsageError as err:
+        print(f"waterbg: {err}", file=sys.stderr)
+        return 2
+    except WaterbgError as err:
+        print(f"waterbg: error: {err}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except KeyboardInterrupt:
+        print("waterbg: interrupted", file=sys.stderr)
+        return 130
+    return int(status or 0)
+
+
+def entry(argv: Any = None) -> None:
+    """Run the console script."""
+    sys.exit(run(list(sys.argv if argv is None else argv)))
