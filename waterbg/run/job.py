@@ -1,0 +1,111 @@
+"""One main job: everything that decides its numbers, resolved from the options and the stream's own header."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import waterbg
+from waterbg.errors import GeometryError, StreamError, UsageError
+from waterbg.settings import Settings
+from waterbg.stream import StreamFile
+
+ON_MISSING = ("fail", "keep", "drop")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Where images are looked for: as written, below prefix (basename only, when asked), beside the stream."""
+
+    prefix: str = ""
+    basename: bool = False
+    follow_external_links: bool = False
+    on_missing: str = "fail"
+
+    def __post_init__(self) -> None:
+        if self.on_missing not in ON_MISSING:
+            raise UsageError(f"--on-missing={self.on_missing}: one of {', '.join(ON_MISSING)} is needed")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know; picklable.
+
+    Attributes
+    ----------
+    input : str
+        Path of the stream.
+    header_end : int
+        Byte where the header ends.
+    geometry : bytes
+        Text of the geometry in use; ``geometry_path`` says where it is from (relative mask files are looked for beside it).
+    lenient : bool
+        True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
+    provenance : bytes
+        The line that the output gains before its geometry, without newline.
+    """
+
+    input: str
+    header_end: int
+    geometry: bytes
+    geometry_path: str | None
+    lenient: bool
+    settings: Settings
+    images: Images
+    provenance: bytes
+
+
+def resolve_job(
+    path: str,
+    *,
+    geometry: str | None = None,
+    settings: dict[str, object] | None = None,
+    images: Images | None = None,
+    model: str | None = None,
+) -> Job:
+    """Read the header of the stream at ``path`` and fill in what the options left open.
+
+    Parameters
+    ----------
+    path : str
+    geometry : str, optional
+        Path of a geometry file to use instead of the stream's own.
+    settings : dict, optional
+        Fields of :class:`~waterbg.settings.Settings` the user gave; the rest comes from the stream's command line.
+    images : Images, optional
+    model : str, optional
+        Path of a run model that will be used, for the provenance line.
+
+    Raises
+    ------
+    StreamError, GeometryError, UsageError
+    """
+    with StreamFile(path) as stream:
+        own = Settings.from_command_line(stream.command_line or "")
+        embedded, header_end = stream.geometry_text, stream.header_end
+    chosen = own.replace(**(settings or {}))
+    if geometry is None:
+        text, where = embedded, None
+    else:
+        try:
+            text, where = Path(geometry).read_bytes(), geometry
+        except OSError as err:
+            raise GeometryError(f"cannot be read ({err.strerror})", path=geometry) from None
+    if not text:
+        raise StreamError("the stream holds no geometry; give one with -g", path=path)
+    words = [f"waterbg {waterbg.__version__} subtract", *chosen.as_options()]
+    if geometry is not None:
+        words.append(f"--geometry={Path(geometry).name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})")
+    if model is not None:
+        words.append(f"--model={Path(model).name} (sha256 {hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]})")
+    return Job(
+        input=path,
+        header_end=header_end,
+        geometry=bytes(text),
+        geometry_path=where,
+        lenient=geometry is None,
+        settings=chosen,
+        images=images or Images(),
+        provenance=" ".join(words).encode(),
+    )

@@ -1,0 +1,105 @@
+"""What decides the numbers of a run, with CrystFEL's names for what CrystFEL has."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from waterbg.errors import UsageError
+
+PROFILE, SUM = "profile", "sum"
+BACKGROUNDS = ("water", "radial", "ring", "plane")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The choices that decide a reflection's new numbers.
+
+    Attributes
+    ----------
+    integration : str
+        ``profile`` (weighted fit), ``sum`` (summation over the same background), or CrystFEL's own ``rings-…``.
+    background : str
+        Estimator for ``profile`` and ``sum``: one of `BACKGROUNDS`.
+    int_radius : tuple of float
+        Inner, middle and outer radius in pixels.
+    push_res : float
+        How far beyond the crystal's resolution limit reflections are predicted, nm⁻¹; CrystFEL's default is no limit.
+    polarisation : str
+        CrystFEL's syntax: ``horiz``, ``vert``, ``none``, ``horiz90``, ``45deg70`` …
+    joint : bool
+        Fit overlapping neighbours together instead of leaving their shared pixels out.
+    decoys : bool
+        Calibrate sigma by decoys, and report them.
+    """
+
+    integration: str = PROFILE
+    background: str = "water"
+    int_radius: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    push_res: float = math.inf
+    polarisation: str = "horiz"
+    joint: bool = False
+    decoys: bool = True
+
+    def __post_init__(self) -> None:
+        if self.background not in BACKGROUNDS:
+            raise UsageError(f"--background={self.background}: one of {', '.join(BACKGROUNDS)} is needed")
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether something must be learnt from the run before its first reflection is integrated."""
+        return self.integration in (PROFILE, SUM)
+
+    @classmethod
+    def from_command_line(cls, command_line: str) -> Settings:
+        """Take what the stream's own command line says; what it does not say is CrystFEL's default.
+
+        Parameters
+        ----------
+        command_line : str
+            As indexamajig wrote it into the stream: unquoted, separated by blanks.
+        """
+        said: dict[str, object] = {}
+        words = command_line.split()
+        for word, following in zip(words, [*words[1:], ""]):
+            name, equals, value = word.partition("=")
+            value = value if equals else following
+            try:
+                if name == "--int-radius":
+                    said["int_radius"] = parse_int_radius(value)
+                elif name == "--push-res":
+                    said["push_res"] = float(value)
+            except (UsageError, ValueError):
+                continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
+        return cls(**said)  # type: ignore[arg-type]
+
+    def replace(self, **changes: object) -> Settings:
+        """Copy with some fields changed."""
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def as_options(self) -> list[str]:
+        """Options that give the same numbers again; for the provenance line."""
+        options = [f"--integration={self.integration}"]
+        if self.uses_model:
+            options.append(f"--background={self.background}")
+            options.append(f"--polarisation={self.polarisation}")
+        options.append("--int-radius=" + ",".join(f"{radius:g}" for radius in self.int_radius))
+        if math.isfinite(self.push_res):
+            options.append(f"--push-res={self.push_res:g}")
+        if self.uses_model and self.joint:
+            options.append("--joint")
+        if self.uses_model and not self.decoys:
+            options.append("--no-decoys")
+        return options
+
+
+def parse_int_radius(text: str) -> tuple[float, float, float]:
+    """Read ``inner,middle,outer`` in pixels, as indexamajig's ``--int-radius``."""
+    try:
+        inner, middle, outer = (float(word) for word in text.split(","))
+    except ValueError:
+        raise UsageError(f"--int-radius={text}: three numbers are needed, for example 4,5,7") from None
+    if not 0 < inner <= middle < outer <= 64:
+        raise UsageError(f"--int-radius={text}: 0 < inner <= middle < outer <= 64 pixels is needed")
+    return inner, middle, outer
