@@ -1,1 +1,1 @@
-"""See docs/architecture.md."""
+"""How the main job is spread: workers over byte ranges, resume, follow a growing stream, Slurm."""

@@ -39,7 +39,9 @@ class Job:
     header_end : int
         Byte where the header ends.
     geometry : bytes
-        Text of the geometry in use; ``geometry_path`` says where it is from (relative mask files are looked for beside it).
+        Text of the geometry in use.
+    geometry_path : str or None
+        Where it is from (relative mask files are looked for beside it); None for the stream's own.
     lenient : bool
         True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
     provenance : bytes

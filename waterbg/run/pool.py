@@ -46,8 +46,8 @@ def ordered_map(
     work : callable
         Importable function of one picklable item.
     items : iterable
-        May be endless; at most ``3 * jobs`` items are taken ahead of the result being waited for. None means that
-        there is nothing yet (a stream that still grows): results that are ready go out before the next item is asked for.
+        May be endless; at most ``3 * jobs`` items are taken ahead of the result being waited for. None means
+        that there is nothing yet (a stream that still grows): what is ready goes out before the next item is asked for.
     jobs : int
         Number of processes; 1 works in this one.
     prepare, prepare_args

@@ -1,0 +1,160 @@
+"""``waterbg subtract``: the main job."""
+
+from __future__ import annotations
+
+import sys
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import UsageError
+
+
+class Subtract(Command):
+    """Model the background under every reflection of a stream anew and integrate again"""
+
+    output = cli.SwitchAttr(["-o", "--output"], str, mandatory=True, argname="OUT.stream", help="stream to write")
+    jobs = cli.SwitchAttr(
+        ["-j"], cli.Range(1, 1024), default=1, argname="N", help="worker processes; any number gives the same bytes"
+    )
+    force = cli.Flag("--force", help="replace OUT.stream when it exists")
+    resume = cli.Flag("--resume", help="go on with what an interrupted run of the same command left")
+    no_verify = cli.Flag("--no-verify", help="do not read the output back and compare it with the input")
+
+    geometry = cli.SwitchAttr(
+        ["-g", "--geometry"],
+        str,
+        argname="FILE.geom",
+        group="Images",
+        help="geometry to use instead of the stream's own",
+    )
+    prefix = cli.SwitchAttr(
+        ["-x", "--prefix"],
+        str,
+        default="",
+        argname="P",
+        group="Images",
+        help="put before the image names (as indexamajig)",
+    )
+    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first (as indexamajig)")
+    on_missing = cli.SwitchAttr(
+        "--on-missing",
+        cli.Set("fail", "keep", "drop"),
+        default="fail",
+        argname="WHAT",
+        group="Images",
+        help="a chunk whose image cannot be read: fail before anything is written, keep its old numbers, or drop it",
+    )
+    external = cli.Flag(
+        "--follow-external-links",
+        group="Images",
+        help="read HDF5 external links that lead out of the image's own folder",
+    )
+
+    integration = cli.SwitchAttr(
+        "--integration",
+        str,
+        argname="METHOD",
+        group="Integration",
+        help="profile (weighted fit, the default), sum, or CrystFEL's own rings-nograd, rings-grad, rings-sat …",
+    )
+    background = cli.SwitchAttr(
+        "--background",
+        cli.Set("water", "radial", "ring", "plane"),
+        argname="MODEL",
+        group="Integration",
+        help="background of profile and sum; default water",
+    )
+    int_radius = cli.SwitchAttr(
+        "--int-radius",
+        str,
+        argname="INN,MID,OUT",
+        group="Integration",
+        help="radii in pixels; default: those of the stream's own command line",
+    )
+    push_res = cli.SwitchAttr(
+        "--push-res",
+        float,
+        argname="NM^-1",
+        group="Integration",
+        help="predict that far beyond the resolution limit; default: as the stream's own command line",
+    )
+    polarisation = cli.SwitchAttr(
+        "--polarisation",
+        str,
+        argname="TYPE",
+        group="Integration",
+        help="horiz (default), vert, none, horiz90, 45deg70 …, as in partialator",
+    )
+    joint = cli.Flag("--joint", group="Integration", help="fit overlapping neighbours together")
+    no_decoys = cli.Flag("--no-decoys", group="Integration", help="do not calibrate sigma by decoys")
+    model = cli.SwitchAttr(
+        "--model",
+        str,
+        argname="FILE",
+        group="Integration",
+        help="what is learnt from the run (PSF, noise, sigma scale) is read from this file, or written there "
+        "when it does not exist; default: written to OUT.stream.model.json",
+    )
+
+    follow = cli.Flag(
+        "--follow",
+        group="Growing stream",
+        help="work on chunks as they are written; needs one of the two below, or ends by a signal (SIGTERM, Ctrl-C)",
+    )
+    until_idle = cli.SwitchAttr(
+        "--until-idle",
+        cli.Range(0, 10**7),
+        argname="SECONDS",
+        requires=["--follow"],
+        group="Growing stream",
+        help="the stream is finished when it has not grown for this time",
+    )
+    until_pid = cli.SwitchAttr(
+        "--until-pid",
+        cli.Range(1, 2**31 - 1),
+        argname="PID",
+        requires=["--follow"],
+        group="Growing stream",
+        help="the stream is finished when this process has ended",
+    )
+
+    def main(self, stream: str) -> int:
+        """Run the main job on one stream."""
+        from waterbg.run import Follow, Images, resolve_job, run_subtract
+        from waterbg.settings import parse_int_radius
+
+        if stream == "-":
+            raise UsageError(
+                "subtract reads its stream twice (work, then proof), so standard input will not do; "
+                "use --follow for a growing file"
+            )
+        given = {
+            "integration": self.integration,
+            "background": self.background,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "push_res": self.push_res,
+            "polarisation": self.polarisation,
+            "joint": True if self.joint else None,
+            "decoys": False if self.no_decoys else None,
+        }
+        job = resolve_job(
+            stream,
+            geometry=self.geometry,
+            settings={name: value for name, value in given.items() if value is not None},
+            images=Images(self.prefix, self.basename, self.external, self.on_missing),
+            model=self.model,
+        )
+        follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
+        summary = run_subtract(
+            job,
+            self.output,
+            jobs=self.jobs,
+            force=self.force,
+            resume=self.resume,
+            verify=not self.no_verify,
+            follow=follow,
+            model_path=self.model,
+        )
+        print(summary.text(), file=sys.stderr)
+        return 0

@@ -1,0 +1,128 @@
+"""The main job for one chunk: chunk -> frame -> background -> integrate -> splice."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from waterbg.errors import ImageError
+from waterbg.integrate import INTEGRATED, Status
+from waterbg.predict import Scene, build_scene
+from waterbg.settings import Settings
+from waterbg.stream import Chunk, splice_reflections
+
+if TYPE_CHECKING:
+    from waterbg.background.model import RunModel
+    from waterbg.frames import Frame, FrameReader
+    from waterbg.run.job import Images
+
+
+@dataclass
+class Tally:
+    """What happened, counted; pieces from workers are added up."""
+
+    chunks: int = 0
+    crystals: int = 0
+    reflections: int = 0
+    integrated: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    images: Counter[str] = field(default_factory=Counter)
+    fallbacks: Counter[str] = field(default_factory=Counter)
+    unreadable: list[str] = field(default_factory=list)
+
+    def add(self, other: Tally) -> None:
+        """Add another tally's counts to this one's."""
+        self.chunks += other.chunks
+        self.crystals += other.crystals
+        self.reflections += other.reflections
+        self.integrated += other.integrated
+        self.dropped += other.dropped
+        self.images += other.images
+        self.fallbacks += other.fallbacks
+        self.unreadable += other.unreadable
+
+
+class Subtractor:
+    """Gives back chunks with their reflections integrated anew.
+
+    Parameters
+    ----------
+    reader : FrameReader
+    settings : Settings
+    images : Images
+        Its ``on_missing`` says what becomes of a chunk whose image cannot be read.
+    model : RunModel or None
+        What was learnt from the run; None for CrystFEL's own rings.
+    """
+
+    def __init__(self, reader: FrameReader, settings: Settings, images: Images, model: RunModel | None) -> None:
+        self.reader, self.settings, self.images, self.model = reader, settings, images, model
+
+    def load(self, chunk: Chunk) -> tuple[Frame, Scene]:
+        """Read the chunk's image and predict its reflections.
+
+        Raises
+        ------
+        ImageError, GeometryError
+        """
+        frame = self.reader.read(chunk.filename, chunk.event, photon_energy_eV=chunk.photon_energy_eV)
+        scene = build_scene(
+            chunk.crystals, frame.detector, frame.clen, frame.photon_energy_eV, push_res=self.settings.push_res
+        )
+        return frame, scene
+
+    def chunk(self, chunk: Chunk, tally: Tally) -> bytes:
+        """Bytes of the chunk after the main job; counts go into ``tally``.
+
+        Raises
+        ------
+        ImageError
+            When the image cannot be read and ``on_missing`` is ``fail``.
+        """
+        tally.chunks += 1
+        n_listed = sum(len(crystal.reflections) for crystal in chunk.crystals)
+        if not n_listed:
+            tally.crystals += len(chunk.crystals)
+            return bytes(chunk.bytes)
+        try:
+            frame, scene = self.load(chunk)
+        except ImageError as err:
+            if self.images.on_missing == "fail":
+                raise
+            tally.images["kept as they were" if self.images.on_missing == "keep" else "left out"] += 1
+            tally.unreadable.append(str(err))
+            return bytes(chunk.bytes) if self.images.on_missing == "keep" else b""
+        tally.crystals += len(chunk.crystals)
+        result = self.integrate(frame, scene, tally)
+        spliced = []
+        for number, crystal in enumerate(chunk.crystals):
+            mine = (scene.crystal == number) & (scene.printed >= 0)
+            new = np.zeros(len(crystal.reflections), INTEGRATED)
+            new[scene.printed[mine]] = result[mine]
+            spliced.append(new)
+            tally.reflections += len(new)
+            kept = new["status"] == Status.OK
+            tally.integrated += int(kept.sum())
+            for status, count in zip(*np.unique(new["status"][~kept], return_counts=True)):
+                tally.dropped[Status(status).reason] += int(count)
+        return splice_reflections(chunk, spliced)
+
+    def integrate(self, frame: Frame, scene: Scene, tally: Tally) -> np.ndarray:
+        """Integrate every printed reflection of a scene: INTEGRATED array, aligned with ``scene.spots``."""
+        if not self.settings.uses_model:
+            from waterbg.integrate.rings import integrate_rings, parse_integration
+
+            options = parse_integration(self.settings.integration)
+            return integrate_rings(
+                frame, scene, self.settings.int_radius, gradient=options.gradient, saturated=options.saturated
+            )
+        from waterbg.background.model import process_frame
+
+        assert self.model is not None
+        result, report = process_frame(frame, scene, self.model, self.settings)
+        for name in report.fallbacks:
+            tally.fallbacks[name] += 1
+        return result
