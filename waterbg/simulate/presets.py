@@ -87,7 +87,7 @@ PRESETS = {
             **_QUARTER_MEGAPIXEL,
             "cell": (41.0, 47.0, 53.0, 82.0, 95.0, 104.0),
             "lattice_type": "triclinic",
-            "unique_axis": "*",
+            "unique_axis": "?",
             "point_group": "-1",
         },
     ),
