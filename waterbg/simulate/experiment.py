@@ -46,7 +46,7 @@ class Experiment:
     zingers: int = 12  # per panel and frame, not masked
 
     # What is not Bragg
-    water: float = 30.0  # photons per pixel at the top of the ring, for jet = 1
+    water: float = 34.5  # photons per pixel at the top of the ring, for jet = 1
     jet: tuple[float, float] = (0.3, 3.0)  # range of the thickness of the jet, frame to frame, log-uniform
     air: float = 25.0  # photons per pixel, divided by (q + 0.25)^1.6, q in 1/Angstrom
     modulation: float = 0.03  # largest relative deviation of the water ring from a circle, per harmonic

@@ -34,7 +34,7 @@ PRESETS = {
         position_jitter=0.10,
     ),
     # 0.1 to 3 photons of background per pixel
-    "lowbg": Experiment(seed=555, scattering=200.0, water=1.2, air=1.0),
+    "lowbg": Experiment(seed=555, scattering=200.0, water=1.4, air=1.0),
     # air scatter only: the method must do no harm
     "noring": Experiment(seed=333, water=0.0, air=60.0),
     # weak diffraction on the full water background
@@ -53,7 +53,7 @@ PRESETS = {
             "read_noise": 0.4,
             "saturation": 300.0,
             "max_adu": 3125.0,
-            "water": 12.0,
+            "water": 14.0,
             "air": 10.0,
         },
     ),

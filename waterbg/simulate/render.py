@@ -90,7 +90,7 @@ def add_spots(panels: list[np.ndarray], spots: np.ndarray, tail: float) -> None:
     tail : float
         See :func:`profiles`.
     """
-    spots = spots[spots["I_true"] > 1e-3]
+    spots = spots[spots["I_true"] > 0]
     for fraction, wider in ((1 - tail, 1.0), (tail, 2.0)):
         if not fraction:
             continue

@@ -23,14 +23,14 @@ def water(q: np.ndarray) -> np.ndarray:
     Returns
     -------
     float64 array
-        First ring at 3.2 Angstrom with its steep inner flank, second at 2.3 Angstrom. Gaussians made to look like
+        First ring at 3.1 Angstrom with its steep inner flank, second at 2.3 Angstrom. Gaussians made to look like
         measured curves (Clark et al. 2010, PNAS 107, 14003, give one), not a fit to any.
     """
     y = 0.80 * np.exp(-0.5 * ((q - 1.93) / np.where(q < 1.93, 0.17, 0.22)) ** 2)
     y += 0.42 * np.exp(-0.5 * ((q - 2.12) / 0.16) ** 2)
     y += 0.38 * np.exp(-0.5 * ((q - 2.75) / 0.38) ** 2)
     y += 0.10 / (1 + np.exp(-(q - 1.5) / 0.15)) + 0.06
-    return y / 1.13
+    return y / 1.3006
 
 
 def polarisation(x: np.ndarray, y: np.ndarray, z: np.ndarray, horizontal: float = 1.0) -> np.ndarray:
