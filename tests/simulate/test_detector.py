@@ -33,7 +33,7 @@ def test_a_ray_to_a_pixel_centre_is_located_at_that_centre(name):
 
 def test_rays_into_gaps_and_backwards_hit_nothing():
     experiment = preset("small")
-    _, gap_y, z = make_panels(experiment)[1].corner + [0, 0, experiment.camera_length / experiment.pixel_size]
+    gap_y, z = make_panels(experiment)[1].corner[1], experiment.camera_length / experiment.pixel_size
     hit, fs, _, _ = locate(
         experiment, np.array([[0, gap_y - 4, z], [0, gap_y + 4, z], [0, -gap_y - 4, -z]]), np.zeros(2)
     )
@@ -46,7 +46,7 @@ def test_panels_do_not_overlap():
     places = np.concatenate(
         [pixel_positions(experiment, p, np.zeros(2))[:2].reshape(2, -1).T for p in make_panels(experiment)]
     )
-    cells, counts = np.unique(np.floor(places / 3).astype(int), axis=0, return_counts=True)
+    _, counts = np.unique(np.floor(places / 3).astype(int), axis=0, return_counts=True)
     assert counts.max() <= 16  # nine pixels, and what rounding at turned edges adds; twice that where two overlap
 
 

@@ -31,8 +31,8 @@ def test_the_ray_through_the_predicted_place_has_the_wavelength_the_direction_an
         g = spot["h"] * axes[0] + spot["k"] * axes[1] + spot["l"] * axes[2]
         panel = panels[spot["panel"]]
         lab = panel.corner + spot["fs_pred"] * panel.fs + spot["ss_pred"] * panel.ss
-        lab = lab + [*pulse.shift, distance]
-        ray = g + [0, 0, k0]
+        lab = lab + np.array([*pulse.shift, distance])
+        ray = g + np.array([0, 0, k0])
         assert np.linalg.norm(np.cross(ray, lab)) / np.linalg.norm(ray) / np.linalg.norm(lab) < 1e-9
         assert spot["d"] == pytest.approx(10 / np.linalg.norm(g))
         assert spot["excitation"] == pytest.approx(k0 - np.linalg.norm(ray), abs=1e-9)
