@@ -37,6 +37,7 @@ class WaterBg(Command):
 
 # name -> class, imported only when asked for: text commands must not pay for numba, h5py or matplotlib
 SUBCOMMANDS = {
+    "simulate": "waterbg.cli.simulate.Simulate",
     "subtract": "waterbg.cli.subtract.Subtract",
     "verify": "waterbg.cli.verify.Verify",
 }
