@@ -40,6 +40,10 @@ SUBCOMMANDS = {
     "simulate": "waterbg.cli.simulate.Simulate",
     "subtract": "waterbg.cli.subtract.Subtract",
     "verify": "waterbg.cli.verify.Verify",
+    "indexamajig": "waterbg.cli.indexamajig.Indexamajig",
+    "rerun": "waterbg.cli.rerun.Rerun",
+    "merge": "waterbg.cli.merge.Merge",
+    "compare": "waterbg.cli.compare.Compare",
 }
 for _name, _where in SUBCOMMANDS.items():
     WaterBg.subcommand(_name, _where)
