@@ -1,0 +1,179 @@
+"""The main job on one machine: check, learn, work, prove, and only then give the output its name."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from waterbg.errors import OutputError, StreamError, UsageError
+from waterbg.run.follow import Follow, Span, Spans
+from waterbg.run.job import Job
+from waterbg.run.pool import ordered_map
+from waterbg.run.progress import Progress
+from waterbg.run.resume import Restart, find_restart
+from waterbg.run.summary import Summary
+from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream, compare_streams
+
+if TYPE_CHECKING:
+    from waterbg.background.model import RunModel
+
+
+def run_subtract(
+    job: Job,
+    output: str,
+    *,
+    jobs: int = 1,
+    force: bool = False,
+    resume: bool = False,
+    verify: bool = True,
+    follow: Follow | None = None,
+    model_path: str | None = None,
+    report: Callable[[str], None] = lambda message: print(f"waterbg: {message}", file=sys.stderr),
+) -> Summary:
+    """Write ``output``: the job's stream with every reflection integrated anew.
+
+    Parameters
+    ----------
+    job : Job
+    output : str
+        Appears whole or not at all; until then the work lies beside it, in a file that ``resume`` goes on with.
+    jobs : int
+        Worker processes. The bytes of the output do not depend on it.
+    force : bool
+        Replace an output that exists.
+    resume : bool
+        Go on with what an interrupted run left.
+    verify : bool
+        Read the output back and compare it with the input before it gets its name.
+    follow : Follow, optional
+        The stream is still growing; when it counts as finished.
+    model_path : str, optional
+        Run model to use, or to write when it does not exist.
+    report : callable
+        Called with one line about things that need attention but do not end the run.
+
+    Raises
+    ------
+    StreamError, GeometryError, ImageError
+        When an input is not usable; before any output exists, except in a followed stream.
+    OutputError
+        When the output exists, cannot be written, or does not pass its verification.
+    """
+    began = time.monotonic()
+    out = OutputFile(output, force=force, resume=resume)
+    header = add_provenance(_read(job.input, 0, job.header_end), job.provenance)
+    if follow is None:
+        _refuse_damage(job)
+        _refuse_missing_images(job)
+    with _ending(follow) as follow:
+        model = _model(job, model_path, output, follow, report)
+        restart = Restart(0, job.header_end, 0)
+        if resume and out.partial.exists():
+            restart = find_restart(
+                str(out.partial), header, job.input, job.header_end, chunks_may_lack=job.images.on_missing == "drop"
+            )
+        summary = Summary(chunks_before=restart.chunks)
+        with out.begin(restart.partial):
+            if not restart.partial:
+                out.write(header)
+            _work(job, model, out, restart, jobs, follow, summary, report)
+            if verify:
+                _prove(job, out)
+            out.finish()
+    summary.seconds = time.monotonic() - began
+    summary.output = output
+    return summary
+
+
+def _work(
+    job: Job,
+    model: RunModel | None,
+    out: OutputFile,
+    restart: Restart,
+    jobs: int,
+    follow: Follow | None,
+    summary: Summary,
+    report: Callable[[str], None],
+) -> None:
+    from waterbg.run import worker
+
+    size = Path(job.input).stat().st_size if follow is None else 0
+    progress = Progress(size, restart.input)
+    spans = Spans(job.input, restart.input, follow=follow)
+    # made once here, inherited by forked workers
+    worker.prepare(job, model)
+    for piece in ordered_map(worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report):
+        out.write(piece.text)
+        summary.tally.add(piece.tally)
+        progress.update(piece.span.stop, piece.tally.chunks)
+    progress.clear()
+
+
+def _read(path: str, start: int, stop: int) -> bytes:
+    with open(path, "rb") as file:
+        file.seek(start)
+        return file.read(stop - start)
+
+
+def _refuse_damage(job: Job) -> None:
+    """The first thing libcrystfel would lose ends the run: numbers must not be put back where nobody reads them."""
+    with StreamFile(job.input) as stream:
+        for finding in check_stream(stream):
+            raise StreamError(
+                f"{finding.message}; 'waterbg verify' lists all that is damaged",
+                path=job.input,
+                line=finding.line,
+                offset=finding.offset,
+            )
+
+
+def _refuse_missing_images(job: Job) -> None:
+    """Find every image file now, so that a missing one ends the run before anything is written."""
+    if job.images.on_missing != "fail":
+        return
+    from waterbg.run.worker import Worker
+
+    reader = Worker(job, None).subtractor.reader
+    seen: set[str] = set()
+    with StreamFile(job.input) as stream:
+        for chunk in stream.chunks():
+            if chunk.filename not in seen and any(len(crystal.reflections) for crystal in chunk.crystals):
+                seen.add(chunk.filename)
+                reader.read_nothing(chunk.filename, chunk.event)
+
+
+def _prove(job: Job, out: OutputFile) -> None:
+    """Read the output back: it must differ from the input only where it may."""
+    for difference in compare_streams(job.input, str(out.partial)):
+        raise OutputError(
+            f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
+        )
+
+
+@contextmanager
+def _ending(follow: Follow | None) -> Iterator[Follow | None]:
+    """While a growing stream is followed, SIGTERM and Ctrl-C mean: finish with what is complete."""
+    if follow is None or threading.current_thread() is not threading.main_thread():
+        yield follow
+        return
+    asked = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        if asked.is_set():  # a second Ctrl-C means it
+            raise KeyboardInterrupt
+        asked.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield Follow(follow.until_idle, follow.until_pid, lambda: asked.is_set() or follow.stopped())
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
