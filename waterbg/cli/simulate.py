@@ -35,6 +35,7 @@ class Simulate(Command):
         argname="NAME=VALUE",
         help="change one quantity of the preset, for example water=60 or jet=[1,1]; may be given again",
     )
+    hkl = cli.Flag("--hkl", help="write the |F|² that were used, too, as a CrystFEL reflection list")
     force = cli.Flag("--force", help="replace existing files")
     show = cli.Flag("--show", help="print the quantities of the preset, with the changes, as JSON, and end")
 
@@ -55,6 +56,7 @@ class Simulate(Command):
             self.name or preset,
             images=self.images,
             made_by=self._command(preset),
+            structure=bool(self.hkl),
             force=bool(self.force),
             progress=_progress(self.frames) if sys.stderr.isatty() else None,
         )

@@ -70,7 +70,7 @@ class Dataset:
 
     @property
     def structure(self) -> Path:
-        """The |F|² that were used, as a CrystFEL reflection list."""
+        """The |F|² that were used, as a CrystFEL reflection list; not always written."""
         return self._beside(".truth.hkl")
 
     @property
@@ -114,6 +114,7 @@ def write_dataset(
     images: str | Path | None = None,
     made_by: str = "",
     int_radius: tuple[int, int, int] = (3, 5, 7),
+    structure: bool = False,
     force: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Dataset:
@@ -133,6 +134,8 @@ def write_dataset(
         Command that repeats the run; goes into the header of the stream.
     int_radius : 3 ints
         Radii in pixels of the rings integration in the stream.
+    structure : bool
+        Write the |F|² that were used, too, as a CrystFEL reflection list.
     force : bool
         Replace existing files.
     progress : callable, optional
@@ -160,8 +163,8 @@ def write_dataset(
         dataset.solutions,
         dataset.list,
         dataset.truth,
-        dataset.structure,
         dataset.stream,
+        *([dataset.structure] if structure else []),
     ]
     existing = [path for path in files if path.exists()]
     if existing and not force:
@@ -205,7 +208,8 @@ def _write(
     part[dataset.geometry].write_text(geometry)
     part[dataset.cell].write_text(cell_text(experiment))
     part[dataset.list].write_text(dataset.image_name + "\n")
-    write_hkl(part[dataset.structure], experiment, largest_inverse_d(experiment))
+    if dataset.structure in part:
+        write_hkl(part[dataset.structure], experiment, largest_inverse_d(experiment))
 
     chunks = []
     with (

@@ -1,0 +1,117 @@
+"""How far an intensity is from the truth, in units of what is possible.
+
+The bound: with the background B, the profile P and the place of a reflection known, counts n ~ Poisson(B + I P) hold
+the Fisher information sum P²/(B + I P) about I, and no unbiased estimate has a variance below its inverse (Cramér
+1946, Rao 1945). Neighbouring reflections belong to B, read noise adds to the variance, dead pixels hold no information.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from waterbg.simulate.detector import dead_pixels
+from waterbg.simulate.experiment import Experiment
+from waterbg.simulate.frame import SimulatedFrame
+from waterbg.simulate.render import profiles
+from waterbg.simulate.text import predicted_spots
+
+BINS = {  # name -> d in Å, from (excluded) to (included), seen from the top of the water ring at 3.1 Å
+    "inside": (4.3, np.inf),
+    "flank": (3.5, 4.3),
+    "top": (3.0, 3.5),
+    "outside": (0.0, 3.0),
+}
+HALF = 12  # px, half width of the box over which the information is summed
+
+JUDGED = np.dtype([("key", "i8"), ("d", "f8"), ("truth", "f8"), ("bound", "f8")])
+
+
+def keys(frame, crystal, h, k, l):  # noqa: E741
+    """One int64 for each reflection of a run."""
+    key = np.asarray(frame, np.int64) * 64 + crystal
+    for index in (h, k, l):
+        key = key * 1024 + np.asarray(index, np.int64) + 512
+    return key
+
+
+def judged(experiment: Experiment, frame: SimulatedFrame) -> np.ndarray:
+    """The predicted reflections of a frame by which methods are judged, with truth and bound as measured.
+
+    Left out, for every method alike: what lies under the beamstop, and what a zinger or an unmasked hot pixel hits
+    within five pixels, where no method can be right (such pixels in the background ring stay).
+    """
+    spots = predicted_spots(experiment, frame.spots)
+    spots = spots[(spots["transmission"] > 0.99) & (spots["intruder"] == 0)]
+    out = np.zeros(len(spots), JUDGED)
+    out["key"] = keys(frame.number, spots["crystal"], spots["h"], spots["k"], spots["l"])
+    out["d"] = spots["d"]
+    out["truth"] = spots["I_true"] * spots["transmission"] * spots["gain"]
+    out["bound"] = bound(experiment, frame, spots) * spots["gain"]
+    return out
+
+
+def bound(experiment: Experiment, frame: SimulatedFrame, spots: np.ndarray) -> np.ndarray:
+    """Cramér-Rao bound on the standard deviation of each intensity, photons before the panel's gain."""
+    information = np.zeros(len(spots))
+    for panel, (expected, dead) in enumerate(zip(frame.expected, dead_pixels(experiment), strict=True)):
+        here = np.flatnonzero(spots["panel"] == panel)
+        # beyond the edge, and in dead pixels, nothing is known
+        variance = np.pad(np.where(dead, np.inf, expected + experiment.read_noise**2), HALF, constant_values=np.inf)
+        rows, columns = spots["ss_pred"][here].astype(int), spots["fs_pred"][here].astype(int)
+        box = np.arange(2 * HALF + 1)
+        local = variance[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
+        information[here] = (profiles(spots[here], HALF, experiment.tail) ** 2 / local).sum(axis=(1, 2))
+    with np.errstate(divide="ignore"):
+        return 1 / np.sqrt(information)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How a method does in one bin; rates are relative to the bound."""
+
+    n: int
+    kept: float
+    rmse: float
+    bias: float
+    z_mean: float
+    z_std: float
+
+    def standard_errors(self):
+        """Of rmse, bias, z_mean and z_std, as if errors were Gaussian."""
+        n = max(self.n, 1)
+        return self.rmse / np.sqrt(2 * n), self.rmse / np.sqrt(n), self.z_std / np.sqrt(n), self.z_std / np.sqrt(2 * n)
+
+
+def score(truth, result, common=None):
+    """Score a method bin by bin.
+
+    Parameters
+    ----------
+    truth : (n,) JUDGED
+    result : dict of arrays
+        ``key``, ``I``, ``sigma`` in photons; reflections that were dropped are not there.
+    common : (m,) int64, optional
+        Judge by these reflections only: those that every method kept.
+
+    Returns
+    -------
+    dict of Score
+    """
+    order = np.argsort(result["key"])
+    at = np.searchsorted(result["key"][order], truth["key"])
+    at = order[np.minimum(at, len(order) - 1)]
+    found = result["key"][at] == truth["key"]
+    used = found if common is None else found & np.isin(truth["key"], common)
+    scores = {}
+    for name, (low, high) in BINS.items():
+        here = (truth["d"] > low) & (truth["d"] <= high)
+        mine = here & used
+        error = result["I"][at][mine] - truth["truth"][mine]
+        e, z = error / truth["bound"][mine], error / result["sigma"][at][mine]
+        n = int(mine.sum())
+        if n < 2:
+            scores[name] = Score(n, np.nan, np.nan, np.nan, np.nan, np.nan)
+            continue
+        kept = found[here].mean()
+        scores[name] = Score(n, kept, np.sqrt((e**2).mean()), e.mean(), z.mean(), z.std())
+    return scores
