@@ -26,7 +26,7 @@ HALF = 12  # px, half width of the box over which the information is summed
 JUDGED = np.dtype([("key", "i8"), ("d", "f8"), ("truth", "f8"), ("bound", "f8")])
 
 
-def keys(frame, crystal, h, k, l):  # noqa: E741
+def keys(frame, crystal, h, k, l):
     """One int64 for each reflection of a run."""
     key = np.asarray(frame, np.int64) * 64 + crystal
     for index in (h, k, l):

@@ -101,7 +101,7 @@ def test_a_run_that_fails_leaves_no_file(small, tmp_path, monkeypatch):
         return simulate_frame(experiment, number)
 
     monkeypatch.setattr(dataset_module, "simulate_frame", fail)
-    with pytest.raises(OutputError, match="cannot be written: .*No space left"):
+    with pytest.raises(OutputError, match=r"cannot be written: .*No space left"):
         write_dataset(small, 2, tmp_path)
     assert not list(tmp_path.iterdir())
 
