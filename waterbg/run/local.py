@@ -8,13 +8,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from waterbg.errors import OutputError, StreamError, UsageError
-from waterbg.run.follow import Follow, Span, Spans
+from waterbg.errors import OutputError, StreamError
+from waterbg.run.follow import Follow, Spans
 from waterbg.run.job import Job
 from waterbg.run.pool import ordered_map
 from waterbg.run.progress import Progress
@@ -110,7 +109,9 @@ def _work(
     spans = Spans(job.input, restart.input, follow=follow)
     # made once here, inherited by forked workers
     worker.prepare(job, model)
-    for piece in ordered_map(worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report):
+    for piece in ordered_map(
+        worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
+    ):
         out.write(piece.text)
         summary.tally.add(piece.tally)
         progress.update(piece.span.stop, piece.tally.chunks)

@@ -28,7 +28,11 @@ class Summary:
         ]
         if self.chunks_before:
             lines.append(f"  {self.chunks_before} chunks were done before")
-        for counts, what in ((tally.dropped, "dropped"), (tally.images, "images unreadable"), (tally.fallbacks, "fallback")):
+        for counts, what in (
+            (tally.dropped, "dropped"),
+            (tally.images, "images unreadable"),
+            (tally.fallbacks, "fallback"),
+        ):
             lines += [f"  {what}: {count} {name}" for name, count in counts.most_common()]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from waterbg.errors import StreamError
 from waterbg.frames import FrameReader
 from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Span
 from waterbg.run.job import Job
-from waterbg.stream import StreamFile, check_span
+from waterbg.stream import StreamFile
 from waterbg.subtract import Subtractor, Tally
 
 if TYPE_CHECKING:
