@@ -6,11 +6,15 @@ import json
 import shlex
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+
+if TYPE_CHECKING:
+    from waterbg.simulate import SimulatedFrame
 
 
 class Simulate(Command):
@@ -58,7 +62,7 @@ class Simulate(Command):
             made_by=self._command(preset),
             structure=bool(self.hkl),
             force=bool(self.force),
-            progress=_progress(self.frames) if sys.stderr.isatty() else None,
+            on_frame=_progress(self.frames) if sys.stderr.isatty() else None,
         )
         print(f"{self.frames} frames in {done.images}, stream in {done.stream}", file=sys.stderr)
         return 0
@@ -91,8 +95,9 @@ class Simulate(Command):
         return shlex.join(words)
 
 
-def _progress(total: int) -> Callable[[int], None]:
-    def show(done: int) -> None:
+def _progress(total: int) -> Callable[[SimulatedFrame], None]:
+    def show(frame: SimulatedFrame) -> None:
+        done = frame.number + 1
         print(f"\r{done} of {total} frames", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
     return show

@@ -116,7 +116,7 @@ def write_dataset(
     int_radius: tuple[int, int, int] = (3, 5, 7),
     structure: bool = False,
     force: bool = False,
-    progress: Callable[[int], None] | None = None,
+    on_frame: Callable[[SimulatedFrame], None] | None = None,
 ) -> Dataset:
     """Simulate a run and write all its files; each appears under its name when all are complete.
 
@@ -138,8 +138,8 @@ def write_dataset(
         Write the |F|² that were used, too, as a CrystFEL reflection list.
     force : bool
         Replace existing files.
-    progress : callable, optional
-        Called with the number of frames done.
+    on_frame : callable, optional
+        Called with every frame when it is stored.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def write_dataset(
         folder.mkdir(parents=True, exist_ok=True)
         dataset.images.parent.mkdir(parents=True, exist_ok=True)
         with _Parts(files) as part:
-            _write(experiment, n_frames, dataset, part, made_by, progress)
+            _write(experiment, n_frames, dataset, part, made_by, on_frame)
     except OSError as err:
         raise OutputError(f"cannot be written: {err}", path=str(getattr(err, "filename", None) or folder)) from err
     return dataset
@@ -202,7 +202,7 @@ def _write(
     dataset: Dataset,
     part: dict[Path, Path],
     made_by: str,
-    progress: Callable[[int], None] | None,
+    on_frame: Callable[[SimulatedFrame], None] | None,
 ) -> None:
     geometry = geometry_text(experiment)
     part[dataset.geometry].write_text(geometry)
@@ -223,8 +223,8 @@ def _write(
             truth.add(number, frame.spots)
             solutions.write(solution_lines(experiment, frame, dataset.image_name))
             chunks.append(chunk_text(experiment, frame, dataset.image_name, number + 1))
-            if progress:
-                progress(number + 1)
+            if on_frame:
+                on_frame(frame)
     provenance = f"waterbg {waterbg.__version__}: {made_by or 'simulated frames'}"
     command = " ".join(indexamajig_words(dataset, experiment))
     header = stream_header(experiment, geometry, provenance, command)
