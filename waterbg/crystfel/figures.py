@@ -1,0 +1,127 @@
+"""Figures of merging statistics and of compared streams (matplotlib is imported only here, when one is drawn)."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from waterbg.errors import UsageError
+
+if TYPE_CHECKING:
+    from waterbg.crystfel.compare import Comparison
+    from waterbg.crystfel.merge import MergeReport
+
+COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555")
+
+
+def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
+    try:
+        # without pyplot: no window system is touched, and nothing is left behind in a global list
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
+    figure = Figure(figsize=size, layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns)
+
+
+def have_matplotlib() -> bool:
+    """Whether a figure can be drawn."""
+    from importlib.util import find_spec
+
+    return find_spec("matplotlib") is not None
+
+
+def _save(figure: Any, path: str) -> None:
+    try:
+        figure.savefig(path, dpi=130)
+    except (OSError, ValueError) as err:
+        raise UsageError(f"{path}: the figure cannot be written ({err})") from None
+
+
+def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
+    """Label an axis of (1/d)² by d in Å: shells of equal volume stay readable."""
+    low, high = min(per_nm), max(per_nm)
+    ticks: list[tuple[float, str]] = []
+    for d in (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.5, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7):
+        s = (10 / d) ** 2
+        crowded = ticks and s - ticks[-1][0] < 0.09 * (high**2 - low**2)
+        if low**2 <= s <= high**2 * 1.02 and not crowded:
+            ticks.append((s, f"{d:g}"))
+    axes.set_xticks([s for s, _ in ticks], [text for _, text in ticks])
+    axes.set_xlabel("resolution d / Å")
+    axes.grid(alpha=0.25)
+
+
+def draw_merge(report: MergeReport, path: str) -> None:
+    """Draw the statistics of merged streams by resolution shell.
+
+    Raises
+    ------
+    UsageError
+        Without matplotlib, or when the file cannot be written.
+    """
+    panels = [("completeness", "completeness / %"), ("multiplicity", "multiplicity"), ("snr", "I / σ(I)"),
+              ("Rsplit", "Rsplit / %"), ("CC", "CC½"), ("CCstar", "CC*")]  # fmt: skip
+    if report.between:
+        panels += [
+            ("between CC", f"CC with {report.merged[0].label}"),
+            ("between R1I", f"R with {report.merged[0].label} / %"),
+        ]
+    figure, grid = _canvas(2, (len(panels) + 1) // 2, (3.4 * ((len(panels) + 1) // 2), 6.2))
+    centres = [math.sqrt((a * a + b * b) / 2) for a, b in zip(report.edges, report.edges[1:])]
+    for axes, (name, title) in zip(grid.T.flat if report.between else grid.flat, panels):
+        sets = report.between if name.startswith("between ") else report.merged
+        for i, merged in enumerate(sets):
+            values = merged.columns.get(name.removeprefix("between "))
+            if values is None:
+                continue
+            colour = COLOURS[(i + (sets is report.between)) % len(COLOURS)]
+            label = f"{merged.label} {Path(merged.stream).name}"
+            # the first lies broad beneath: where two agree, both are seen
+            style = {"ms": 6, "lw": 3, "alpha": 0.5} if i == 0 and len(sets) > 1 else {"ms": 4, "lw": 1.3}
+            axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
+        axes.set_ylabel(title)
+        axes.ticklabel_format(axis="y", useOffset=False)
+        _resolution_axis(axes, list(report.edges))
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
+    _save(figure, path)
+
+
+def draw_comparison(result: Comparison, path: str) -> None:
+    """Draw how the second stream's reflections differ from the first's, by resolution and by strength.
+
+    Raises
+    ------
+    UsageError
+    """
+    figure, grid = _canvas(2, 3, (11.5, 6.4))
+    for row, (bins, title) in enumerate(((result.shells, "resolution"), (result.strengths, "strength"))):
+        if row == 0:
+            positions = [((b.low**2 + b.high**2) / 2) for b in bins]
+        else:
+            positions = list(range(len(bins)))
+        for axes, (name, label) in zip(
+            grid[row], (("ratio", "I(B) / I(A)"), ("cc", "CC"), ("sigma_ratio", "σ(B) / σ(A)"))
+        ):
+            values = [getattr(b, name) for b in bins]
+            if name == "ratio":
+                errors = [b.ratio_error for b in bins]
+                axes.errorbar(positions, values, errors, fmt="o-", ms=4, lw=1.2, capsize=2, color=COLOURS[0])
+                axes.axhline(
+                    result.overall.ratio, color=COLOURS[1], lw=1, ls="--", label=f"all: {result.overall.ratio:.4g}"
+                )
+                axes.legend(fontsize=8)
+            else:
+                axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])
+            axes.set_ylabel(label)
+            axes.grid(alpha=0.25)
+            if row == 0:
+                _resolution_axis(axes, [bins[0].low, bins[-1].high] if bins else [1.0, 2.0])
+            else:
+                axes.set_xticks(positions, [b.label for b in bins], rotation=40, ha="right", fontsize=8)
+                axes.set_xlabel("I/σ of both streams together")
+            axes.set_title(f"by {title}", fontsize=9)
+    _save(figure, path)

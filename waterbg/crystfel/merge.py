@@ -1,0 +1,373 @@
+"""Merge streams with CrystFEL's own programs and lay their statistics side by side."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import waterbg
+from waterbg.crystfel.options import Option
+from waterbg.crystfel.programs import Program, find_program, run_program
+from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
+from waterbg.errors import OutputError, ProgramError, UsageError
+
+PROGRAMS = ("process_hkl", "partialator")
+
+# name in the report -> heading, decimals; in the order of the table
+QUANTITIES = {
+    "completeness": ("Compl/%", 1),
+    "multiplicity": ("Mult", 1),
+    "snr": ("I/sigma", 2),
+    "Rsplit": ("Rsplit/%", 2),
+    "CC": ("CC1/2", 4),
+    "CCstar": ("CC*", 4),
+}
+BETWEEN = {"CC": ("CC", 4), "R1I": ("R/%", 2)}
+# is more better?
+_BETTER = {"snr": True, "Rsplit": False, "CC": True}
+
+
+@dataclass
+class Merged:
+    """One stream's merged data.
+
+    Attributes
+    ----------
+    label : str
+        ``A``, ``B`` … in the table.
+    stream, hkl : str
+        Paths of the stream and of the merged list (``hkl1`` and ``hkl2`` behind it are the half-data sets).
+    overall, columns : dict
+        As in :class:`~waterbg.crystfel.tables.Shells`, the names of `QUANTITIES` and the counts.
+    """
+
+    label: str
+    stream: str
+    hkl: str
+    overall: dict[str, float] = field(default_factory=dict)
+    columns: dict[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def add(self, shells: Shells) -> None:
+        """Take over the columns of one table."""
+        self.overall.update(shells.overall)
+        self.columns.update(shells.columns)
+
+
+@dataclass
+class MergeReport:
+    """What `merge_streams` found.
+
+    Attributes
+    ----------
+    folder : Path
+        Where everything is.
+    program : Program
+    options : list of str
+        What was passed through to it.
+    edges : tuple of float
+        Borders of the shells, 1/d in nm⁻¹.
+    merged : list of Merged
+    between : list of Merged
+        The later streams compared with the first: label ``A-B``, quantities of `BETWEEN`.
+    notes : list of str
+        What a program could not answer.
+    """
+
+    folder: Path
+    program: Program
+    options: list[str]
+    symmetry: str
+    cell: str
+    edges: tuple[float, ...]
+    merged: list[Merged]
+    between: list[Merged]
+    notes: list[str]
+
+    def text(self) -> str:
+        """The table for people, with a sentence for each later stream."""
+        lines = [f"Merged with {self.program.name} {self.program.version} {' '.join(self.options)}".rstrip()]
+        lines += [f"{merged.label} = {merged.stream}" for merged in self.merged]
+        lines += ["", *self._table(), ""]
+        lines += [self.verdict(merged) for merged in self.merged[1:]]
+        lines += [f"note: {note}" for note in self.notes]
+        return "\n".join(lines).rstrip() + "\n"
+
+    def _table(self) -> list[str]:
+        blocks = [(self.merged, QUANTITIES)] + ([(self.between, BETWEEN)] if self.between else [])
+        titles, heads, rows = ["d/Å"], [""], [[self._shell(i)] for i in range(len(self.edges) - 1)]
+        rows.append(["overall"])
+        for sets, quantities in blocks:
+            for name, (title, decimals) in quantities.items():
+                for k, merged in enumerate(sets):
+                    titles.append(title if k == 0 else "")
+                    heads.append(merged.label)
+                    values = merged.columns.get(name, (math.nan,) * (len(rows) - 1))
+                    for row, value in zip(rows, [*values, merged.overall.get(name, math.nan)]):
+                        row.append("-" if math.isnan(value) else f"{value:.{decimals}f}")
+        table = [titles, heads, *rows]
+        widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
+        return ["  ".join(word.rjust(width) for word, width in zip(row, widths)).rstrip() for row in table]
+
+    def _shell(self, i: int) -> str:
+        low = f"{10 / self.edges[i]:.2f}" if self.edges[i] > 0 else "inf"
+        return f"{low}-{10 / self.edges[i + 1]:.2f}"
+
+    def verdict(self, merged: Merged) -> str:
+        """One sentence: what got better from the first stream to this one, and in how many shells."""
+        first = self.merged[0]
+        parts = []
+        for name, more in _BETTER.items():
+            before, after = first.overall.get(name, math.nan), merged.overall.get(name, math.nan)
+            title, decimals = QUANTITIES[name]
+            pairs = list(zip(first.columns.get(name, ()), merged.columns.get(name, ())))
+            known = [(a, b) for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
+            better = sum((b > a) if more else (b < a) for a, b in known)
+            parts.append(
+                f"{title.removesuffix('/%')} {before:.{decimals}f} -> {after:.{decimals}f}"
+                f"{' %' if title.endswith('/%') else ''} (better in {better} of {len(known)} shells)"
+            )
+        return f"{first.label} -> {merged.label}: " + ", ".join(parts)
+
+    def as_json(self) -> str:
+        """All numbers; null where a program has no answer."""
+        return json.dumps(
+            _no_nan(
+                {
+                    "waterbg": waterbg.__version__,
+                    "crystfel": self.program.version,
+                    "program": self.program.name,
+                    "options": self.options,
+                    "symmetry": self.symmetry,
+                    "cell": self.cell,
+                    "shell_edges_per_nm": self.edges,
+                    "streams": [vars(merged) for merged in self.merged],
+                    "between": [{"label": m.label, "overall": m.overall, "columns": m.columns} for m in self.between],
+                    "notes": self.notes,
+                }
+            ),
+            indent=2,
+            allow_nan=False,
+        )
+
+
+def _no_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _no_nan(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_no_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def merge_streams(
+    streams: Sequence[str],
+    output: str | None = None,
+    *,
+    symmetry: str,
+    cell: str,
+    program: str = "process_hkl",
+    options: Sequence[Option] = (),
+    nshells: int = 10,
+    lowres: float | None = None,
+    highres: float | None = None,
+    crystfel_bin: str | None = None,
+    force: bool = False,
+    report: Callable[[str], None] = lambda message: None,
+) -> MergeReport:
+    """Merge each stream, with half-data sets, and compare the results in the same resolution shells.
+
+    Parameters
+    ----------
+    streams : sequence of str
+    output : str, optional
+        Folder for the merged lists, ``merge.log``, ``merge.txt`` and ``merge.json``; default ``NAME.merge`` after the
+        first stream, in the current folder.
+    symmetry : str
+        Point group to merge in, as CrystFEL spells it (``4/mmm``, ``2_uab`` …).
+    cell : str
+        Cell file, CrystFEL's or PDB.
+    program : str
+        ``process_hkl`` or ``partialator``.
+    options : sequence of Option
+        Passed through to it.
+    nshells : int
+    lowres, highres : float, optional
+        Limits of the shells, d in Å; default: what all merged lists span together.
+    crystfel_bin : str, optional
+        Folder of CrystFEL's programs; default PATH.
+    force : bool
+        Replace what an earlier run left in the folder.
+    report : callable
+        Called with one line before each step.
+
+    Raises
+    ------
+    ProgramError
+        When a program is missing or fails. A figure of merit that compare_hkl cannot give is a note instead.
+    OutputError, UsageError
+    """
+    for path in [*streams, cell]:
+        if not Path(path).is_file():
+            raise UsageError(f"{path}: no such file")
+    tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
+    folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
+    _prepare(folder, force)
+    work = _Work(tools, symmetry, cell, nshells, folder, report)
+    names = _names(streams)
+    merged = [
+        Merged(_label(i), stream, str(folder / f"{name}.hkl")) for i, (stream, name) in enumerate(zip(streams, names))
+    ]
+    for one in merged:
+        work.merge(tools[program], one, options)
+    limits = work.limits(merged, lowres, highres)
+    notes: list[str] = []
+    for one in merged:
+        one.add(work.check(one, limits))
+        for figure in ("Rsplit", "CC", "CCstar"):
+            work.compare(one, f"{one.hkl}1", f"{one.hkl}2", figure, limits, notes)
+    between = [Merged(f"{merged[0].label}-{one.label}", one.stream, "") for one in merged[1:]]
+    for pair, one in zip(between, merged[1:]):
+        for figure in BETWEEN:
+            work.compare(pair, merged[0].hkl, one.hkl, figure, limits, notes)
+    words = [word for option in options for word in option.words()]
+    result = MergeReport(folder, tools[program], words, symmetry, cell, work.edges, merged, between, notes)
+    (folder / "merge.txt").write_text(result.text())
+    (folder / "merge.json").write_text(result.as_json() + "\n")
+    return result
+
+
+def _label(i: int) -> str:
+    return chr(ord("A") + i) if i < 26 else str(i + 1)
+
+
+def _names(streams: Sequence[str]) -> list[str]:
+    """A name for each stream's files: its own, numbered where two would be the same."""
+    names: list[str] = []
+    for stream in streams:
+        stem = name = Path(stream).stem
+        number = 1
+        while name in names:
+            number += 1
+            name = f"{stem}-{number}"
+        names.append(name)
+    return names
+
+
+def _prepare(folder: Path, force: bool) -> None:
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            if not force:
+                raise OutputError(
+                    "the folder exists and is not empty; choose another with -o, or --force", path=str(folder)
+                )
+            for leftover in ("merge.json", "merge.txt", "merge.log"):
+                (folder / leftover).unlink(missing_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise OutputError(f"the folder cannot be used ({err.strerror})", path=str(folder)) from None
+
+
+@dataclass
+class _Work:
+    """The steps, with what they share."""
+
+    tools: dict[str, Program]
+    symmetry: str
+    cell: str
+    nshells: int
+    folder: Path
+    report: Callable[[str], None]
+    edges: tuple[float, ...] = ()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "merge.log"
+
+    def merge(self, program: Program, one: Merged, options: Sequence[Option]) -> None:
+        """Merge one stream into ``.hkl``, ``.hkl1`` and ``.hkl2``."""
+        words = [word for option in options for word in option.words()]
+        common = ["-i", one.stream, "-y", self.symmetry, *words]
+        if program.name == "partialator":
+            # it writes both half-data sets itself; its pr-logs would go into the current folder
+            logs = (
+                []
+                if any(o.name in ("log-folder", "no-logs") for o in options)
+                else [f"--log-folder={one.hkl.removesuffix('.hkl')}.pr-logs"]
+            )
+            runs = [[*common, *logs, "-o", one.hkl]]
+        else:
+            runs = [
+                [*common, "-o", one.hkl],
+                [*common, "--even-only", "-o", f"{one.hkl}1"],
+                [*common, "--odd-only", "-o", f"{one.hkl}2"],
+            ]
+        for i, arguments in enumerate(runs):
+            self.report(f"{program.name} {one.stream}" + (f" ({i + 1} of {len(runs)})" if len(runs) > 1 else ""))
+            done = run_program(program, arguments, log=self.log)
+            path = arguments[-1]
+            if not Path(path).is_file():
+                raise ProgramError(
+                    f"it ended well but wrote no {path}; it said: {' | '.join(done.last_lines)}",
+                    program=program.name,
+                    status=done.status,
+                    log=str(self.log),
+                )
+
+    def check(self, one: Merged, limits: tuple[float, float] | None) -> Shells:
+        """Run check_hkl; without limits only its resolution range counts."""
+        path = Path(f"{one.hkl.removesuffix('.hkl')}-check.dat")
+        done = self._shells("check_hkl", [one.hkl], path, limits)
+        shells = read_check(path.read_text(), done)
+        if limits is not None:
+            self.edges = shells.edges
+        return shells
+
+    def limits(self, merged: Sequence[Merged], lowres: float | None, highres: float | None) -> tuple[float, float]:
+        """1/d range in nm⁻¹ of the shells: as asked, else what the lists span together."""
+        spans = []
+        for one in merged:
+            path = Path(f"{one.hkl.removesuffix('.hkl')}-check.dat")
+            spans.append(read_range(self._shells("check_hkl", [one.hkl], path, None)))
+        # six decimals are printed: a bit more, so that the outermost reflection stays inside
+        low = 10 / lowres if lowres else min(span[0] for span in spans) - 1e-6
+        high = 10 / highres if highres else max(span[1] for span in spans) + 1e-6
+        if not 0 <= low < high < math.inf:
+            raise UsageError(
+                f"the resolution shells would reach from 1/d = {low:g} to {high:g} nm^-1; nothing was merged, or "
+                "--lowres and --highres exclude everything"
+            )
+        return low, high
+
+    def compare(
+        self, one: Merged, first: str, second: str, figure: str, limits: tuple[float, float], notes: list[str]
+    ) -> None:
+        """Add one figure of merit of two lists to ``one``; a note when there is no answer."""
+        path = self.folder / f"{Path(one.hkl).stem or one.label}-{figure}.dat"
+        self.report(f"compare_hkl {figure} {one.label}")
+        try:
+            said = self._shells("compare_hkl", [first, second], path, limits, f"--fom={figure}")
+            one.add(read_compare(path.read_text(), said, figure))
+        except ProgramError as err:
+            # too few common reflections to scale by: common in a first look, and no reason to lose the rest
+            notes.append(f"no {figure} for {one.label}: {err}")
+
+    def _shells(
+        self, name: str, lists: Sequence[str], path: Path, limits: tuple[float, float] | None, *more: str
+    ) -> str:
+        """Run check_hkl or compare_hkl, and give back what it said."""
+        path.unlink(missing_ok=True)
+        chosen = [] if limits is None else [f"--rmin={limits[0] * 1e9:.9e}", f"--rmax={limits[1] * 1e9:.9e}"]
+        arguments = ["-y", self.symmetry, "-p", self.cell, f"--nshells={self.nshells}", f"--shell-file={path}"]
+        before = self.log.stat().st_size if self.log.exists() else 0
+        done = run_program(self.tools[name], [*arguments, *chosen, *more, *lists], log=self.log)
+        with open(self.log, "rb") as file:
+            file.seek(before)
+            said = file.read().decode(errors="replace")
+        if not path.is_file():
+            raise ProgramError(
+                f"it wrote no table; it said: {' | '.join(done.last_lines)}", program=name, log=str(self.log)
+            )
+        return said

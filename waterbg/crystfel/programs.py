@@ -1,0 +1,289 @@
+"""CrystFEL's programs: find one, know its version, run it, keep what it said."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from plumbum import CommandNotFound, ProcessTimedOut, local
+
+from waterbg.errors import ProgramError
+
+# Set for indexamajig by the drop-in: the programs it has tried, separated as PATH is. A wrapper of the user's that
+# calls "indexamajig" by name would otherwise come back to the drop-in, for ever.
+TRIED = "WATERBG_INDEXAMAJIG_TRIED"
+
+_TAIL = 8  # lines of standard error in a message
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of CrystFEL's programs: its name, absolute path, and version as it says (``unknown`` when it does not)."""
+
+    name: str
+    path: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version} ({self.path})"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a program ended: exit status (negative: the signal that killed it), standard output, its last words."""
+
+    status: int
+    output: str
+    last_lines: tuple[str, ...]
+
+
+def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str] = ()) -> Program:
+    """Find a CrystFEL program below ``folder``, or on PATH.
+
+    Parameters
+    ----------
+    name : str
+        For example ``process_hkl``.
+    folder : str, optional
+        ``--crystfel-bin``: the folder that holds CrystFEL's programs.
+    exclude : sequence of str
+        Real paths that are not wanted.
+
+    Raises
+    ------
+    ProgramError
+        When it is not there. The drop-in for indexamajig never counts.
+    """
+    own = []
+    for path in _candidates(name, folder):
+        if os.path.realpath(path) in exclude:
+            continue
+        if is_drop_in(path):
+            own.append(path)
+            continue
+        return Program(name, path, _version(path))
+    if folder is not None:
+        raise ProgramError(f"no such program in {folder} (--crystfel-bin)", program=name)
+    if own:
+        raise ProgramError(
+            f"PATH leads to waterbg's stand-in only ({own[0]}); add the folder of the real one behind it, or name that "
+            "folder with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)",
+            program=name,
+        )
+    raise ProgramError(
+        "not found on PATH; install CrystFEL (https://www.desy.de/~twhite/crystfel), or name the folder of its "
+        "programs with --crystfel-bin",
+        program=name,
+    )
+
+
+def _candidates(name: str, folder: str | None) -> Iterator[str]:
+    folders = [folder] if folder is not None else os.environ.get("PATH", os.defpath).split(os.pathsep)
+    for place in folders:
+        path = os.path.abspath(os.path.join(place or os.curdir, name))
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            yield path
+
+
+def is_drop_in(path: str) -> bool:
+    """Whether a file is a script that leads to waterbg (the drop-in, a copy of it, somebody's wrapper round it)."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4096)
+    except OSError:
+        return False
+    return start.startswith(b"#!") and b"waterbg" in start
+
+
+def _version(path: str) -> str:
+    """What ``--version`` says behind ``CrystFEL:``."""
+    try:
+        # plumbum's own environment is that of its import
+        _, output, _ = local[path]["--version"].run(retcode=None, timeout=30, env=dict(os.environ))
+    except (OSError, UnicodeDecodeError, ProcessTimedOut):
+        return "unknown"
+    said = re.search(r"CrystFEL:\s*(\S+)", output)
+    return said.group(1) if said else "unknown"
+
+
+def show_command(program: Program, arguments: Sequence[str]) -> str:
+    """The command as one would type it, quoted for the shell; for people and logs, never executed."""
+    return shlex.join([program.path, *arguments])
+
+
+def run_program(
+    program: Program, arguments: Sequence[str], *, log: Path, cwd: str | None = None, check: bool = True
+) -> Finished:
+    """Run a program to its end.
+
+    Parameters
+    ----------
+    program : Program
+    arguments : sequence of str
+    log : Path
+        The command and the program's standard error are added to this file.
+    cwd : str, optional
+        Folder to run in; default the current one.
+    check : bool
+        Raise when the exit status is not 0.
+
+    Raises
+    ------
+    ProgramError
+        When it cannot be started, or failed: with its exit status and the last lines it said.
+    """
+    with _opened(log, program) as file:
+        file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
+        file.flush()
+        start = file.tell()
+        process = _start(program, arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
+        try:
+            output = process.communicate()[0]
+        except BaseException:  # Ctrl-C above all: the program must not outlive us
+            stop_process(process)
+            raise
+        status = process.returncode
+    last = last_lines(log, start)
+    if check and status != 0:
+        raise failure(program, status, last, log)
+    return Finished(status, output.decode(errors="replace"), last)
+
+
+def failure(program: Program, status: int, last: Sequence[str], log: Path | None, reason: str = "") -> ProgramError:
+    """The error for a program that failed, with what it said last."""
+    said = " | ".join(last)
+    if status < 0:
+        reason = reason or f"killed by {_signal_name(-status)}"
+    text = "; ".join(part for part in (reason, f"it said: {said}" if said else "it said nothing") if part)
+    return ProgramError(text, program=program.name, status=status, log=None if log is None else str(log))
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def last_lines(log: Path, start: int = 0, count: int = _TAIL) -> tuple[str, ...]:
+    """Last lines that are not blank of what a log holds behind byte ``start``."""
+    with open(log, "rb") as file:
+        file.seek(max(start, os.fstat(file.fileno()).st_size - 16384))
+        text = file.read().decode(errors="replace")
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
+    return tuple([line for line in lines if line][-count:])
+
+
+@contextmanager
+def _opened(log: Path, program: Program) -> Iterator[IO[bytes]]:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        file = open(log, "ab")  # noqa: SIM115 (closed by the with below; only its opening may fail here)
+    except OSError as err:
+        raise ProgramError(f"its log {log} cannot be written ({err.strerror})", program=program.name) from None
+    with file:
+        yield file
+
+
+def _start(program: Program, arguments: Sequence[str], *, env: dict[str, str] | None = None, **how: Any) -> Any:
+    # plumbum's own environment is that of its import, hence ours is given
+    try:
+        return local[program.path][tuple(arguments)].popen(env={**os.environ, **(env or {})}, **how)
+    except (OSError, CommandNotFound) as err:
+        raise ProgramError(f"cannot be started ({getattr(err, 'strerror', err)})", program=program.name) from None
+
+
+def stop_process(process: Any, patience: float = 10.0) -> None:
+    """End a process: ask first, as Ctrl-C does, so that it can clean up."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            process.send_signal(number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+            return
+
+
+class Running:
+    """A program that runs beside us, with our standard input and output; what it says also goes into a log.
+
+    Parameters
+    ----------
+    program : Program
+    arguments : sequence of str
+    log : Path or None
+        None: its standard error is ours and nothing is kept.
+    environment : dict, optional
+        Variables set besides ours.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        arguments: Sequence[str],
+        *,
+        log: Path | None = None,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.program, self.log = program, log
+        self._last: deque[str] = deque(maxlen=_TAIL)
+        pipe = subprocess.PIPE if log is not None else None
+        self.process = _start(program, arguments, env=environment, stdin=None, stdout=None, stderr=pipe)
+        self._copier: threading.Thread | None = None
+        if log is not None:
+            try:
+                with _opened(log, program) as file:
+                    file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
+            except BaseException:
+                stop_process(self.process)
+                raise
+            self._copier = threading.Thread(target=self._copy, args=(log,), daemon=True)
+            self._copier.start()
+
+    def _copy(self, log: Path) -> None:
+        # A full disk must not stop the program by a full pipe: what cannot be kept is passed on and forgotten.
+        with open(log, "ab", buffering=0) as file:
+            while line := self.process.stderr.readline():
+                with suppress(OSError):
+                    file.write(line)
+                with suppress(OSError, ValueError):
+                    sys.stderr.write(line.decode(errors="replace"))
+                    sys.stderr.flush()
+                if text := line.decode(errors="replace").strip():
+                    self._last.append(text)
+
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return int(self.process.pid)
+
+    def ended(self) -> bool:
+        """Whether it has ended."""
+        return self.process.poll() is not None
+
+    def wait(self) -> int:
+        """Wait for its end; exit status as the shell counts it (128 + number of the signal that killed it)."""
+        status = int(self.process.wait())
+        if self._copier is not None:
+            self._copier.join(timeout=10)
+        return 128 - status if status < 0 else status
+
+    def send(self, number: int) -> None:
+        """Pass a signal on."""
+        with suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    @property
+    def last_lines(self) -> tuple[str, ...]:
+        """What it said last on standard error."""
+        return tuple(self._last)
