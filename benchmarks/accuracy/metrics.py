@@ -1,18 +1,10 @@
-"""How far an intensity is from the truth, in units of what is possible.
-
-The bound: with the background B, the profile P and the place of a reflection known, counts n ~ Poisson(B + I P) hold
-the Fisher information sum P²/(B + I P) about I, and no unbiased estimate has a variance below its inverse (Cramér
-1946, Rao 1945). Neighbouring reflections belong to B, read noise adds to the variance, dead pixels hold no information.
-"""
+"""How far an intensity is from the truth, in units of what is possible."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from waterbg.simulate.detector import dead_pixels
-from waterbg.simulate.experiment import Experiment
-from waterbg.simulate.frame import SimulatedFrame
-from waterbg.simulate.render import profiles
+from waterbg.simulate import Experiment, SimulatedFrame, cramer_rao_bound
 from waterbg.simulate.text import predicted_spots
 
 BINS = {  # name -> d in Å, from (excluded) to (included), seen from the top of the water ring at 3.1 Å
@@ -21,7 +13,6 @@ BINS = {  # name -> d in Å, from (excluded) to (included), seen from the top of
     "top": (3.0, 3.5),
     "outside": (0.0, 3.0),
 }
-HALF = 12  # px, half width of the box over which the information is summed
 
 JUDGED = np.dtype([("key", "i8"), ("d", "f8"), ("truth", "f8"), ("bound", "f8")])
 
@@ -46,23 +37,8 @@ def judged(experiment: Experiment, frame: SimulatedFrame) -> np.ndarray:
     out["key"] = keys(frame.number, spots["crystal"], spots["h"], spots["k"], spots["l"])
     out["d"] = spots["d"]
     out["truth"] = spots["I_true"] * spots["transmission"] * spots["gain"]
-    out["bound"] = bound(experiment, frame, spots) * spots["gain"]
+    out["bound"] = cramer_rao_bound(experiment, frame, spots) * spots["gain"]
     return out
-
-
-def bound(experiment: Experiment, frame: SimulatedFrame, spots: np.ndarray) -> np.ndarray:
-    """Cramér-Rao bound on the standard deviation of each intensity, photons before the panel's gain."""
-    information = np.zeros(len(spots))
-    for panel, (expected, dead) in enumerate(zip(frame.expected, dead_pixels(experiment), strict=True)):
-        here = np.flatnonzero(spots["panel"] == panel)
-        # beyond the edge, and in dead pixels, nothing is known
-        variance = np.pad(np.where(dead, np.inf, expected + experiment.read_noise**2), HALF, constant_values=np.inf)
-        rows, columns = spots["ss_pred"][here].astype(int), spots["fs_pred"][here].astype(int)
-        box = np.arange(2 * HALF + 1)
-        local = variance[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
-        information[here] = (profiles(spots[here], HALF, experiment.tail) ** 2 / local).sum(axis=(1, 2))
-    with np.errstate(divide="ignore"):
-        return 1 / np.sqrt(information)
 
 
 @dataclass(frozen=True)

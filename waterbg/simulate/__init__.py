@@ -1,5 +1,6 @@
 """Frames with known truth, from a seed: images, geometry, cell, solution file, stream and truth table."""
 
+from waterbg.simulate.bound import cramer_rao_bound
 from waterbg.simulate.dataset import Dataset, write_dataset
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame, simulate_frame, true_background
@@ -12,6 +13,7 @@ __all__ = [
     "Experiment",
     "SimulatedFrame",
     "Truth",
+    "cramer_rao_bound",
     "preset",
     "simulate_frame",
     "true_background",
