@@ -92,15 +92,12 @@ class Comparison:
         if c["not_finite"]:
             lines.append(f"             {c['not_finite']} of them left out: I or sigma is not a number")
         o = self.overall
-        lines += [
-            "",
-            f"I(B) / I(A) = {o.ratio:.5g} ± {o.ratio_error:.2g}, CC {o.cc:.5f}, "
-            + f"sigma(B) / sigma(A) = {o.sigma_ratio:.4g}, scatter / sigma = {o.scatter:.3g}",
-            "",
-            *_table("d/Å", self.shells),
-            "",
-            *_table("I/sigma", self.strengths),
-        ]
+        lines.append("")
+        lines.append(
+            f"I(B) / I(A) = {o.ratio:.5g} ± {o.ratio_error:.2g}, CC {o.cc:.5f}, sigma(B) / sigma(A) = "
+            f"{o.sigma_ratio:.4g}, scatter / sigma = {o.scatter:.3g}"
+        )
+        lines += ["", *_table("d/Å", self.shells), "", *_table("I/sigma", self.strengths)]
         return "\n".join(lines) + "\n"
 
     def as_json(self) -> str:

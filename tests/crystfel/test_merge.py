@@ -1,0 +1,191 @@
+import json
+import math
+import os
+import re
+
+import pytest
+
+from waterbg.crystfel.figures import draw_merge
+from waterbg.crystfel.merge import merge_streams
+from waterbg.crystfel.options import Option
+from waterbg.errors import OutputError, ProgramError, UsageError
+
+NOGRAD, GRAD = "rings-nocen-nosat-nograd.stream", "rings-nocen-nosat-grad.stream"
+
+
+@pytest.fixture
+def inputs(tmp_path, monkeypatch):
+    """A folder with two empty streams and a cell; the stand-ins only look at names."""
+    for name in ("nograd.stream", "grad.stream", "xtal.cell"):
+        (tmp_path / name).write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def merge(folder, **more):
+    arguments = {"symmetry": "4/mmm", "cell": "xtal.cell", "nshells": 5, "crystfel_bin": str(folder)} | more
+    return merge_streams(["nograd.stream", "grad.stream"], **arguments)
+
+
+def test_two_streams_are_laid_side_by_side(merging, inputs):
+    report = merge(merging, output="out")
+    assert [m.label for m in report.merged] == ["A", "B"]
+    a, b = report.merged
+    # the numbers of the recorded run of the real programs
+    assert a.overall["Rsplit"] == 27.03
+    assert a.overall["CC"] == 0.8395662
+    assert a.columns["snr"] == (8.81, 8.83, 15.43, 6.88, 3.90)
+    assert b.overall["snr"] != a.overall["snr"]
+    assert report.between[0].overall["CC"] > 0.99
+    assert report.notes == []
+    text = report.text()
+    assert text == (inputs / "out" / "merge.txt").read_text()
+    assert "A = nograd.stream" in text
+    assert re.search(r"overall +22\.1 +", text)
+    assert "A -> B: I/sigma 10.04 -> " in text
+    assert "of 5 shells" in text
+
+
+def test_the_json_holds_every_number_and_null_for_no_answer(merging, inputs):
+    report = merge(merging, output="out")
+    value = json.loads((inputs / "out" / "merge.json").read_text())
+    assert value == json.loads(report.as_json())
+    assert value["crystfel"] == "0.12.0-113-g80f24855+"
+    assert value["streams"][0]["columns"]["Rsplit"][-1] is None
+    assert len(value["shell_edges_per_nm"]) == 6
+
+
+def test_process_hkl_runs_once_for_all_and_once_for_each_half(merging, inputs):
+    merge(merging, output="out", options=[Option("min-res", "3"), Option("scale")])
+    for name, half in (("nograd.hkl", ""), ("nograd.hkl1", " --even-only"), ("nograd.hkl2", " --odd-only")):
+        expected = f"process_hkl -i nograd.stream -y 4/mmm --min-res=3 --scale{half} -o out/{name}\n"
+        assert (inputs / "out" / name).read_text() == expected
+
+
+def test_partialator_runs_once_and_keeps_its_logs_beside_its_list(merging, inputs):
+    merge(merging, output="out", program="partialator", options=[Option("model", "unity"), Option("j", "2")])
+    expected = (
+        "partialator -i nograd.stream -y 4/mmm --model=unity -j 2 --log-folder=out/nograd.pr-logs -o out/nograd.hkl\n"
+    )
+    assert (inputs / "out" / "nograd.hkl1").read_text() == expected
+
+
+def test_all_lists_are_looked_at_in_the_same_shells(merging, inputs):
+    merge(merging, output="out")
+    commands = [line for line in (inputs / "out" / "merge.log").read_text().splitlines() if line.startswith("$ ")]
+    limited = {re.search(r"--rmin=\S+ --rmax=\S+", line)[0] for line in commands if "--rmin" in line}
+    assert limited == {"--rmin=5.662590000e+08 --rmax=5.652447000e+09"}  # of the wider list, and a bit
+    merge(merging, output="out2", lowres=20, highres=2)
+    assert "--rmin=5.000000000e+08 --rmax=5.000000000e+09" in (inputs / "out2" / "merge.log").read_text()
+
+
+def test_a_figure_of_merit_without_answer_is_a_note(merging, inputs, recorded, program):
+    program("compare_hkl", f"cat {recorded}/compare-none.err >&2; kill -SEGV $$")
+    report = merge(merging, output="out")
+    assert len(report.notes) == 8
+    assert "no Rsplit for A: compare_hkl (exit status -11): killed by SIGSEGV; it said:" in report.notes[0]
+    assert "Not enough reflections for scaling" in report.notes[0]
+    assert report.merged[0].overall["snr"] == 10.036724
+    assert "Rsplit nan -> nan % (better in 0 of 0 shells)" in report.text()
+
+
+def test_nothing_merged_is_an_error(merging, inputs, recorded, program):
+    program(
+        "check_hkl",
+        f'for a in "$@"; do case $a in --shell-file=*) cp {recorded}/check-grad.dat "${{a#*=}}";; esac; done\n'
+        f"cat {recorded}/check-none.err >&2",
+    )
+    with pytest.raises(UsageError, match="nothing was merged"):
+        merge(merging, output="out")
+
+
+def test_a_failing_merge_ends_with_its_last_words(merging, inputs, program):
+    program("process_hkl", 'echo "Failed to open stream." >&2; exit 1')
+    with pytest.raises(ProgramError, match=r"process_hkl \(exit status 1\): it said: Failed to open stream\."):
+        merge(merging, output="out")
+    assert not (inputs / "out" / "merge.json").exists()
+
+
+def test_a_program_that_writes_nothing_is_an_error(merging, inputs, program):
+    program("process_hkl", "exit 0")
+    with pytest.raises(ProgramError, match=r"wrote no out/nograd\.hkl"):
+        merge(merging, output="out")
+
+
+def test_a_full_folder_is_left_alone_without_force(merging, inputs):
+    merge(merging, output="out")
+    before = (inputs / "out" / "merge.json").read_bytes()
+    with pytest.raises(OutputError, match="is not empty"):
+        merge(merging, output="out")
+    assert (inputs / "out" / "merge.json").read_bytes() == before
+    merge(merging, output="out", force=True)
+    assert (inputs / "out" / "merge.log").read_text().count("process_hkl -i nograd.stream") == 3
+
+
+def test_the_folder_is_named_after_the_first_stream(merging, inputs):
+    merge(merging)
+    assert (inputs / "nograd.merge" / "merge.json").exists()
+
+
+def test_streams_of_one_name_get_different_lists(merging, inputs):
+    for folder in ("before", "after"):
+        (inputs / folder).mkdir()
+        (inputs / folder / "run.stream").write_text("")
+    report = merge_streams(
+        ["before/run.stream", "after/run.stream"], "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging)
+    )
+    assert [m.hkl for m in report.merged] == ["out/run.hkl", "out/run-2.hkl"]
+
+
+def test_missing_files_are_named_before_anything_runs(merging, inputs):
+    with pytest.raises(UsageError, match=r"nix\.cell: no such file"):
+        merge(merging, output="out", cell="nix.cell")
+    assert not (inputs / "out").exists()
+
+
+@pytest.mark.parametrize("streams", [1, 2, 3])
+def test_the_figure_shows_any_number_of_streams(merging, inputs, streams):
+    names = [f"nograd{i}.stream" for i in range(streams)]
+    for name in names:
+        (inputs / name).write_text("")
+    report = merge_streams(names, "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging), nshells=5)
+    draw_merge(report, "figure.png")
+    assert (inputs / "figure.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.crystfel
+def test_the_real_programs_give_the_recorded_numbers(data, tmp_path, recorded):
+    golden = data / "golden" / "small"
+    report = merge_streams(
+        [str(golden / NOGRAD), str(golden / GRAD)],
+        str(tmp_path / "out"),
+        symmetry="4/mmm",
+        cell=str(golden / "xtal.cell"),
+        nshells=5,
+    )
+    a, b = report.merged
+    assert a.overall["CC"] == pytest.approx(0.8395662, abs=1e-6)
+    assert a.overall["Rsplit"] == pytest.approx(27.03, abs=0.01)
+    assert a.overall["snr"] == pytest.approx(10.0367, abs=1e-3)
+    assert b.columns["reflections"] == pytest.approx(
+        [float(line.split()[1]) for line in (recorded / "check-grad.dat").read_text().splitlines()[1:]], abs=1
+    )
+    assert report.between[0].overall["R1I"] == pytest.approx(1, abs=1)
+    assert math.isfinite(report.between[0].overall["CC"])
+
+
+@pytest.mark.crystfel
+def test_the_real_partialator_writes_its_halves_and_logs_where_they_belong(data, tmp_path, monkeypatch):
+    golden = data / "golden" / "small"
+    monkeypatch.chdir(tmp_path)
+    report = merge_streams(
+        [str(golden / NOGRAD)],
+        "out",
+        symmetry="4/mmm",
+        cell=str(golden / "xtal.cell"),
+        nshells=5,
+        program="partialator",
+        options=[Option("model", "unity"), Option("iterations", "1")],
+    )
+    assert report.merged[0].overall["CC"] > 0.5
+    assert sorted(os.listdir(tmp_path)) == ["out"]
