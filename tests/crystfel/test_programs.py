@@ -2,6 +2,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -56,8 +57,21 @@ def test_the_drop_in_is_never_taken_for_the_real_program(program, monkeypatch, t
     monkeypatch.setenv("PATH", f"{mine}{os.pathsep}{real}{os.pathsep}{os.environ['PATH']}")
     assert find_program("indexamajig").path == str(real / "indexamajig")
     monkeypatch.setenv("PATH", str(mine))
-    with pytest.raises(ProgramError, match="PATH leads to waterbg's stand-in only"):
+    with pytest.raises(ProgramError, match="PATH leads only to waterbg's stand-in"):
         find_program("indexamajig")
+
+
+def test_the_shipped_stand_in_knows_itself():
+    scripts = Path(__file__).resolve().parents[2] / "crystfel_scripts"
+    assert is_drop_in(str(scripts / "indexamajig"))
+    assert os.access(scripts / "indexamajig", os.X_OK)
+
+
+def test_what_a_program_has_tried_is_not_tried_again(program, monkeypatch):
+    folder = program("indexamajig", "")
+    monkeypatch.setenv("PATH", str(folder))
+    with pytest.raises(ProgramError, match="or back to it"):
+        find_program("indexamajig", exclude=[os.path.realpath(folder / "indexamajig")])
 
 
 def test_what_a_program_says_goes_into_the_log_behind_its_command(program, tmp_path):

@@ -7,7 +7,7 @@ knowing which options take a value puts it together again. The names are those o
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -118,37 +118,73 @@ def parse_words(words: Sequence[str], table: Mapping[str, bool]) -> list[Option 
     UsageError
         For an option the table does not have, an ambiguous abbreviation, a missing or unwanted value.
     """
-    found: list[Option | str] = []
+    return [item for item, _ in _parsed(words, table, lenient=False)]
+
+
+def replace_value(words: Sequence[str], table: Mapping[str, bool], long_name: str, value: str) -> list[str]:
+    """Argument list with another value for one option, every other word as it was, unknown options too."""
+    replaced: list[str] = []
+    for item, original in _parsed(words, table, lenient=True):
+        if isinstance(item, Option) and item.long_name == long_name:
+            replaced += Option(item.name, value).words()
+        else:
+            replaced += original
+    return replaced
+
+
+def parse_unknown(words: Sequence[str], table: Mapping[str, bool]) -> list[Option | str]:
+    """Like `parse_words`, but an option the table does not have is taken for a flag."""
+    return [item for item, _ in _parsed(words, table, lenient=True)]
+
+
+def _parsed(
+    words: Sequence[str], table: Mapping[str, bool], *, lenient: bool
+) -> Iterator[tuple[Option | str, list[str]]]:
+    """Each option or other word, with the words it was made of."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return found + rest
-        if word.startswith("--"):
-            given, equals, value = word[2:].partition("=")
-            name = complete(given, table)
-            if not table[name] and equals:
+            if lenient:
+                yield word, [word]
+            for other in rest:
+                yield other, [other]
+            return
+        if not word.startswith("-") or word == "-":
+            yield word, [word]
+            continue
+        try:
+            option, used = _option(word, rest, table)
+        except UsageError:
+            if not lenient:
+                raise
+            name, equals, value = word.lstrip("-").partition("=")
+            option, used = Option(name, value if equals else None), 0
+        yield option, [word, *rest[:used]]
+        del rest[:used]
+
+
+def _option(word: str, rest: Sequence[str], table: Mapping[str, bool]) -> tuple[Option, int]:
+    """The option in ``word``, and how many of the following words are its value (0 or 1)."""
+    if word.startswith("--"):
+        given, equals, value = word[2:].partition("=")
+        name = complete(given, table)
+        if not table[name]:
+            if equals:
                 raise UsageError(f"--{name} takes no value")
-            if table[name] and not equals:
-                if not rest:
-                    raise UsageError(f"--{name} needs a value")
-                value = rest.pop(0)
-            found.append(Option(name, value if table[name] else None))
-        elif word.startswith("-") and word != "-":
-            letters = word[1:]
-            while letters:
-                name, letters = letters[0], letters[1:]
-                if name not in table:
-                    raise UsageError(f"no option -{name}")
-                if table[name]:
-                    if not letters and not rest:
-                        raise UsageError(f"-{name} needs a value")
-                    found.append(Option(name, letters or rest.pop(0)))
-                    break
-                found.append(Option(name))
-        else:
-            found.append(word)
-    return found
+            return Option(name), 0
+    else:
+        name, value = word[1], word[2:]
+        equals = value
+        if name not in table or (value and not table[name]):
+            raise UsageError(f"no option {word}")
+        if not table[name]:
+            return Option(name), 0
+    if equals:
+        return Option(name, value), 0
+    if not rest:
+        raise UsageError(f"{word} needs a value")
+    return Option(name, rest[0]), 1
 
 
 def parse_line(line: str, table: Mapping[str, bool] = INDEXAMAJIG) -> list[Option]:
@@ -270,24 +306,10 @@ def mark_passed(
             marked.append(word)
         else:
             try:
-                option = _first_option(word, rest, table)
+                option, used = _option(word, rest, table)
             except UsageError:
                 marked.append(word)
             else:
                 marked += [f"--pass={passed}" for passed in option.words()]
+                del rest[:used]
     return marked
-
-
-def _first_option(word: str, rest: list[str], table: Mapping[str, bool]) -> Option:
-    """Parse one option, taking its value from ``rest`` (which then loses it) if it is not in the same word."""
-    try:
-        (option,) = parse_words([word], table)
-    except UsageError:
-        if not rest:
-            raise
-        (option,) = parse_words([word, rest[0]], table)
-        del rest[0]
-    except ValueError:
-        raise UsageError(f"{word}: one option at a time") from None
-    assert isinstance(option, Option)
-    return option

@@ -7,9 +7,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
-import threading
-from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,6 +22,7 @@ from waterbg.errors import ProgramError
 TRIED = "WATERBG_INDEXAMAJIG_TRIED"
 
 _TAIL = 8  # lines of standard error in a message
+_STDERR = 2  # file descriptor
 
 
 @dataclass(frozen=True)
@@ -68,6 +66,7 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
     own = []
     for path in _candidates(name, folder):
         if os.path.realpath(path) in exclude:
+            own.append(path)
             continue
         if is_drop_in(path):
             own.append(path)
@@ -77,8 +76,8 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
         raise ProgramError(f"no such program in {folder} (--crystfel-bin)", program=name)
     if own:
         raise ProgramError(
-            f"PATH leads to waterbg's stand-in only ({own[0]}); add the folder of the real one behind it, or name that "
-            "folder with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)",
+            f"PATH leads only to waterbg's stand-in, or back to it ({own[0]}); add the folder of the real one behind it, "
+            "or name that folder with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)",
             program=name,
         )
     raise ProgramError(
@@ -97,13 +96,13 @@ def _candidates(name: str, folder: str | None) -> Iterator[str]:
 
 
 def is_drop_in(path: str) -> bool:
-    """Whether a file is a script that leads to waterbg (the drop-in, a copy of it, somebody's wrapper round it)."""
+    """Whether a file is a script that leads to ``waterbg indexamajig`` (the drop-in, a copy, somebody's wrapper)."""
     try:
         with open(path, "rb") as file:
             start = file.read(4096)
     except OSError:
         return False
-    return start.startswith(b"#!") and b"waterbg" in start
+    return start.startswith(b"#!") and re.search(rb"waterbg[\"']?\s+indexamajig", start) is not None
 
 
 def _version(path: str) -> str:
@@ -225,6 +224,11 @@ class Running:
         None: its standard error is ours and nothing is kept.
     environment : dict, optional
         Variables set besides ours.
+
+    Notes
+    -----
+    ``tee`` copies its standard error, not a thread of ours: the main job forks its workers, and a thread that holds a
+    lock in that moment would leave it locked in them for ever.
     """
 
     def __init__(
@@ -236,31 +240,21 @@ class Running:
         environment: dict[str, str] | None = None,
     ) -> None:
         self.program, self.log = program, log
-        self._last: deque[str] = deque(maxlen=_TAIL)
-        pipe = subprocess.PIPE if log is not None else None
-        self.process = _start(program, arguments, env=environment, stdin=None, stdout=None, stderr=pipe)
-        self._copier: threading.Thread | None = None
-        if log is not None:
-            try:
-                with _opened(log, program) as file:
-                    file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
-            except BaseException:
-                stop_process(self.process)
-                raise
-            self._copier = threading.Thread(target=self._copy, args=(log,), daemon=True)
-            self._copier.start()
-
-    def _copy(self, log: Path) -> None:
-        # A full disk must not stop the program by a full pipe: what cannot be kept is passed on and forgotten.
-        with open(log, "ab", buffering=0) as file:
-            while line := self.process.stderr.readline():
-                with suppress(OSError):
-                    file.write(line)
-                with suppress(OSError, ValueError):
-                    sys.stderr.write(line.decode(errors="replace"))
-                    sys.stderr.flush()
-                if text := line.decode(errors="replace").strip():
-                    self._last.append(text)
+        self._tee: Any = None
+        self._start = 0
+        how: dict[str, Any] = {"env": environment, "stdin": None, "stdout": None, "stderr": None}
+        if log is None:
+            self.process = _start(program, arguments, **how)
+            return
+        with _opened(log, program) as file:
+            file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
+            self._start = file.tell()
+        # -i: Ctrl-C reaches tee as well, and the program's last words come after it
+        self._tee = local["tee"]["-a", "-i", str(log)].popen(stdin=subprocess.PIPE, stdout=_STDERR, stderr=None)
+        try:
+            self.process = _start(program, arguments, **how | {"stderr": self._tee.stdin})
+        finally:
+            self._tee.stdin.close()
 
     @property
     def pid(self) -> int:
@@ -274,8 +268,9 @@ class Running:
     def wait(self) -> int:
         """Wait for its end; exit status as the shell counts it (128 + number of the signal that killed it)."""
         status = int(self.process.wait())
-        if self._copier is not None:
-            self._copier.join(timeout=10)
+        if self._tee is not None:
+            with suppress(subprocess.TimeoutExpired):  # a grandchild may still hold the pipe
+                self._tee.wait(timeout=5)
         return 128 - status if status < 0 else status
 
     def send(self, number: int) -> None:
@@ -285,5 +280,5 @@ class Running:
 
     @property
     def last_lines(self) -> tuple[str, ...]:
-        """What it said last on standard error."""
-        return tuple(self._last)
+        """What it said last on standard error, as far as that is kept."""
+        return () if self.log is None else last_lines(self.log, self._start)

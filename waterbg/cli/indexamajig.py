@@ -1,0 +1,202 @@
+"""``waterbg indexamajig``: a stand-in for indexamajig whose stream has its background subtracted."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import ProgramError, WaterbgError
+
+if TYPE_CHECKING:
+    from waterbg.crystfel.dropin import Request
+    from waterbg.crystfel.programs import Running
+
+_OWN = "--waterbg-"
+_FLAGS = {f"{_OWN}{name}" for name in ("help", "force", "no-verify", "joint", "no-decoys", "follow-external-links")}
+
+
+class Indexamajig(Command):
+    """Run indexamajig and leave the background-subtracted stream at -o, indexamajig's own beside it
+
+    Everything but the --waterbg- options goes to indexamajig unchanged. For -o run.stream, indexamajig's own stream is
+    run.orig.stream, and what it says is also in run.stream.log. --help is indexamajig's.
+    """
+
+    USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
+
+    jobs = cli.SwitchAttr(
+        f"{_OWN}jobs", cli.Range(1, 1024), argname="N", help="processes that subtract; default: one for eight of -j"
+    )
+    force = cli.Flag(f"{_OWN}force", help="replace streams of an earlier run")
+    no_verify = cli.Flag(f"{_OWN}no-verify", help="do not read the output back and compare it with the original")
+    crystfel_bin = cli.SwitchAttr(
+        f"{_OWN}crystfel-bin", str, argname="DIR", help="folder of the real indexamajig; default: found on PATH"
+    )
+    geometry = cli.SwitchAttr(
+        f"{_OWN}geometry", str, argname="FILE.geom", help="geometry for the subtraction instead of indexamajig's"
+    )
+    on_missing = cli.SwitchAttr(
+        f"{_OWN}on-missing",
+        cli.Set("fail", "keep", "drop"),
+        default="keep",
+        argname="WHAT",
+        help="a chunk whose image cannot be read again: keep its old numbers, drop it, or fail",
+    )
+    external = cli.Flag(
+        f"{_OWN}follow-external-links", help="read HDF5 external links that lead out of the image's own folder"
+    )
+    integration = cli.SwitchAttr(
+        f"{_OWN}integration", str, argname="METHOD", help="as --integration of waterbg subtract"
+    )
+    background = cli.SwitchAttr(f"{_OWN}background", str, argname="MODEL", help="as --background of waterbg subtract")
+    int_radius = cli.SwitchAttr(
+        f"{_OWN}int-radius", str, argname="INN,MID,OUT", help="radii in pixels; default: --int-radius of indexamajig"
+    )
+    push_res = cli.SwitchAttr(f"{_OWN}push-res", float, argname="NM^-1", help="as --push-res of waterbg subtract")
+    polarisation = cli.SwitchAttr(
+        f"{_OWN}polarisation", str, argname="TYPE", help="as --polarisation of waterbg subtract"
+    )
+    joint = cli.Flag(f"{_OWN}joint", help="fit overlapping neighbours together")
+    no_decoys = cli.Flag(f"{_OWN}no-decoys", help="do not calibrate sigma by decoys")
+    model = cli.SwitchAttr(f"{_OWN}model", str, argname="FILE", help="as --model of waterbg subtract")
+
+    @classmethod
+    def run(cls, argv: Any = None, exit: bool = True) -> Any:
+        """Give plumbum the ``--waterbg-`` options only."""
+        argv = list(sys.argv if argv is None else argv)
+        mine, theirs = [], []
+        rest = argv[1:]
+        while rest:
+            word = rest.pop(0)
+            if not word.startswith(_OWN):
+                theirs.append(word)
+                continue
+            mine.append("--help" if word == f"{_OWN}help" else word)
+            if "=" not in word and word not in _FLAGS:
+                mine += rest[:1]
+                del rest[:1]
+        return super().run([argv[0], *mine, "--", *theirs], exit=exit)
+
+    def main(self, *arguments: str) -> int:
+        """Start indexamajig, follow its stream, end with its status."""
+        from waterbg.crystfel.dropin import child_environment, find_real, read_request, refuse_existing
+        from waterbg.crystfel.programs import Running
+
+        if not arguments:
+            self.help()
+            return 2
+        request = read_request(arguments)
+        settings = self._settings()
+        program = find_real(self.crystfel_bin)
+        environment = child_environment(program)
+        if request.output is None or request.original is None:
+            if request.reason:
+                print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
+            return _foreground(Running(program, request.arguments, environment=environment))
+        refuse_existing(request, self.force)
+        request.original.unlink(missing_ok=True)
+        print(f"waterbg: indexamajig {program.version} ({program.path})", file=sys.stderr)
+        log = request.output.with_name(request.output.name + ".log")
+        running = Running(program, request.arguments, log=log, environment=environment)
+        try:
+            trouble = self._follow(request, running, settings)
+        except KeyboardInterrupt:
+            running.send(signal.SIGINT)
+            running.wait()
+            raise
+        status = running.wait()
+        if status:
+            error = ProgramError(
+                "it ended with an error; what its stream holds was subtracted"
+                if trouble is None and request.output.exists()
+                else "it ended with an error",
+                program=program.name,
+                status=status,
+                log=str(log),
+            )
+            print(f"waterbg: error: {error}", file=sys.stderr)
+        if trouble is not None:
+            print(f"waterbg: error: {trouble}; indexamajig's own stream is {request.original}", file=sys.stderr)
+        return status or (1 if trouble is not None else 0)
+
+    def _settings(self) -> dict[str, Any]:
+        """Settings the user gave, checked before indexing begins."""
+        from waterbg.settings import Settings, parse_int_radius
+
+        given = {
+            "integration": self.integration,
+            "background": self.background,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "push_res": self.push_res,
+            "polarisation": self.polarisation,
+            "joint": True if self.joint else None,
+            "decoys": False if self.no_decoys else None,
+        }
+        settings = {name: value for name, value in given.items() if value is not None}
+        Settings().replace(**settings)
+        return settings
+
+    def _follow(self, request: Request, running: Running, settings: dict[str, Any]) -> WaterbgError | None:
+        """Subtract while indexamajig writes; an error of ours does not stop it."""
+        from waterbg.crystfel.dropin import wait_for_first_chunk
+        from waterbg.run import Follow, Images, resolve_job, run_subtract
+
+        assert request.output is not None
+        assert request.original is not None
+        if not wait_for_first_chunk(request.original, running.ended):
+            if running.wait() == 0 and request.original.exists():
+                print("waterbg: the stream has no chunks; it is copied as it is", file=sys.stderr)
+                shutil.copyfile(request.original, request.output)
+            return None
+        try:
+            job = resolve_job(
+                str(request.original),
+                geometry=self.geometry,
+                settings=settings,
+                images=Images("", False, self.external, self.on_missing),
+                model=self.model,
+            )
+            summary = run_subtract(
+                job,
+                str(request.output),
+                jobs=self.jobs or _share(request.arguments),
+                force=self.force,
+                verify=not self.no_verify,
+                follow=Follow(stopped=running.ended),
+                model_path=self.model,
+            )
+        except WaterbgError as err:
+            if not running.ended():
+                print(f"waterbg: error: {err}; indexamajig goes on", file=sys.stderr)
+            return err
+        if not running.ended():  # we were told to end (Ctrl-C, SIGTERM): so is it
+            running.send(signal.SIGINT)
+        print(f"waterbg: {summary.text()}", file=sys.stderr)
+        return None
+
+
+def _share(arguments: list[str]) -> int:
+    """Processes for the subtraction beside ``-j`` of indexing, which takes several times as long per image."""
+    from waterbg.crystfel.options import INDEXAMAJIG, parse_unknown, value_of
+
+    given = value_of(parse_unknown(arguments, INDEXAMAJIG), "j") or "1"
+    return max(1, int(given) // 8) if given.isdecimal() else 1
+
+
+def _foreground(running: Running) -> int:
+    """Wait for a program to which signals are passed on."""
+    before = {
+        number: signal.signal(number, lambda signum, frame: running.send(signum))
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    }
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda signum, frame: None)  # the terminal tells it, too
+    try:
+        return running.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

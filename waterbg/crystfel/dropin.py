@@ -1,0 +1,127 @@
+"""The stand-in for indexamajig: what an argument list asks for, and what becomes of its stream."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from waterbg.crystfel.options import INDEXAMAJIG, has, parse_unknown, replace_value, value_of
+from waterbg.crystfel.programs import TRIED, Program, find_program
+from waterbg.errors import OutputError
+
+_HEADER = 8 << 20  # more than libcrystfel accepts as header (audit text, geometry of 1 MiB at most, cell)
+_POLL = 0.2
+
+_QUESTIONS = ("help", "usage", "version", "h", "v", "worker-id")
+_NOTHING = {
+    "zmq-input": "images that come over ZeroMQ cannot be read again",
+    "asapo-endpoint": "images that come over ASAP::O cannot be read again",
+    "no-image-data": "without image data there is nothing to integrate",
+    "cell-parameters-only": "with --cell-parameters-only there are no reflections",
+    "no-refls-in-stream": "with --no-refls-in-stream there are no reflections",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an argument list for indexamajig means to the stand-in.
+
+    Attributes
+    ----------
+    arguments : list of str
+        For the real program; those given, but for the name of the stream.
+    output : Path or None
+        Where the background-subtracted stream shall be; None when indexamajig runs alone.
+    original : Path or None
+        Where indexamajig's own stream is kept.
+    reason : str
+        Why indexamajig runs alone; empty when nobody needs to be told.
+    """
+
+    arguments: list[str]
+    output: Path | None = None
+    original: Path | None = None
+    reason: str = ""
+
+
+def read_request(arguments: Sequence[str]) -> Request:
+    """Decide what is to be done; options that waterbg does not know are left to indexamajig.
+
+    Parameters
+    ----------
+    arguments : sequence of str
+        indexamajig's, without the program's name.
+    """
+    options = parse_unknown(arguments, INDEXAMAJIG)
+    plain = list(arguments)
+    if any(has(options, question) for question in _QUESTIONS) or os.environ.get(TRIED):
+        return Request(plain)
+    for name, reason in _NOTHING.items():
+        if has(options, name):
+            return Request(plain, reason=reason)
+    if value_of(options, "indexing") == "none":
+        return Request(plain, reason="with --indexing=none there are no reflections")
+    stream = value_of(options, "output")
+    if not stream:
+        return Request(plain)  # indexamajig says that it needs -o
+    output = Path(stream)
+    if output.exists() and not output.is_file():
+        return Request(plain, reason=f"{output} is no ordinary file")
+    original = original_name(output)
+    return Request(replace_value(arguments, INDEXAMAJIG, "output", str(original)), output, original)
+
+
+def original_name(output: Path) -> Path:
+    """Name of indexamajig's own stream: ``run.stream`` -> ``run.orig.stream``."""
+    if output.suffix == ".stream":
+        return output.with_suffix(".orig.stream")
+    return output.with_name(output.name + ".orig")
+
+
+def refuse_existing(request: Request, force: bool) -> None:
+    """Refuse to lose a stream of an earlier run.
+
+    Raises
+    ------
+    OutputError
+    """
+    for path in (request.output, request.original):
+        if path is not None and path.exists() and not force:
+            raise OutputError("exists; move it away, or give --waterbg-force to replace it", path=str(path))
+
+
+def find_real(folder: str | None = None) -> Program:
+    """The real indexamajig, never this stand-in nor what led here.
+
+    Raises
+    ------
+    ProgramError
+    """
+    return find_program("indexamajig", folder, exclude=_tried())
+
+
+def child_environment(program: Program) -> dict[str, str]:
+    """Variables by which a wrapper that calls ``indexamajig`` again does not come round for ever."""
+    return {TRIED: os.pathsep.join([*_tried(), os.path.realpath(program.path)])}
+
+
+def _tried() -> list[str]:
+    return [path for path in os.environ.get(TRIED, "").split(os.pathsep) if path]
+
+
+def wait_for_first_chunk(path: Path, ended: Callable[[], bool]) -> bool:
+    """Wait until a stream holds its header and the beginning of a chunk; False if the program ended without."""
+    while True:
+        over = ended()  # asked first: what was written before the end is still seen
+        try:
+            with open(path, "rb") as file:
+                if b"\n----- Begin chunk -----" in file.read(_HEADER):
+                    return True
+        except FileNotFoundError:
+            pass
+        if over:
+            return False
+        time.sleep(_POLL)
