@@ -55,6 +55,15 @@ def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
     axes.grid(alpha=0.25)
 
 
+def _calm(axes: Any, least: float) -> None:
+    """Widen an axis of values that hardly differ: the fifth decimal should not look like news."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
+    axes.ticklabel_format(axis="y", useOffset=False)
+
+
 def draw_merge(report: MergeReport, path: str) -> None:
     """Draw the statistics of merged streams by resolution shell.
 
@@ -84,7 +93,7 @@ def draw_merge(report: MergeReport, path: str) -> None:
             style = {"ms": 6, "lw": 3, "alpha": 0.5} if i == 0 and len(sets) > 1 else {"ms": 4, "lw": 1.3}
             axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
         axes.set_ylabel(title)
-        axes.ticklabel_format(axis="y", useOffset=False)
+        _calm(axes, 0.01)
         _resolution_axis(axes, list(report.edges))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     _save(figure, path)
@@ -118,10 +127,12 @@ def draw_comparison(result: Comparison, path: str) -> None:
                 axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])
             axes.set_ylabel(label)
             axes.grid(alpha=0.25)
+            _calm(axes, 0.01)
             if row == 0:
                 _resolution_axis(axes, [bins[0].low, bins[-1].high] if bins else [1.0, 2.0])
             else:
                 axes.set_xticks(positions, [b.label for b in bins], rotation=40, ha="right", fontsize=8)
                 axes.set_xlabel("I/σ of both streams together")
             axes.set_title(f"by {title}", fontsize=9)
+    figure.suptitle(f"A {result.a}\nB {result.b}", fontsize=9)
     _save(figure, path)

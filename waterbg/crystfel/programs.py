@@ -76,7 +76,7 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
         raise ProgramError(f"no such program in {folder} (--crystfel-bin)", program=name)
     if own:
         raise ProgramError(
-            f"PATH leads only to waterbg's stand-in, or back to it ({own[0]}); add the folder of the real one behind it, "
+            f"PATH leads only to waterbg's stand-in, or back to it ({own[0]}); add the real one's folder behind it, "
             "or name that folder with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)",
             program=name,
         )
