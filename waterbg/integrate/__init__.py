@@ -1,1 +1,5 @@
-"""See docs/architecture.md."""
+"""From pixels to I, sigma, peak and background: CrystFEL's own rings, and the weighted profile fit."""
+
+from waterbg.integrate.result import INTEGRATED, Status
+
+__all__ = ["INTEGRATED", "Status"]
