@@ -119,9 +119,8 @@ def draw_comparison(result: Comparison, path: str) -> None:
             if name == "ratio":
                 errors = [b.ratio_error for b in bins]
                 axes.errorbar(positions, values, errors, fmt="o-", ms=4, lw=1.2, capsize=2, color=COLOURS[0])
-                axes.axhline(
-                    result.overall.ratio, color=COLOURS[1], lw=1, ls="--", label=f"all: {result.overall.ratio:.4g}"
-                )
+                whole = result.overall
+                axes.axhline(whole.ratio, color=COLOURS[1], lw=1, ls="--", label=f"all: {whole.ratio:.5g}")
                 axes.legend(fontsize=8)
             else:
                 axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])

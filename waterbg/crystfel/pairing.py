@@ -1,0 +1,91 @@
+"""The same measurements in two streams: chunks by image, crystals by axes, reflections by indices."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from waterbg.crystfel.solution import event_of
+
+if TYPE_CHECKING:
+    from waterbg.stream import Chunk, Crystal, StreamFile
+
+MATCHES = ("image", "event", "serial", "order")
+# two crystals of one image are the same if their axes differ by less than this (of the length of all nine numbers)
+_SAME_CRYSTAL = 0.05
+
+
+def pair_chunks(a: StreamFile, b: StreamFile, match: str, counts: dict[str, int]) -> Iterator[tuple[Chunk, Chunk]]:
+    """Chunks of ``a`` with their partners of ``b``: side by side while both have the same order, then by an index.
+
+    Parameters
+    ----------
+    a, b : StreamFile
+    match : str
+        One of `MATCHES`.
+    counts : dict
+        ``images``, ``images_a``, ``images_b`` are counted up: pairs, and chunks without partner.
+    """
+    ahead = b.chunks()
+    index: dict[int, int] | None = None  # hash of the key -> where it begins: about 100 bytes a chunk
+    used = 0
+    for number, chunk in enumerate(a.chunks()):
+        key = _key(chunk, match, number)
+        partner = None
+        if index is None:
+            partner = next(ahead, None)
+            if partner is None or _key(partner, match, used) != key:
+                # the order differs from here on: note once where each chunk of b begins
+                index = {hash(_key(other, match, i)): other.start for i, other in enumerate(b.chunks())}
+                partner = None
+        if index is not None and hash(key) in index:
+            partner = next(b.chunks(index[hash(key)]))
+        if partner is None:
+            counts["images_a"] += 1
+            continue
+        used += 1
+        counts["images"] += 1
+        yield chunk, partner
+    total = len(index) if index is not None else used + sum(1 for _ in ahead)
+    counts["images_b"] += max(0, total - used)
+
+
+def _key(chunk: Chunk, match: str, number: int) -> Any:
+    if match == "image":
+        return chunk.filename, event_of(chunk)
+    if match == "event":
+        return event_of(chunk)
+    return chunk.serial if match == "serial" else number
+
+
+def pair_crystals(a: Sequence[Crystal], b: Sequence[Crystal]) -> list[tuple[int, int]]:
+    """Pair the crystals of one image by their axes, nearest first; in order where a stream has no axes."""
+    distances = []
+    for i, one in enumerate(a):
+        for j, other in enumerate(b):
+            if one.axes is None or other.axes is None:
+                distance = 0.0 if i == j else math.inf
+            else:
+                distance = float(np.linalg.norm(one.axes - other.axes) / np.linalg.norm(one.axes))
+            if distance < _SAME_CRYSTAL:
+                distances.append((distance, i, j))
+    pairs: list[tuple[int, int]] = []
+    for _, i, j in sorted(distances):
+        if all(i != k and j != m for k, m in pairs):
+            pairs.append((i, j))
+    return sorted(pairs)
+
+
+def pair_reflections(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two reflection arrays with the same h, k, l; of an index that stands twice, the first."""
+    _, i, j = np.intersect1d(_code(a), _code(b), return_indices=True)
+    return i, j
+
+
+def _code(reflections: np.ndarray) -> np.ndarray:
+    """One whole number for each h, k, l."""
+    h, k, l = (reflections[name].astype(np.int64) for name in "hkl")
+    return ((h + (1 << 20)) << 42) | ((k + (1 << 20)) << 21) | (l + (1 << 20))
