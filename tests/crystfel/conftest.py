@@ -126,7 +126,7 @@ class StreamText:
     def crystal(rows=(), axes=AXES, lattice="tetragonal", centering="P", unique_axis="c", shift=(0.0, 0.0)):
         """A crystal; rows are (h, k, l, I, sigma)."""
         lines = ["--- Begin crystal", "Cell parameters 5.00000 5.00000 10.00000 nm, 90.00000 90.00000 90.00000 deg"]
-        for name, axis in zip("abc", axes or ()):
+        for name, axis in zip("abc", () if axes is None else axes):
             lines.append(f"{name}star = " + " ".join(f"{x:+9.7f}" for x in axis) + " nm^-1")
         lines += [f"lattice_type = {lattice}", f"centering = {centering}", f"unique_axis = {unique_axis}"]
         lines += ["profile_radius = 0.00500 nm^-1"]
@@ -151,3 +151,16 @@ class StreamText:
 def stream_text():
     """The class that puts streams together."""
     return StreamText
+
+
+@pytest.fixture
+def indexing(program):
+    """A folder with a stand-in for indexamajig: copies the file of $WATERBG_TEST_STREAM to -o, piece by piece.
+
+    $WATERBG_TEST_END is what it does then (a line of shell).
+    """
+    return program(
+        "indexamajig",
+        _VALUE + 'o=$(value -o "$@"); echo "Waiting for the last patterns" >&2; cat "$WATERBG_TEST_STREAM" >"$o"\n'
+        'eval "$WATERBG_TEST_END"',
+    )

@@ -30,7 +30,7 @@ def pair_chunks(a: StreamFile, b: StreamFile, match: str, counts: dict[str, int]
         ``images``, ``images_a``, ``images_b`` are counted up: pairs, and chunks without partner.
     """
     ahead = b.chunks()
-    index: dict[int, int] | None = None  # hash of the key -> where it begins: about 100 bytes a chunk
+    index: dict[int, tuple[int, int]] | None = None  # hash of the key -> its bytes: about 200 bytes a chunk
     used = 0
     for number, chunk in enumerate(a.chunks()):
         key = _key(chunk, match, number)
@@ -39,10 +39,10 @@ def pair_chunks(a: StreamFile, b: StreamFile, match: str, counts: dict[str, int]
             partner = next(ahead, None)
             if partner is None or _key(partner, match, used) != key:
                 # the order differs from here on: note once where each chunk of b begins
-                index = {hash(_key(other, match, i)): other.start for i, other in enumerate(b.chunks())}
+                index = {hash(_key(other, match, i)): (other.start, other.stop) for i, other in enumerate(b.chunks())}
                 partner = None
         if index is not None and hash(key) in index:
-            partner = next(b.chunks(index[hash(key)]))
+            partner = _chunk_at(b.path, *index[hash(key)])
         if partner is None:
             counts["images_a"] += 1
             continue
@@ -51,6 +51,15 @@ def pair_chunks(a: StreamFile, b: StreamFile, match: str, counts: dict[str, int]
         yield chunk, partner
     total = len(index) if index is not None else used + sum(1 for _ in ahead)
     counts["images_b"] += max(0, total - used)
+
+
+def _chunk_at(path: str, start: int, stop: int) -> Chunk:
+    """One chunk alone: in a shuffled stream, reading ahead would read everything many times."""
+    from waterbg.stream import Chunk
+
+    with open(path, "rb") as file:
+        file.seek(start)
+        return Chunk(file.read(stop - start), start)
 
 
 def _key(chunk: Chunk, match: str, number: int) -> Any:
