@@ -22,18 +22,16 @@ class Summary:
         """Lines for a person."""
         tally = self.tally
         dropped = sum(tally.dropped.values())
-        lines = [
-            f"{self.output}: {tally.chunks} chunks, {tally.crystals} crystals, {tally.integrated} reflections integrated, "
-            f"{dropped} dropped, {_time(self.seconds)}"
-        ]
+        counts = f"{tally.chunks} chunks, {tally.crystals} crystals, {tally.integrated} reflections integrated"
+        lines = [f"{self.output}: {counts}, {dropped} dropped, {_time(self.seconds)}"]
         if self.chunks_before:
             lines.append(f"  {self.chunks_before} chunks were done before")
-        for counts, what in (
+        for counted, what in (
             (tally.dropped, "dropped"),
             (tally.images, "images unreadable"),
             (tally.fallbacks, "fallback"),
         ):
-            lines += [f"  {what}: {count} {name}" for name, count in counts.most_common()]
+            lines += [f"  {what}: {count} {name}" for name, count in counted.most_common()]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def as_dict(self) -> dict[str, Any]:

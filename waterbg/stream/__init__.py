@@ -1,1 +1,20 @@
-"""See docs/architecture.md."""
+"""The text file indexamajig writes: read as libcrystfel reads it, rewritten without touching another byte."""
+
+from waterbg.stream.chunk import Chunk, Crystal, Fault
+from waterbg.stream.grammar import PEAK, REFLECTION
+from waterbg.stream.reader import StreamFile
+from waterbg.stream.reflections import NUMBERS
+from waterbg.stream.writer import OutputFile, add_provenance, splice_reflections
+
+__all__ = [
+    "NUMBERS",
+    "PEAK",
+    "REFLECTION",
+    "Chunk",
+    "Crystal",
+    "Fault",
+    "OutputFile",
+    "StreamFile",
+    "add_provenance",
+    "splice_reflections",
+]

@@ -1,0 +1,95 @@
+"""``waterbg verify``: what libcrystfel would lose in a stream; what differs between two."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import UsageError
+
+
+class Verify(Command):
+    """Say what CrystFEL would refuse, lose or mislabel in a stream, or what differs between two"""
+
+    as_json = cli.Flag("--json", help="print a JSON object instead of lines")
+    skip = cli.SwitchAttr(
+        "--skip", str, list=True, argname="CHECK", help="leave a check out; may be given several times"
+    )
+    checks = cli.Flag("--list-checks", help="print the names of the checks and what they find")
+    limit = cli.SwitchAttr("--max", cli.Range(1, 10**9), default=100, argname="N", help="print at most N findings")
+    may_lack = cli.Flag("--may-lack-chunks", help="B.stream may lack chunks of A.stream (subtract --on-missing=drop)")
+
+    def main(self, *streams: str) -> int:
+        """Exit status 0 clean, 1 findings, 2 usage."""
+        from waterbg.stream import check
+
+        if self.checks:
+            for name, meaning in check.CHECKS.items():
+                print(f"{name:18} {meaning}")
+            return 0
+        if len(streams) not in (1, 2):
+            raise UsageError("verify takes one stream, or two: before and after")
+        unknown = [name for name in self.skip if name not in check.CHECKS]
+        if unknown:
+            raise UsageError(f"--skip={unknown[0]}: no such check; --list-checks prints them")
+        said: dict[str, Any] = {"streams": list(streams)}
+        findings = self._one(streams[-1], said)
+        if len(streams) == 2:
+            if "-" in streams:
+                raise UsageError("two streams are compared from files, not from standard input")
+            findings += self._two(streams[0], streams[1], said)
+        if self.as_json:
+            print(json.dumps(said))
+        return 1 if findings else 0
+
+    def _one(self, path: str, said: dict[str, Any]) -> int:
+        from waterbg.stream import StreamFile, check
+
+        with StreamFile(path) as stream:
+            checker = check.Checker(stream, self.skip)
+            found = []
+            n = 0
+            for finding in checker:
+                n += 1
+                if n <= self.limit:
+                    found.append(asdict(finding))
+                    if not self.as_json:
+                        where = f":{finding.line}" if finding.line else ""
+                        print(f"{path}{where} (byte {finding.offset}): {finding.message} [{finding.check}]")
+            counts = checker.counts
+        said.update(findings=found, n_findings=n, counts=asdict(counts))
+        if not self.as_json:
+            more = f" ({n - self.limit} more not shown)" if n > self.limit else ""
+            print(
+                f"{path}: {counts.chunks} chunks, {counts.crystals} crystals, {counts.reflections} reflections, "
+                f"{counts.peaks} peaks; {n or 'no'} finding{'s' * (n != 1)}{more}",
+                file=sys.stderr if n else sys.stdout,
+            )
+        return n
+
+    def _two(self, before: str, after: str, said: dict[str, Any]) -> int:
+        from waterbg.stream import check
+
+        comparison = check.Comparison(before, after, self.may_lack)
+        differences = []
+        n = 0
+        for difference in comparison:
+            n += 1
+            if n <= self.limit:
+                differences.append(difference)
+                if not self.as_json:
+                    print(f"{before} -> {after}: {difference}")
+        said.update(differences=differences, n_differences=n, changed=comparison.changed, dropped=comparison.dropped)
+        said["provenance"] = comparison.provenance
+        if not self.as_json:
+            print(
+                f"{before} -> {after}: {comparison.changed} of {comparison.reflections} reflections changed, "
+                f"{comparison.dropped} dropped; {n or 'nothing'} else differs",
+                file=sys.stderr if n else sys.stdout,
+            )
+        return n

@@ -1,0 +1,358 @@
+"""One chunk: what libcrystfel makes of the lines between two markers (``stream_read_chunk``, ``read_crystal``)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.stream import grammar as g
+from waterbg.stream.reflections import BlockEnd, Rows, read_peaks, read_reflections
+
+Header = tuple[str, str, float | int]
+_NO_ROWS = Rows(np.zeros(0, g.REFLECTION), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)
+
+
+def text_of(line: bytes) -> str:
+    """Bytes of a file name or event as Python keeps them: exact also where they are not UTF-8."""
+    return line.decode("utf-8", "surrogateescape")
+
+
+@dataclass
+class Fault:
+    """Something libcrystfel loses: which check it belongs to, in words, and the byte of the line."""
+
+    check: str
+    reason: str
+    offset: int
+
+
+class Crystal:
+    """One crystal of a chunk.
+
+    Attributes
+    ----------
+    start, stop : int
+        Bytes within the chunk, from its begin marker to behind its end marker.
+    lost : bool
+        True when libcrystfel could not read its reflection list.
+    has_list : bool
+        False for "No integrated reflections" (or nothing at all).
+    rows : Rows
+        Reflections and where they lie within the chunk's bytes.
+    """
+
+    def __init__(self, start: int) -> None:
+        self.start, self.stop = start, start
+        self.rows = _NO_ROWS
+        self.has_list = self.lost = False
+        self._lines: list[tuple[int, bytes]] = []
+
+    @property
+    def reflections(self) -> NDArray[np.void]:
+        """(n,) REFLECTION; fs and ss as printed, in the data coordinates of the file."""
+        return self.rows.values
+
+    @property
+    def panel_names(self) -> tuple[bytes, ...]:
+        """Names that the ``panel`` field of the reflections counts."""
+        return self.rows.panel_names
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Bytes of the rows within the chunk, without column header and end marker."""
+        return (int(self.rows.begin[0]), int(self.rows.end[-1])) if len(self.rows.begin) else (self.stop, self.stop)
+
+    @cached_property
+    def axes(self) -> NDArray[np.float64] | None:
+        """(3, 3) astar, bstar, cstar in nm⁻¹; None unless all three are there."""
+        rows = [self._last(name + " = %f %f %f") for name in ("astar", "bstar", "cstar")]
+        return None if None in rows else np.array(rows, float)
+
+    @cached_property
+    def det_shift(self) -> tuple[float, float]:
+        """Shift of the detector in x and y, mm; 0 where the stream has none."""
+        x, y = self._last("predict_refine/det_shift x = %f y = %f") or (0.0, 0.0)
+        return float(x), float(y)
+
+    @cached_property
+    def profile_radius(self) -> float | None:
+        """nm⁻¹."""
+        return self._number("profile_radius = %f nm^-1")
+
+    @cached_property
+    def resolution_limit(self) -> float | None:
+        """1/d in nm⁻¹."""
+        return self._number("diffraction_resolution_limit = %f nm^-1")
+
+    @cached_property
+    def centering(self) -> str:
+        """P, A, B, C, I, F, R or H; P unless centring, unique axis and lattice type are all there (as libcrystfel)."""
+        found = self._first("centering = %c")
+        complete = found and self._first("unique_axis = %c") and self._text(b"lattice_type = ")
+        return str(found[0], "latin-1") if found and complete else "P"  # type: ignore[arg-type]
+
+    @cached_property
+    def lattice_type(self) -> str | None:
+        """As printed."""
+        return self._text(b"lattice_type = ")
+
+    @cached_property
+    def unique_axis(self) -> str | None:
+        """a, b, c, ? or *."""
+        found = self._first("unique_axis = %c")
+        return str(found[0], "latin-1") if found else None  # type: ignore[arg-type]
+
+    @cached_property
+    def cell(self) -> tuple[float, ...] | None:
+        """A, b, c in nm and the angles in degrees, as printed."""
+        found = self._last("Cell parameters %f %f %f nm, %f %f %f deg")
+        return tuple(float(value) for value in found) if found else None  # type: ignore[arg-type]
+
+    def count_line(self, name: bytes) -> tuple[int, bytes] | None:
+        """Byte within the chunk and text of a line like ``num_reflections = 12``."""
+        return next(((at, line) for at, line in self._lines if line.startswith(name + b" = ")), None)
+
+    def _number(self, layout: str) -> float | None:
+        found = self._last(layout)
+        return float(found[0]) if found else None
+
+    def _scan(self, layout: str) -> list[list[float | int | bytes]]:
+        prefix = layout.split(" ")[0].encode()
+        found = (g.scan(line, layout) for _, line in self._lines if line.startswith(prefix))
+        return [values for values in found if values is not None]
+
+    def _last(self, layout: str) -> list[float | int | bytes] | None:
+        return next(reversed(self._scan(layout)), None)
+
+    def _first(self, layout: str) -> list[float | int | bytes] | None:
+        return next(iter(self._scan(layout)), None)
+
+    def _text(self, prefix: bytes) -> str | None:
+        return next((text_of(line[len(prefix) :]) for _, line in self._lines if line.startswith(prefix)), None)
+
+
+@dataclass
+class Parsed:
+    """What a chunk holds, read."""
+
+    stop: int = 0
+    complete: bool = False
+    filename: str | None = None
+    event: str | None = None
+    serial: int | None = None
+    photon_energy_eV: float | None = None
+    headers: list[Header] = field(default_factory=list)
+    lines: list[tuple[int, bytes]] = field(default_factory=list)
+    peaks: Rows | None = None
+    crystals: list[Crystal] = field(default_factory=list)
+    faults: list[Fault] = field(default_factory=list)
+    ran_out: bool = False
+    """The bytes ended inside the chunk."""
+
+
+def parse_chunk(data: bytes, start: int = 0) -> Parsed:
+    """Read the chunk whose begin marker's line starts at ``start``; more bytes may follow its end.
+
+    Never fails: what libcrystfel would lose is listed in ``faults``, and ``complete`` is False when libcrystfel would
+    stop reading here.
+    """
+    chunk = Parsed()
+    lines = _Lines(data, start)
+    lines.next()
+    while (line := lines.next()) is not None:
+        if line == g.BEGIN_PEAKS:
+            block = read_peaks(data, lines.end, len(data))
+            lines.end = block.stop
+            if block.rows is None:
+                chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data)
+                chunk.faults.append(Fault("peak_list", f"{block.reason}: reading ends here", block.fault))
+                return chunk
+            chunk.peaks = block.rows
+        elif line == g.BEGIN_CRYSTAL:
+            _read_crystal(data, lines, chunk)
+        elif line == g.END_CHUNK:
+            chunk.stop = lines.end
+            chunk.complete = chunk.filename is not None and chunk.photon_energy_eV is not None
+            if not chunk.complete:
+                lacking = "Image filename" if chunk.filename is None else "photon_energy_eV"
+                chunk.faults.append(Fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", start))
+            return chunk
+        else:
+            if line == g.BEGIN_CHUNK:
+                chunk.faults.append(
+                    Fault(
+                        "end_chunk", "a chunk begins before the last one has ended: two images become one", lines.begin
+                    )
+                )
+            _read_header_line(line, lines.begin, chunk)
+    chunk.stop, chunk.ran_out = len(data), True
+    return chunk
+
+
+def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
+    if line.startswith(b"Image filename: "):
+        chunk.filename = text_of(line[16:])
+    elif line.startswith(b"Event: "):
+        chunk.event = text_of(line[7:])
+    elif line.startswith(b"photon_energy_eV = "):
+        chunk.photon_energy_eV = g.atof(line[19:])
+    elif line.startswith(b"Image serial number:"):
+        found = g.scan(line, "Image serial number: %i")
+        if found is not None:
+            chunk.serial = int(found[0])
+    elif line.startswith((b"header/", b"hdf5/")):
+        _read_copied_header(line, at, chunk)
+    else:
+        chunk.lines.append((at, line))
+
+
+def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
+    """``header/float/PATH = value`` (``parse_header``); strings are written by CrystFEL but never read back."""
+    if line.startswith(b"hdf5/"):
+        kind, rest = "float", line[4:]
+    elif line.startswith(b"header/int/"):
+        kind, rest = "int", line[11:]
+    elif line.startswith(b"header/float/"):
+        kind, rest = "float", line[13:]
+    else:
+        return
+    name, blank, tail = rest.partition(b" ")
+    found = None
+    if blank and tail.startswith(b"= "):
+        # convert_float and convert_long_int want the number and nothing else
+        value = tail[2:]
+        found = g.scan_whole(value, kind)
+    if found is None:
+        chunk.faults.append(Fault("header_line", f"a copied header that cannot be read: {text_of(line)[:60]!r}", at))
+    else:
+        chunk.headers.append((text_of(name), kind, found))
+
+
+def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
+    crystal = Crystal(lines.begin)
+    chunk.crystals.append(crystal)
+    while (line := lines.next()) is not None:
+        if line == g.BEGIN_REFLECTIONS:
+            crystal.has_list = True
+            block: BlockEnd = read_reflections(data, lines.end, len(data))
+            lines.end = crystal.stop = block.stop
+            if block.rows is None:
+                # libcrystfel leaves the crystal here, and reads on in the chunk
+                crystal.rows, crystal.lost = _NO_ROWS, True
+                chunk.faults.append(
+                    Fault("reflection_list", f"{block.reason}: the crystal's whole list is lost", block.fault)
+                )
+                return
+            crystal.rows = block.rows
+            continue
+        if line == g.END_CRYSTAL:
+            crystal.stop = lines.end
+            return
+        if line in (g.END_CHUNK, g.BEGIN_CHUNK, g.BEGIN_CRYSTAL):
+            chunk.faults.append(
+                Fault(
+                    "end_crystal",
+                    f"{line.decode()!r} inside a crystal: what follows is taken for this crystal",
+                    lines.begin,
+                )
+            )
+        crystal._lines.append((lines.begin, line))
+    crystal.stop = len(data)
+
+
+class _Lines:
+    """Lines one by one, from a place that can be moved (behind a list)."""
+
+    def __init__(self, data: bytes, start: int) -> None:
+        self.data, self.begin, self.end = data, start, start
+
+    def next(self) -> bytes | None:
+        data, begin = self.data, self.end
+        if begin >= len(data):
+            return None
+        newline = data.find(b"\n", begin, begin + g.LONGEST_PIECE)
+        self.begin = begin
+        self.end = newline + 1 if newline >= 0 else min(begin + g.LONGEST_PIECE, len(data))
+        return g.chomp(data[begin : self.end])
+
+
+class Chunk:
+    """A view of a chunk's bytes; parsed when something in it is asked for.
+
+    Attributes
+    ----------
+    start, stop : int
+        Byte range in the stream, from the begin marker to behind the line of the end marker.
+    bytes : bytes
+    """
+
+    def __init__(self, data: bytes, start: int, parsed: Parsed | None = None) -> None:
+        self.bytes, self.start, self.stop = data, start, start + len(data)
+        self._given = parsed
+
+    @cached_property
+    def parsed(self) -> Parsed:
+        """All of it, read."""
+        return self._given or parse_chunk(self.bytes)
+
+    @property
+    def filename(self) -> str:
+        """Image file, as written."""
+        return self.parsed.filename or ""
+
+    @property
+    def event(self) -> str | None:
+        """``path/parts//dim/indices``; None in streams that have none."""
+        return self.parsed.event
+
+    @property
+    def serial(self) -> int | None:
+        """Image serial number."""
+        return self.parsed.serial
+
+    @property
+    def photon_energy_eV(self) -> float:
+        """As indexamajig resolved it for this event."""
+        return self.parsed.photon_energy_eV or 0.0
+
+    @property
+    def camera_length(self) -> float | None:
+        """``average_camera_length`` in m."""
+        for _, line in self.parsed.lines:
+            if line.startswith(b"average_camera_length"):
+                found = g.scan(line, "average_camera_length = %f m")
+                return float(found[0]) if found else None
+        return None
+
+    @property
+    def headers(self) -> list[Header]:
+        """Copied headers: path, kind ("float" or "int"), value."""
+        return self.parsed.headers
+
+    @property
+    def peaks(self) -> NDArray[np.void]:
+        """(n,) PEAK, empty without a list."""
+        return self.parsed.peaks.values if self.parsed.peaks else np.zeros(0, g.PEAK)
+
+    @property
+    def peak_panel_names(self) -> tuple[bytes, ...]:
+        """Names that the ``panel`` field of the peaks counts."""
+        return self.parsed.peaks.panel_names if self.parsed.peaks else ()
+
+    @property
+    def crystals(self) -> list[Crystal]:
+        """In the order of the file."""
+        return self.parsed.crystals
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What libcrystfel would lose; offsets are bytes within the chunk."""
+        return self.parsed.faults
+
+    def value(self, name: str) -> str | None:
+        """Text behind ``NAME = `` among the chunk's own lines (``hit``, ``indexed_by``, ``peak_resolution`` …)."""
+        prefix = name.encode() + b" = "
+        return next((text_of(line[len(prefix) :]) for _, line in self.parsed.lines if line.startswith(prefix)), None)

@@ -1,0 +1,315 @@
+"""StreamFile: header, geometry text and chunks of a stream of any length, in constant memory."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from functools import cached_property
+from types import TracebackType
+from typing import BinaryIO
+
+from waterbg.errors import StreamError
+from waterbg.stream import grammar as g
+from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
+
+_BLOCK = 4 << 20
+_LONGEST_CHUNK = 256 << 20
+_BEGIN_LINE, _END_LINE = g.BEGIN_CHUNK + b"\n", b"\n" + g.END_CHUNK + b"\n"
+
+
+class StreamFile:
+    """A stream, opened as libcrystfel opens it.
+
+    Parameters
+    ----------
+    path : str or path
+        ``-`` is standard input, which can be read once, from the start.
+
+    Attributes
+    ----------
+    path : str
+    header_end : int
+        Byte where the first chunk's begin marker may stand: behind geometry, target cell and "Indexing methods".
+    audit : bytes
+        Everything before the geometry.
+    geometry_text : bytes
+    geometry_line : int
+        Line of the stream on which the geometry's first line stands.
+    ended : Fault or None
+        After a full reading: why libcrystfel stops before the end of the file; None when it does not.
+
+    Raises
+    ------
+    StreamError
+        When libcrystfel would refuse it: version line, audit text over 4090 bytes, no geometry, geometry over 1 MiB.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+        try:
+            self._file: BinaryIO = sys.stdin.buffer if self.path == "-" else open(self.path, "rb", buffering=0)  # noqa: SIM115
+        except OSError as err:
+            raise StreamError(f"cannot be opened ({err.strerror})", path=self.path) from None
+        self._seekable = self.path != "-" and self._file.seekable()
+        self._buffer, self._base = b"", 0
+        self.ended: Fault | None = None
+        try:
+            self._read_header()
+        except OSError as err:
+            self.close()
+            raise StreamError(f"cannot be read ({err.strerror})", path=self.path) from None
+        except StreamError:
+            self.close()
+            raise
+
+    def __enter__(self) -> StreamFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, where: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; what was read stays."""
+        if self.path != "-":
+            self._file.close()
+
+    # -- bytes ---------------------------------------------------------------------------------------------------
+
+    def _load(self, start: int, size: int) -> bytes:
+        """Bytes from ``start`` on, at least ``size`` of them unless the file ends; keeps what it has read ahead."""
+        if start < self._base or start > self._base + len(self._buffer):
+            if not self._seekable:
+                raise StreamError("standard input can be read only once, from the start", path=self.path, offset=start)
+            self._buffer, self._base = b"", start
+            self._file.seek(start)
+        have = self._base + len(self._buffer) - start
+        if have < size:
+            parts = [self._buffer[start - self._base :]]
+            if self._seekable:
+                self._file.seek(start + have)
+            while have < size:
+                block = self._file.read(max(_BLOCK, size - have))
+                if not block:
+                    break
+                parts.append(block)
+                have += len(block)
+            self._buffer, self._base = b"".join(parts), start
+        elif start - self._base > _BLOCK:
+            self._buffer, self._base = self._buffer[start - self._base :], start
+        return self._buffer
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of the file."""
+        if stop <= start:
+            return b""
+        data = self._load(start, stop - start)
+        return data[start - self._base : stop - self._base]
+
+    # -- header --------------------------------------------------------------------------------------------------
+
+    def _read_header(self) -> None:
+        data = self._load(0, 1 << 16)
+        if not data:
+            raise self._refused("is empty", 1, 0)
+        if not data.startswith(g.VERSION):
+            if data.startswith(b"\x1f\x8b"):
+                raise self._refused("is compressed (gzip); unpack it first", 1, 0)
+            raise self._refused(
+                f"the first line does not begin {g.VERSION.decode()!r}: not a stream that is understood", 1, 0
+            )
+        marker = g.BEGIN_GEOMETRY + b"\n"
+        # the version line is not audit text; what follows is counted as strlen counts it
+        at = next(end for _, end, _ in g.pieces(data, 0, len(data)))
+        first, line, length = at, 1, 0
+        while True:
+            piece, end = self._piece(at)
+            line += 1
+            if not piece:
+                raise self._refused(
+                    "there is no geometry: the file ends before '----- Begin geometry file -----'", line, at
+                )
+            if piece == marker:
+                break
+            length += len(piece.split(b"\0")[0])
+            if length > g.LONGEST_AUDIT:
+                raise self._refused(
+                    f"more than {g.LONGEST_AUDIT} bytes before the geometry (or no geometry, or CRLF line ends)",
+                    line,
+                    at,
+                )
+            at = end
+        self.audit = self.read(0, at)
+        self._audit_begin = first
+        self.geometry_line = line + 1
+        start = at = end
+        length = 0
+        marker = g.END_GEOMETRY + b"\n"
+        while True:
+            piece, end = self._piece(at)
+            line += 1
+            if not piece:
+                raise self._refused("the geometry has no end: '----- End geometry file -----' is missing", line, at)
+            if piece == marker:
+                break
+            length += len(piece.split(b"\0")[0])
+            if length > g.LONGEST_GEOMETRY:
+                raise self._refused("the geometry is longer than 1 MiB", line, at)
+            at = end
+        self.geometry_text = self.read(start, at)
+        self.geometry_end = end
+        self._lines_to_geometry_end = line
+        found = self._find_begin(end)
+        self.header_end = found if found is not None else self._size_seen()
+
+    def _piece(self, at: int) -> tuple[bytes, int]:
+        data = self._load(at, g.LONGEST_PIECE)
+        local = at - self._base
+        newline = data.find(b"\n", local, local + g.LONGEST_PIECE)
+        end = newline + 1 if newline >= 0 else min(local + g.LONGEST_PIECE, len(data))
+        return data[local:end], self._base + end
+
+    def _refused(self, reason: str, line: int, offset: int) -> StreamError:
+        return StreamError(reason, path=self.path, line=line, offset=offset)
+
+    def _size_seen(self) -> int:
+        return self._base + len(self._buffer)
+
+    @property
+    def header(self) -> bytes:
+        """Everything before the first chunk."""
+        return self.read(0, self.header_end)
+
+    @property
+    def command_line(self) -> str:
+        """The indexamajig command as the stream holds it: one line, unquoted; empty when there is none."""
+        for line in self.audit.splitlines()[1:]:
+            program = line.split(b" ", 1)[0].rsplit(b"/", 1)[-1]
+            if program.startswith(b"indexamajig"):
+                return text_of(line)
+        return ""
+
+    @cached_property
+    def cell_text(self) -> bytes | None:
+        """The target cell, verbatim, without markers; None when the run had none."""
+        between = self.read(self.geometry_end, self.header_end)
+        start = between.find(g.BEGIN_CELL + b"\n")
+        if start < 0:
+            return None
+        start += len(g.BEGIN_CELL) + 1
+        stop = between.find(g.END_CELL, start)
+        return between[start:stop] if stop >= 0 else None
+
+    @cached_property
+    def panel_names(self) -> frozenset[bytes]:
+        """Names the geometry may give to panels: what stands before a slash on the left of its statements."""
+        names = set()
+        for line in self.geometry_text.replace(b"\r", b"\n").split(b"\n"):
+            left, equals, _ = line.split(b";")[0].partition(b"=")
+            name, slash, _ = left.strip().partition(b"/")
+            if equals and slash and not name.startswith((b"bad", b"group", b"rigid_group")):
+                names.add(name)
+        return frozenset(names)
+
+    # -- chunks --------------------------------------------------------------------------------------------------
+
+    def _find_begin(self, at: int) -> int | None:
+        """Byte of the first begin marker's line at or after ``at`` (``find_start_of_chunk``); None at the end."""
+        while True:
+            data = self._load(at, len(_BEGIN_LINE))
+            local = at - self._base
+            if data.startswith(_BEGIN_LINE, local):
+                return at
+            piece, end = self._piece(at)
+            if not piece:
+                return None
+            if g.chomp(piece) == g.BEGIN_CHUNK:
+                return at
+            at = end
+
+    def chunks(self, start: int = 0, stop: int | None = None) -> Iterator[Chunk]:
+        """Chunks as libcrystfel reads them, one after the other.
+
+        Parameters
+        ----------
+        start : int
+            Any byte; reading begins with the first begin marker that starts a line at or after it.
+        stop : int, optional
+            Chunks that begin before this byte are given. Ranges that touch share no chunk and lose none.
+
+        Yields
+        ------
+        Chunk
+            Complete ones only. Where libcrystfel stops reading (and loses the rest), so does this; ``ended`` says why.
+        """
+        for chunk in self.all_chunks(start, stop):
+            if chunk.parsed.complete:
+                yield chunk
+
+    def all_chunks(self, start: int = 0, stop: int | None = None) -> Iterator[Chunk]:
+        """As `chunks`; the last one may be incomplete, which ends the reading."""
+        self.ended = None
+        at = self._line_start(max(start, self.header_end))
+        while stop is None or at < stop:
+            begin = self._find_begin(at)
+            if begin is None or (stop is not None and begin >= stop):
+                return
+            chunk = self._chunk(begin)
+            yield chunk
+            at = chunk.stop
+            if not chunk.parsed.complete:
+                cut = Fault("cut", "the file ends inside a chunk, which is lost", len(chunk.bytes))
+                self.ended = cut if chunk.parsed.ran_out else chunk.faults[-1]
+                return
+
+    def _line_start(self, at: int) -> int:
+        """First byte at or after ``at`` that begins a line."""
+        if at <= self.header_end:
+            return self.header_end
+        if self.read(at - 1, at) == b"\n":
+            return at
+        while True:
+            data = self._load(at, 1)
+            newline = data.find(b"\n", at - self._base)
+            if newline >= 0:
+                return self._base + newline + 1
+            if len(data) == at - self._base:
+                return at
+            at = self._base + len(data)
+
+    def _chunk(self, begin: int) -> Chunk:
+        size = _BLOCK // 8
+        while True:
+            data = self._load(begin, size)
+            local = begin - self._base
+            have = len(data) - local
+            # parse only up to the first end marker: what follows belongs to others, unless the chunk is damaged
+            end = data.find(_END_LINE, local)
+            if end >= 0:
+                parsed = parse_chunk(data[local : end + len(_END_LINE)])
+                if not parsed.ran_out:
+                    return Chunk(data[local : local + parsed.stop], begin, parsed)
+            if end >= 0 or have < size:
+                parsed = parse_chunk(data[local:])
+                if not parsed.ran_out or have < size:
+                    return Chunk(data[local : local + parsed.stop], begin, parsed)
+            if size > _LONGEST_CHUNK:
+                raise StreamError("no end of a chunk within 256 MiB", path=self.path, offset=begin)
+            size *= 2
+
+    def line_of(self, offset: int) -> int:
+        """1-based line on which a byte lies; reads the file up to there (not for standard input)."""
+        if not self._seekable:
+            return 0
+        count = 1
+        with open(self.path, "rb") as file:
+            left = offset
+            while left > 0:
+                block = file.read(min(left, _BLOCK))
+                if not block:
+                    break
+                count += block.count(b"\n")
+                left -= len(block)
+        return count

@@ -1,0 +1,218 @@
+"""Untouched bytes + new blocks -> a file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.errors import OutputError, StreamError
+from waterbg.stream import grammar as g
+from waterbg.stream.chunk import Chunk, Crystal
+from waterbg.stream.reflections import replace_numbers
+
+
+def splice_reflections(
+    chunk: Chunk,
+    new: Sequence[NDArray[np.void]],
+    saturated: Sequence[int] | None = None,
+    implausible: Sequence[int] | None = None,
+) -> bytes:
+    """Put new numbers into a chunk; every byte that need not change stays.
+
+    Parameters
+    ----------
+    chunk : Chunk
+    new : sequence of (n,) structured arrays
+        One for each crystal, aligned with its reflections: I, sigma, peak, background in ADU, and keep (bool): a
+        reflection that is not kept loses its line, and ``num_reflections`` follows.
+    saturated, implausible : sequence of int, optional
+        How many of each crystal's dropped reflections were saturated or implausible (I < -5 sigma); added to
+        ``num_saturated_reflections`` and ``num_implausible_reflections``.
+
+    Returns
+    -------
+    bytes
+        The chunk's.
+    """
+    data = chunk.bytes
+    parts, at = [], 0
+    for number, (crystal, values) in enumerate(zip(chunk.crystals, new)):
+        n = len(crystal.reflections)
+        if len(values) != n:
+            raise ValueError(f"crystal {number}: {len(values)} new rows for {n} reflections")
+        if not n:
+            continue
+        begin, end = crystal.block
+        kept = int(np.count_nonzero(values["keep"]))
+        changes = [
+            (b"num_reflections", kept - n),
+            (b"num_saturated_reflections", saturated[number] if saturated else 0),
+            (b"num_implausible_reflections", implausible[number] if implausible else 0),
+        ]
+        for line_begin, line_end, text in sorted(_counts(data, crystal, changes)):
+            if line_end <= begin:
+                parts += [data[at:line_begin], text]
+                at = line_end
+        parts += [data[at:begin], replace_numbers(data, crystal.rows, values, values["keep"])]
+        at = end
+    parts.append(data[at:])
+    return b"".join(parts)
+
+
+def _counts(data: bytes, crystal: Crystal, changes: list[tuple[bytes, int]]) -> list[tuple[int, int, bytes]]:
+    """Where a count's digits lie, and what they become."""
+    found = []
+    for name, change in changes:
+        line = crystal.count_line(name)
+        if line is None or not change:
+            continue
+        begin = line[0] + len(name) + 3
+        end = begin
+        while data[end : end + 1].isdigit():
+            end += 1
+        if end > begin:
+            found.append((begin, end, b"%d" % max(0, int(data[begin:end]) + change)))
+    return found
+
+
+def add_provenance(header: bytes, line: bytes, path: str = "stream") -> bytes:
+    """Header with one more line directly before its geometry.
+
+    Raises
+    ------
+    StreamError
+        When libcrystfel would then refuse the stream: it takes 4090 bytes before the geometry and no more.
+    """
+    at = header.find(b"\n" + g.BEGIN_GEOMETRY + b"\n") + 1
+    if at <= 0:
+        raise StreamError("there is no geometry", path=path)
+    if b"\n" in line or len(line) + 1 > g.LONGEST_PIECE:
+        raise ValueError("the provenance must be one line of at most 1021 bytes")
+    version = header.find(b"\n") + 1
+    if at - version + len(line) + 1 > g.LONGEST_AUDIT:
+        raise StreamError(
+            f"the text before the geometry has {at - version} bytes; with the provenance line it would pass the "
+            f"{g.LONGEST_AUDIT} that CrystFEL reads (--no-provenance leaves it out)",
+            path=path,
+        )
+    return header[:at] + line + b"\n" + header[at:]
+
+
+class OutputFile:
+    """A file that gets its name when it is complete.
+
+    Until then its bytes lie beside it as ``.NAME.part``, which an interrupted run leaves and a resumed one goes on
+    with. The part is locked while it is written, so two runs cannot share it.
+
+    Parameters
+    ----------
+    path : str
+    force : bool
+        Replace a file that exists.
+
+    Raises
+    ------
+    OutputError
+        When the file exists, or its folder does not or cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+        self.path = Path(path)
+        self.partial = self.path.with_name(f".{self.path.name}.part")
+        self.force = force
+        self._file: BinaryIO | None = None
+        if self.path.is_dir():
+            raise OutputError("is a folder", path=str(self.path))
+        if os.path.lexists(self.path) and not force:
+            raise OutputError("exists; --force replaces it", path=str(self.path))
+        if not self.path.parent.is_dir():
+            raise OutputError("its folder does not exist", path=str(self.path))
+
+    def begin(self, keep: int = 0) -> OutputFile:
+        """Open the part for writing, with its first ``keep`` bytes; use as a context."""
+        try:
+            self._file = open(self.partial, "r+b" if self.partial.exists() else "x+b", buffering=1 << 20)  # noqa: SIM115
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as err:
+                if err.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    self._file.close()
+                    raise OutputError(f"another run is writing it ({self.partial.name})", path=str(self.path)) from None
+                # a file system without locks: go on without
+            self._file.truncate(keep)
+            self._file.seek(keep)
+        except OSError as err:
+            raise self._cannot(err) from None
+        return self
+
+    def __enter__(self) -> OutputFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, where: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            try:
+                self._file.close()
+            except OSError as close_error:
+                if err is None:
+                    raise self._cannot(close_error) from None
+
+    def write(self, data: bytes) -> None:
+        """Append bytes."""
+        assert self._file is not None
+        try:
+            self._file.write(data)
+        except OSError as err:
+            raise self._cannot(err) from None
+
+    def flush(self) -> None:
+        """Bring what was written to disk."""
+        assert self._file is not None
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as err:
+            raise self._cannot(err) from None
+
+    def finish(self) -> None:
+        """Give the file its name; it is on disk before, and its folder's entry after."""
+        assert self._file is not None
+        self.flush()
+        try:
+            if os.path.lexists(self.path) and not self.force:  # it may have come while we worked
+                raise OutputError(f"has appeared meanwhile; the new one is {self.partial}", path=str(self.path))
+            os.replace(self.partial, self.path)
+            folder = os.open(self.path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            except OSError:
+                pass  # some network file systems cannot sync a folder; the file itself is safe
+            finally:
+                os.close(folder)
+            self._file.close()
+        except OSError as err:
+            raise self._cannot(err) from None
+
+    def discard(self) -> None:
+        """Remove the part."""
+        if self._file is not None:
+            self._file.close()
+        self.partial.unlink(missing_ok=True)
+
+    def _cannot(self, err: OSError) -> OutputError:
+        if err.errno in (errno.ENOSPC, errno.EDQUOT):
+            return OutputError(
+                f"no space left ({err.strerror}); what was written is kept as {self.partial.name}: make room and give "
+                "the same command with --resume",
+                path=str(self.path),
+            )
+        return OutputError(f"cannot be written ({err.strerror})", path=str(self.path))
