@@ -1,0 +1,118 @@
+"""The contract of all background estimators: what they are given and what they give back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+    from waterbg.predict import Scene
+
+Radii = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Variance of a pixel: ``gain`` times its expected counts plus ``read2``; photons.
+
+    Attributes
+    ----------
+    gain : float
+        1 for counted photons; what is left when ADU per photon are not quite right.
+    read2 : float
+        Read noise squared, photons².
+    """
+
+    gain: float = 1.0
+    read2: float = 0.0
+
+
+@dataclass
+class BackgroundEstimate:
+    """Expected background under every spot of a scene.
+
+    Attributes
+    ----------
+    expected : (n, size, size) float32
+        Photons under each pixel of a box around the pixel the predicted position falls into, size = 2·half + 1;
+        NaN where there is no answer.
+    scale_variance : (n,) float64
+        Relative variance of ``expected`` as a whole.
+    factor : (n,) float64
+        A pixel of mu expected counts has variance ``factor * (noise.gain * mu + noise.read2)``.
+    noise : Noise
+    scale, ring_variance : (n,) float64
+        What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that from
+        counting; NaN for estimators without such a model.
+    fallbacks : list of str
+        What could not be done as meant, in words for the summary.
+    """
+
+    expected: NDArray[np.float32]
+    scale_variance: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    noise: Noise
+    scale: NDArray[np.float64]
+    ring_variance: NDArray[np.float64]
+    fallbacks: list[str] = field(default_factory=list)
+
+    @property
+    def half(self) -> int:
+        """Half width of the boxes, pixels."""
+        return self.expected.shape[1] // 2
+
+
+class Estimator(Protocol):
+    """Gives the background under the spots of a scene; chosen by ``--background``."""
+
+    name: str
+
+    def estimate(self, frame: Frame, scene: Scene, radii: Radii) -> BackgroundEstimate:
+        """Estimate the background under every spot of ``scene.spots``.
+
+        Parameters
+        ----------
+        frame : Frame
+            ADU; counts are ADU / ``frame.adu_per_photon``.
+        scene : Scene
+            All of its spots, printed or not, and those nearby are kept out of the background.
+        radii : 3 floats
+            Peak disc, inner and outer radius of the ring, pixels.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Trust:
+    """How far the true background strays from the surface of a frame, by resolution.
+
+    Attributes
+    ----------
+    edges : sequence of float
+        Ascending 1/d in nm⁻¹ between the shells; one less than ``tau2``.
+    tau2 : sequence of float
+        Relative variance in each shell, learnt from decoys.
+    """
+
+    edges: Sequence[float] = ()
+    tau2: Sequence[float] = (1e-4,)  # 1 %: what non-radial water does within a ring
+
+    def at(self, inv_d: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Relative variance at each 1/d."""
+        return np.asarray(self.tau2, float)[np.searchsorted(np.asarray(self.edges, float), inv_d)]
+
+
+def box_half(radii: Radii) -> int:
+    """Half width of the boxes: the ring, and the disc of the fit moved by as much as a position map may."""
+    inner, _, outer = (int(radius) for radius in radii)
+    return max(outer, inner + 4)
+
+
+def count_constant(frame: Frame) -> NDArray[np.float32]:
+    """(n_panels,) float32, photons per ADU."""
+    return (1 / np.asarray(frame.adu_per_photon, float)).astype(np.float32)

@@ -1,0 +1,135 @@
+"""What a reflection's own ring says: its mean, its plane, or how the frame's surface does there."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.masks import NOT_RING
+from waterbg.background.scan import SKEW, TAIL
+
+
+def ring_scale(
+    counts: NDArray[np.float32],
+    photons_per_adu: NDArray[np.float32],
+    flags: NDArray[np.uint8],
+    offsets: NDArray[np.int64],
+    shapes: NDArray[np.int64],
+    spots: NDArray[np.void],
+    rings: tuple[int, int],
+    surface: NDArray[np.float32],
+    factor: NDArray[np.float64],
+    gain: float,
+    read2: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Counts over expected counts in each ring, without outliers, and the variance of that ratio from counting.
+
+    Parameters
+    ----------
+    counts, photons_per_adu, flags, offsets, shapes
+        The frame, flat; see :mod:`waterbg.background.masks`.
+    spots : (n,) SPOT
+    rings : 2 ints
+        Inner and outer radius, pixels.
+    surface : (n, size, size) float32
+        Expected counts around each spot.
+    factor : (n,) float64
+        Variance of a pixel is factor·(gain·mu + read2).
+
+    Returns
+    -------
+    scale, variance : (n,) float64
+        NaN and inf where the ring has no usable pixel or the surface expects nothing there.
+    """
+    scale, variance = np.full(len(spots), np.nan), np.full(len(spots), np.inf)
+    _ring_scale(
+        counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
+        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), rings[0], rings[1], surface, factor,
+        gain, read2, scale, variance,
+    )  # fmt: skip
+    return scale, variance
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ring_scale(
+    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, middle, outer, surface, factor, gain, read2,
+    scale, variance,
+):  # fmt: skip
+    half = surface.shape[1] // 2
+    for k in range(panel.size):
+        p = panel[k]
+        if p < 0:
+            continue
+        n_ss, n_fs = shapes[p]
+        cf, cs = int(fs[k]), int(ss[k])
+        a = 1.0
+        # the second time around the scale is known and outliers are cut where they belong
+        for attempt in range(2):
+            total_n = total_s = 0.0
+            used = 0
+            wide = 1.5 if attempt == 0 else 1.0
+            for j in range(max(-outer, -cs), min(outer, n_ss - 1 - cs) + 1):
+                row = offsets[p] + (cs + j) * n_fs + cf
+                for i in range(max(-outer, -cf), min(outer, n_fs - 1 - cf) + 1):
+                    if not middle * middle <= i * i + j * j <= outer * outer or flags[row + i] & NOT_RING:
+                        continue
+                    s = surface[k, half + j, half + i]
+                    value = counts[row + i] * photons_per_adu[p]
+                    reach = wide * TAIL * np.sqrt(factor[k] * (gain * s * a + read2))
+                    if a * s - reach <= value <= a * s + reach + SKEW * gain:
+                        total_n += value
+                        total_s += s
+                        used += 1
+            if total_s <= 0:
+                break
+            a = max(total_n / total_s, 0.0)
+        if total_s > 0:
+            scale[k] = total_n / total_s
+            variance[k] = factor[k] * (gain * total_s + read2 * used) / (total_s * total_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def ring_planes(
+    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, middle, outer, gradient, expected, spread
+):
+    """Fill ``expected`` (n, size, size) with the mean of each ring, or the least-squares plane through it.
+
+    ``spread`` (n, 2) becomes the variance of the ring's pixels about that and their number. Nothing is clipped: clipping
+    around a wrong shape is biased. CrystFEL's ``fit_gradient_bg`` is the plane.
+    """
+    half = expected.shape[1] // 2
+    for k in range(panel.size):
+        p = panel[k]
+        expected[k] = np.nan
+        spread[k] = np.nan
+        if p < 0:
+            continue
+        n_ss, n_fs = shapes[p]
+        cf, cs = int(fs[k]), int(ss[k])
+        n = 0
+        si = sj = sv = sii = sij = sjj = siv = sjv = svv = 0.0
+        for j in range(max(-outer, -cs), min(outer, n_ss - 1 - cs) + 1):
+            row = offsets[p] + (cs + j) * n_fs + cf
+            for i in range(max(-outer, -cf), min(outer, n_fs - 1 - cf) + 1):
+                if not middle * middle <= i * i + j * j <= outer * outer or flags[row + i] & NOT_RING:
+                    continue
+                v = counts[row + i] * photons_per_adu[p]
+                n += 1
+                si, sj, sv = si + i, sj + j, sv + v
+                sii, sij, sjj = sii + i * i, sij + i * j, sjj + j * j
+                siv, sjv, svv = siv + i * v, sjv + j * v, svv + v * v
+        if n < 4:
+            continue
+        mi, mj, mean = si / n, sj / n, sv / n
+        ii, ij, jj = sii - n * mi * mi, sij - n * mi * mj, sjj - n * mj * mj
+        iv, jv, vv = siv - n * mi * mean, sjv - n * mj * mean, svv - n * mean * mean
+        a = b = 0.0
+        determinant = ii * jj - ij * ij
+        if gradient and determinant > 1e-9 * max(ii, jj, 1.0) ** 2:
+            a, b = (jj * iv - ij * jv) / determinant, (ii * jv - ij * iv) / determinant
+        spread[k, 0] = max(vv - a * iv - b * jv, 0.0) / (n - (3 if gradient else 1))
+        spread[k, 1] = n
+        for j in range(2 * half + 1):
+            for i in range(2 * half + 1):
+                expected[k, j, i] = mean + a * (i - half - mi) + b * (j - half - mj)

@@ -1,0 +1,95 @@
+"""Which pixels may say something about the background: one byte of flags for every pixel of a frame.
+
+A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it counts
+the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's peak mask,
+``make_BgMask`` in integration.c). DROPPED are isolated hot and dead pixels found in the run.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from waterbg.geometry import Detector
+
+BAD, WIDE, ONE, TWO = 1, 2, 4, 8
+NOT_CLEAN = BAD | WIDE  # the global model
+NOT_RING = BAD | ONE | TWO  # a reflection's own ring
+
+
+def spot_mask(
+    bad: NDArray[np.uint8],
+    detector: Detector,
+    panel: NDArray[np.int32],
+    fs: NDArray[np.float64],
+    ss: NDArray[np.float64],
+    inner: float,
+) -> NDArray[np.uint8]:
+    """Flags of all pixels: BAD, and the peak discs of the predicted reflections.
+
+    Parameters
+    ----------
+    bad : (n_pixels,) uint8
+        1 = never use.
+    panel, fs, ss : (n,) arrays
+        Predicted reflections of all crystals, panel-local pixels; panel < 0 is off the detector.
+    inner : float
+        Radius of the peak disc, pixels.
+
+    Returns
+    -------
+    flags : (n_pixels,) uint8
+    """
+    flags = (bad != 0).astype(np.uint8)
+    _count_discs(flags, detector.offsets, detector.shapes, panel, fs, ss, inner)
+    return flags
+
+
+def add_wide(
+    flags: NDArray[np.uint8],
+    detector: Detector,
+    panel: NDArray[np.int32],
+    fs: NDArray[np.float64],
+    ss: NDArray[np.float64],
+    radius: float,
+) -> None:
+    """Set WIDE within ``radius`` pixels of the given positions."""
+    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, radius, WIDE)
+
+
+@njit(cache=True, nogil=True)
+def _count_discs(flags, offsets, shapes, panel, fs, ss, inner):
+    reach = int(inner)  # CrystFEL's loops run over int(ir_inn)
+    for k in range(panel.size):
+        p = panel[k]
+        if p < 0:
+            continue
+        n_ss, n_fs = shapes[p]
+        cf, cs = int(fs[k]), int(ss[k])
+        for j in range(max(cs - reach, 0), min(cs + reach, n_ss - 1) + 1):
+            row = offsets[p] + j * n_fs
+            for i in range(max(cf - reach, 0), min(cf + reach, n_fs - 1) + 1):
+                if (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner:
+                    flags[row + i] |= TWO if flags[row + i] & ONE else ONE
+
+
+@njit(cache=True, nogil=True)
+def _paint(flags, offsets, shapes, panel, fs, ss, radius, flag):
+    for k in range(panel.size):
+        p = panel[k]
+        if p < 0:
+            continue
+        n_ss, n_fs = shapes[p]
+        for j in range(max(int(ss[k] - radius), 0), min(int(ss[k] + radius), n_ss - 1) + 1):
+            dy = j + 0.5 - ss[k]
+            if abs(dy) > radius:
+                continue
+            half = np.sqrt(radius * radius - dy * dy)
+            first, last = int(np.ceil(fs[k] - half - 0.5)), int(np.floor(fs[k] + half - 0.5))
+            row = offsets[p] + j * n_fs
+            for i in range(max(first, 0), min(last, n_fs - 1) + 1):
+                flags[row + i] |= flag

@@ -1,0 +1,233 @@
+"""The background of a whole frame: radial profile × scattering factor × smooth two-dimensional ratio, and its noise.
+
+Global shape first, local scale later: Parkhurst et al. 2017, IUCrJ 4, 626.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.rays import Rays, trace_point
+from waterbg.background.scan import walk
+from waterbg.background.start import first_profile
+from waterbg.background.table import PER_BIN, curve, fill_gaps
+from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, smooth_ratio
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+
+RATIO_WIDTH = 14.0  # px, Gaussian sigma of the smoothed ratio; 14 to 30 are alike
+NOISE_WIDTH = 20.0  # px, of the smoothed noise factor
+
+
+@dataclass
+class Surface:
+    """Expected background everywhere on a frame.
+
+    Attributes
+    ----------
+    rays : Rays
+    grid : TileGrid
+    means : (n_bins,) float64
+        Radial profile, photons a pixel at scattering factor 1.
+    profile : (2, …) float32
+        Its curve.
+    ratio : (n_tiles,) float32
+        Ratio of the frame to the radial profile at the middle of each tile.
+    noise : 2 floats
+        Gain and read noise²: a pixel of expected counts mu has variance factor·(noise[0]·mu + noise[1]).
+    factor : (n_tiles,) float32
+        What the frame's own scatter says on top of that, about 1.
+    clean : float
+        Share of the detector's pixels that were used.
+    fallbacks : list of str
+        What could not be learnt, in words for the summary.
+    """
+
+    rays: Rays
+    grid: TileGrid
+    means: NDArray[np.float64]
+    profile: NDArray[np.float32]
+    ratio: NDArray[np.float32]
+    noise: tuple[float, float]
+    factor: NDArray[np.float32]
+    clean: float
+    fallbacks: list[str] = field(default_factory=list)
+
+    def boxes(
+        self,
+        panel: NDArray[np.int32],
+        fs: NDArray[np.float64],
+        ss: NDArray[np.float64],
+        half: int,
+        shapes: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """Expected counts of the pixels around each position, and the noise factor there.
+
+        Parameters
+        ----------
+        panel, fs, ss : (n,) arrays
+            Panel-local pixels; the box is centred on the pixel the position falls into.
+        half : int
+            Half width of the boxes, pixels.
+        shapes : (n_panels, 2) int64
+
+        Returns
+        -------
+        expected : (n, 2 half + 1, 2 half + 1) float32
+            Photons; NaN beyond the panel.
+        factor : (n,) float64
+        """
+        expected = np.empty((len(panel), 2 * half + 1, 2 * half + 1), np.float32)
+        factor = np.ones(len(panel))
+        _fill_boxes(
+            panel, fs, ss, half, shapes, self.grid.shapes, self.grid.offsets, self.rays.panel, self.rays.length,
+            self.rays.polarisation, self.profile, self.ratio, self.factor, expected, factor,
+        )  # fmt: skip
+        return expected, factor
+
+
+def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple[float, float]) -> Surface:
+    """Learn the background of a frame from its clean pixels.
+
+    Parameters
+    ----------
+    frame : Frame
+        ADU.
+    flags : (n_pixels,) uint8
+        See :mod:`waterbg.background.masks`; BAD and WIDE pixels are left out.
+    rays : Rays
+    noise : 2 floats
+        Variance of a pixel per expected count, and at no counts.
+    """
+    shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
+    fixed = (frame.data, np.asarray(frame.adu_per_photon, float), flags, shapes, rays)
+    means, _ = first_profile(*fixed, noise)
+    # A quarter of the rows finds the level of every panel and the shape of the ratio, with room for what is not yet
+    # in the model; then all rows, against a model that is right to a few per cent.
+    ratio = np.ones(grid.n_tiles, np.float32)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=4, slack=0.6)
+    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, 2 * RATIO_WIDTH)
+    means = _update_means(means, sums.radial_n, sums.radial_s)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=4, slack=0.1)
+    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, RATIO_WIDTH)
+    means = _update_means(means, sums.radial_n, sums.radial_s)
+    sums = walk(*fixed, grid, curve(means), ratio, noise)
+    change = _change(sums.radial_n, sums.radial_s)
+    means = means * change
+    # the tiles were summed before the profile changed: their expected counts change with it
+    sums.tile_s *= _at_tiles(grid, rays, shapes, change)
+    before = ratio
+    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, RATIO_WIDTH)
+    factor = _noise_factor(grid, sums, ratio / before, noise)
+    clean = float(sums.tile_k.sum()) / max(int(frame.detector.offsets[-1]), 1)
+    return Surface(rays, grid, means, curve(means), ratio, noise, factor, clean)
+
+
+def _change(radial_n: NDArray[np.float64], radial_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Factor on each bin of the profile; 1 where nothing was seen."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        change = np.where(radial_s > 0, radial_n / radial_s, 1.0)
+    return np.clip(change, 0.05, 20)
+
+
+def _update_means(
+    means: NDArray[np.float64], radial_n: NDArray[np.float64], radial_s: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    return fill_gaps(means * _change(radial_n, radial_s), radial_s)
+
+
+def _update_ratio(
+    grid: TileGrid, ratio: NDArray[np.float32], tile_n: NDArray[np.float32], tile_s: NDArray[np.float32], sigma: float
+) -> NDArray[np.float32]:
+    """Multiply by the smoothed ratio of what was counted to what was expected, without the tiles that stick out."""
+    default = panel_means(grid, tile_n, tile_s)
+    smooth = smooth_ratio(grid, tile_n, tile_s, sigma, default)
+    if reject_tiles(grid, tile_n, tile_s, smooth):
+        smooth = smooth_ratio(grid, tile_n, tile_s, sigma, default)
+    return ratio * smooth
+
+
+def _at_tiles(
+    grid: TileGrid, rays: Rays, shapes: NDArray[np.int64], change: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Value of a radial quantity, averaged over TILE bins, at the middle of every tile."""
+    kernel = np.ones(TILE) / TILE
+    smooth = np.convolve(np.pad(change, (TILE // 2, TILE - TILE // 2 - 1), mode="edge"), kernel, mode="valid")
+    out = np.empty(grid.n_tiles, np.float32)
+    _tile_values(grid.shapes, shapes, rays.panel, rays.length, smooth, out)
+    return out
+
+
+def _noise_factor(grid: TileGrid, sums, change, noise) -> NDArray[np.float32]:
+    """Smoothed variance over what gain and read noise say; the error of the model during the walk is taken off."""
+    used = sums.tile_s > 0  # rejected tiles are empty by now
+    error = (change - 1) * sums.tile_s
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scatter = np.where(used, np.maximum(sums.tile_v - error**2 / sums.tile_k, 0), 0).astype(np.float32)
+    expected = np.where(used, noise[0] * sums.tile_s + noise[1] * sums.tile_k, 0).astype(np.float32)
+    return smooth_ratio(grid, scatter, expected, NOISE_WIDTH, panel_means(grid, scatter, expected))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _tile_values(grid_shapes, shapes, rays, length, radial, out):
+    t = 0
+    for p in range(shapes.shape[0]):
+        for j in range(grid_shapes[p, 0]):
+            ss = min(j * TILE + 0.5 * TILE, 0.5 * (j * TILE + shapes[p, 0]))
+            for i in range(grid_shapes[p, 1]):
+                fs = min(i * TILE + 0.5 * TILE, 0.5 * (i * TILE + shapes[p, 1]))
+                x = rays[p, 0] + fs * rays[p, 3] + ss * rays[p, 6]
+                y = rays[p, 1] + fs * rays[p, 4] + ss * rays[p, 7]
+                z = rays[p, 2] + fs * rays[p, 5] + ss * rays[p, 8]
+                k = int(length * np.sqrt(x * x + y * y) / z)
+                out[t] = radial[min(k, radial.size - 1)]
+                t += 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def bilinear(tiles, first, n_ts, n_tf, fs, ss):
+    """Value of a tile map at a point (panel-local pixels), constant beyond the outermost middles."""
+    u = min(max(fs / TILE - 0.5, 0.0), n_tf - 1.0)
+    v = min(max(ss / TILE - 0.5, 0.0), n_ts - 1.0)
+    i, j = min(int(u), max(n_tf - 2, 0)), min(int(v), max(n_ts - 2, 0))
+    ii, jj = min(i + 1, n_tf - 1), min(j + 1, n_ts - 1)
+    u, v = u - i, v - j
+    top = tiles[first + j * n_tf + i] * (1 - u) + tiles[first + j * n_tf + ii] * u
+    bottom = tiles[first + jj * n_tf + i] * (1 - u) + tiles[first + jj * n_tf + ii] * u
+    return top * (1 - v) + bottom * v
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_boxes(
+    panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, length, polarisation, profile, ratio, noise,
+    expected, factor,
+):  # fmt: skip
+    for k in range(panel.size):
+        p = panel[k]
+        expected[k] = np.nan
+        if p < 0:
+            continue
+        n_ts, n_tf = grid_shapes[p]
+        first = grid_offsets[p]
+        cf, cs = int(fs[k]), int(ss[k])
+        factor[k] = bilinear(noise, first, n_ts, n_tf, fs[k], ss[k])
+        for j in range(2 * half + 1):
+            y = cs - half + j
+            if y < 0 or y >= shapes[p, 0]:
+                continue
+            for i in range(2 * half + 1):
+                x = cf - half + i
+                if x < 0 or x >= shapes[p, 1]:
+                    continue
+                _, _, r, g = trace_point(rays[p], x + 0.5, y + 0.5, length, polarisation)
+                at = min(r * PER_BIN, profile.shape[1] - 1.0)
+                b = int(at)
+                expected[k, j, i] = (
+                    (profile[0, b] + at * profile[1, b]) * g * bilinear(ratio, first, n_ts, n_tf, x + 0.5, y + 0.5)
+                )
