@@ -15,7 +15,7 @@ from waterbg.settings import Settings
 from waterbg.stream import Chunk, splice_reflections
 
 if TYPE_CHECKING:
-    from waterbg.background.model import RunModel
+    from waterbg.model import RunModel
     from waterbg.frames import Frame, FrameReader
     from waterbg.run.job import Images
 
@@ -119,7 +119,7 @@ class Subtractor:
             return integrate_rings(
                 frame, scene, self.settings.int_radius, gradient=options.gradient, saturated=options.saturated
             )
-        from waterbg.background.model import process_frame
+        from waterbg.model import process_frame
 
         assert self.model is not None
         result, report = process_frame(frame, scene, self.model, self.settings)

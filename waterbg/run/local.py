@@ -22,7 +22,7 @@ from waterbg.run.summary import Summary
 from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream, compare_streams
 
 if TYPE_CHECKING:
-    from waterbg.background.model import RunModel
+    from waterbg.model import RunModel
 
 
 def run_subtract(

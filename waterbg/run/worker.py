@@ -13,7 +13,7 @@ from waterbg.stream import StreamFile
 from waterbg.subtract import Subtractor, Tally
 
 if TYPE_CHECKING:
-    from waterbg.background.model import RunModel
+    from waterbg.model import RunModel
 
 
 @dataclass
