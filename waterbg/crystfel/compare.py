@@ -66,11 +66,9 @@ class Comparison:
             f"CC                  = {o.cc:.5f}",
             f"sigma(B) / sigma(A) = {o.sigma_ratio:.4g}",
             f"scatter / sigma     = {o.scatter:.3g}",
-            "",
-            *_table("d/Å", self.shells),
-            "",
-            *_table("I/sigma", self.strengths),
         ]
+        for title, bins in (("d/Å", self.shells), ("I/sigma", self.strengths)):
+            lines += ["", *_table(title, bins)] if bins else []
         return "\n".join(lines) + "\n"
 
     def as_json(self) -> str:
@@ -102,6 +100,8 @@ def _table(first: str, bins: Sequence[Bin]) -> list[str]:
         formats = ("#.4g", ".2g", ".4f", "#.4g", "#.3g")
         words = ["-" if math.isnan(value) else f"{value:{form}}" for value, form in zip(numbers, formats)]
         rows.append([one.label, str(one.reflections), *words])
+    filled = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
+    rows = [[row[i] for i in filled] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return ["  ".join(word.rjust(width) for word, width in zip(row, widths)) for row in rows]
 

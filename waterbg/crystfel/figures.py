@@ -107,20 +107,20 @@ def draw_comparison(result: Comparison, path: str) -> None:
     UsageError
     """
     figure, grid = _canvas(2, 3, (11.5, 6.4))
-    for row, (bins, title) in enumerate(((result.shells, "resolution"), (result.strengths, "strength"))):
+    quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
+    for row, bins in enumerate((result.shells, result.strengths)):
         if row == 0:
-            positions = [((b.low**2 + b.high**2) / 2) for b in bins]
+            positions = [(one.low**2 + one.high**2) / 2 for one in bins]
         else:
-            positions = list(range(len(bins)))
-        for axes, (name, label) in zip(
-            grid[row], (("ratio", "I(B) / I(A)"), ("cc", "CC"), ("sigma_ratio", "σ(B) / σ(A)"))
-        ):
-            values = [getattr(b, name) for b in bins]
+            positions = [float(i) for i in range(len(bins))]
+            quantities = (*quantities[:2], ("scatter", "scatter of I(B) − k·I(A), in σ"))
+        for axes, (name, label) in zip(grid[row], quantities):
+            values = [getattr(one, name) for one in bins]
             if name == "ratio":
-                errors = [b.ratio_error for b in bins]
+                errors = [one.ratio_error for one in bins]
                 axes.errorbar(positions, values, errors, fmt="o-", ms=4, lw=1.2, capsize=2, color=COLOURS[0])
-                whole = result.overall
-                axes.axhline(whole.ratio, color=COLOURS[1], lw=1, ls="--", label=f"all: {whole.ratio:.5g}")
+                whole = result.overall.ratio
+                axes.axhline(whole, color=COLOURS[1], lw=1, ls="--", label=f"all: {whole:.5g}")
                 axes.legend(fontsize=8)
             else:
                 axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])
@@ -128,10 +128,9 @@ def draw_comparison(result: Comparison, path: str) -> None:
             axes.grid(alpha=0.25)
             _calm(axes, 0.01)
             if row == 0:
-                _resolution_axis(axes, [bins[0].low, bins[-1].high] if bins else [1.0, 2.0])
+                _resolution_axis(axes, [bins[0].low, bins[-1].high])
             else:
-                axes.set_xticks(positions, [b.label for b in bins], rotation=40, ha="right", fontsize=8)
+                axes.set_xticks(positions, [one.label for one in bins], rotation=40, ha="right", fontsize=8)
                 axes.set_xlabel("I/σ of both streams together")
-            axes.set_title(f"by {title}", fontsize=9)
     figure.suptitle(f"A {result.a}\nB {result.b}", fontsize=9)
     _save(figure, path)

@@ -183,12 +183,16 @@ class Statistics:
         return bins
 
     def strengths(self) -> list[Bin]:
-        """Groups of `STRENGTHS` that have reflections."""
+        """Groups of `STRENGTHS` that have reflections; without CC, and without ratio where there is only noise."""
         bins = []
         for low, high, sums in zip(STRENGTHS, STRENGTHS[1:], self._groups):
             if sums[_N]:
                 label = f"< {high:g}" if low == -math.inf else f"> {low:g}" if high == math.inf else f"{low:g}-{high:g}"
-                bins.append(_bin(label, low, high, sums))
+                one = _bin(label, low, high, sums)
+                # among pairs chosen by their sum, a high I_A goes with a low I_B: no correlation to speak of; and
+                # below a sigma the sums are next to nothing
+                hidden = {"cc": math.nan} | ({} if low >= 1 else {"ratio": math.nan, "ratio_error": math.nan})
+                bins.append(Bin(**{**vars(one), **hidden}))
         return bins
 
 

@@ -1,0 +1,73 @@
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from waterbg.cli.base import run
+
+
+@pytest.fixture
+def golden(data, tmp_path, monkeypatch):
+    for name in ("rings-nocen-nosat-nograd.stream", "rings-nocen-nosat-grad.stream", "xtal.cell"):
+        shutil.copy(data / "golden" / "small" / name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_without_crystfel_merge_says_what_to_install(golden, monkeypatch, tmp_path, capsys):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    status = run(["waterbg", "merge", "rings-nocen-nosat-grad.stream", "-y", "4/mmm", "-p", "xtal.cell"])
+    assert status == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err == (
+        "waterbg: error: process_hkl: not found on PATH; install CrystFEL (https://www.desy.de/~twhite/crystfel), or "
+        "name the folder of its programs with --crystfel-bin\n"
+    )
+    assert not Path("rings-nocen-nosat-grad.merge").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["-y", "4/mmm", "-p", "xtal.cell"], "merge needs at least one stream"),
+        (["nix.stream", "-y", "4/mmm", "-p", "xtal.cell"], "nix.stream: no such file"),
+        (["a.stream", "-p", "xtal.cell"], "Switch -y/--symmetry is mandatory"),
+        (["a.stream", "-y", "4/mmm", "-p", "xtal.cell", "--iterations=3"], "--iterations"),
+    ],
+)
+def test_wrong_usage_is_exit_status_2(golden, capsys, words, message):
+    assert run(["waterbg", "merge", *words]) == 2
+    said = capsys.readouterr()
+    assert message in said.out + said.err
+
+
+@pytest.mark.crystfel
+def test_merge_prints_the_table_draws_the_figure_and_passes_options_on(golden, capsys):
+    streams = ["rings-nocen-nosat-nograd.stream", "rings-nocen-nosat-grad.stream"]
+    words = ["-y", "4/mmm", "-p", "xtal.cell", "-o", "out", "--nshells=5", "--min-measurements", "3", "--scale"]
+    assert run(["waterbg", "merge", *streams, *words]) == 0
+    said = capsys.readouterr()
+    assert said.out == Path("out/merge.txt").read_text()
+    assert "Merged with process_hkl 0.1" in said.out
+    assert "--min-measurements=3 --scale" in said.out
+    assert "A -> B: I/sigma" in said.out
+    assert Path("out/merge.png").read_bytes().startswith(b"\x89PNG")
+    assert "process_hkl rings-nocen-nosat-grad.stream (3 of 3)" in said.err
+    # a second time: not without --force, and nothing is touched
+    before = {name: os.stat(f"out/{name}").st_mtime_ns for name in os.listdir("out")}
+    assert run(["waterbg", "merge", *streams, *words]) == 1
+    assert before == {name: os.stat(f"out/{name}").st_mtime_ns for name in os.listdir("out")}
+
+
+@pytest.mark.crystfel
+def test_partialators_own_options_are_known_when_it_is_asked_for(golden, capsys):
+    words = ["-y", "4/mmm", "-p", "xtal.cell", "-o", "out", "--program", "partialator", "--model=unity"]
+    more = ["--iterations=0", "--json", "--no-figure"]
+    assert run(["waterbg", "merge", "rings-nocen-nosat-grad.stream", *words, *more]) == 0
+    value = json.loads(capsys.readouterr().out)
+    assert value["program"] == "partialator"
+    assert value["options"] == ["--model=unity", "--iterations=0"]
+    assert value["streams"][0]["overall"]["reflections"] > 500
+    assert not Path("out/merge.png").exists()
