@@ -1,0 +1,138 @@
+"""waterbg verify: every row of the table of silent losses is found, and honest changes are not."""
+
+import json
+
+import pytest
+
+from waterbg.cli.base import run
+
+from ..stream import factory
+
+ROW = factory.row()
+GOOD = [factory.chunk(i, [factory.crystal([factory.row(h=h) for h in range(3)])]) for i in range(3)]
+MIDDLE = GOOD[1]
+
+DAMAGE = {
+    "incomplete_chunk": MIDDLE.replace(b"photon_energy_eV = 9500.000000\n", b""),
+    "peak_list": MIDDLE.replace(b"      300.00", b"   pixel"),
+    "reflection_list": MIDDLE.replace(factory.row(h=1), factory.row(h=1) + b"\n"),
+    "end_chunk": MIDDLE.replace(b"----- End chunk -----\n", b""),
+    "end_crystal": MIDDLE.replace(b"--- End crystal\n", b""),
+    "not_finite": MIDDLE.replace(b"      10.00", b"        nan", 1),
+    "unknown_panel": MIDDLE.replace(b"   20.0 p0", b"   20.0 p9", 1),
+    "cell": MIDDLE.replace(b"bstar", b"starb"),
+    "photon_energy": MIDDLE.replace(b"9500.000000", b"-1"),
+    "index": MIDDLE.replace(b"   1    2    3", b" 600    2    3"),
+    "num_reflections": MIDDLE.replace(b"num_reflections = 3", b"num_reflections = 4"),
+    "panel_name": MIDDLE.replace(b"   20.0 p0", b"   20.0 " + b"p" * 70, 1),
+    "long_line": MIDDLE.replace(b"hit = 1", b"note = " + b"x" * 1100),
+    "header_line": MIDDLE.replace(b"hit = 1", b"header/int//a=3"),
+    "nul": MIDDLE.replace(b"hit = 1", b"hit\0= 1"),
+    "several_streams": factory.stream() + MIDDLE,
+    "stray_end": MIDDLE.replace(b"----- Begin chunk -----\n", b""),
+}
+
+
+def verify(*words, capsys=None):
+    status = run(["waterbg", "verify", *map(str, words)])
+    return status, *(capsys.readouterr() if capsys else ())
+
+
+@pytest.fixture
+def good(tmp_path):
+    path = tmp_path / "good.stream"
+    path.write_bytes(factory.stream(GOOD))
+    return path
+
+
+def test_a_clean_stream_is_clean(good, capsys):
+    status, out, _ = verify(good, capsys=capsys)
+    assert status == 0
+    assert out == f"{good}: 3 chunks, 3 crystals, 9 reflections, 3 peaks; no findings\n"
+
+
+@pytest.mark.parametrize("check", DAMAGE)
+def test_each_kind_of_damage_is_named_with_line_and_byte_and_can_be_skipped(check, tmp_path, capsys):
+    path = tmp_path / "bad.stream"
+    text = factory.stream([GOOD[0], DAMAGE[check], GOOD[2]])
+    path.write_bytes(text)
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    found = json.loads(out)["findings"]
+    assert status == 1
+    assert check in [finding["check"] for finding in found]
+    for finding in found:
+        assert finding["line"] == text.count(b"\n", 0, finding["offset"]) + 1
+    skips = [word for name in {finding["check"] for finding in found} for word in ("--skip", name)]
+    assert verify(path, *skips) == (0,)
+
+
+def test_a_stream_cut_in_its_last_chunk_is_found(tmp_path, capsys):
+    path = tmp_path / "cut.stream"
+    path.write_bytes(factory.stream(GOOD)[:-30])
+    status, out, _ = verify(path, capsys=capsys)
+    assert status == 1
+    assert "[cut]" in out
+
+
+def test_a_stream_that_cannot_be_opened_is_one_line_and_status_1(tmp_path, capsys):
+    path = tmp_path / "none.stream"
+    status, out, err = verify(path, capsys=capsys)
+    assert (status, out) == (1, "")
+    assert err.count("\n") == 1
+    assert str(path) in err
+
+
+def test_wrong_usage_is_status_2(good, capsys):
+    assert verify() == (2,)
+    assert verify(good, "--skip", "nonsense") == (2,)
+    assert verify(good, good, good) == (2,)
+
+
+ALLOWED = {
+    "numbers": (factory.row(h=1), factory.row(h=1, I=-99999.0, sigma=3.5, peak=0.0, background=1e8)),
+    "a dropped row": (factory.row(h=1), b""),
+}
+FORBIDDEN = {
+    "an index": (factory.row(h=1), factory.row(h=9)),
+    "a position": (factory.row(h=1), factory.row(h=1, fs=11.0)),
+    "a panel": (b"   20.0 p0", b"   20.0 p1"),
+    "a note": (b"hit = 1", b"hit = 0"),
+    "an axis": (b"+0.2222222", b"+0.2222223"),
+    "a new row": (factory.row(h=1), factory.row(h=1) + factory.row(h=7)),
+    "an infinite number": (factory.row(h=1), factory.row(h=1, I=float("inf"))),
+    "a peak": (b"300.00", b"301.00"),
+}
+
+
+@pytest.mark.parametrize("change", ALLOWED)
+def test_what_subtract_may_change_is_no_difference(good, tmp_path, change, capsys):
+    old, new = ALLOWED[change]
+    changed = GOOD[1].replace(old, new)
+    if not new:
+        changed = changed.replace(b"num_reflections = 3", b"num_reflections = 2")
+    other = tmp_path / "other.stream"
+    text = factory.stream([GOOD[0], changed, GOOD[2]])
+    other.write_bytes(text.replace(b"----- Begin geometry", b"waterbg 0.1 subtract\n----- Begin geometry"))
+    status, out, err = verify(good, other, capsys=capsys)
+    assert (status, err) == (0, "")
+    assert "nothing else differs" in out
+
+
+@pytest.mark.parametrize("change", FORBIDDEN)
+def test_any_other_change_is_a_difference(good, tmp_path, change, capsys):
+    old, new = FORBIDDEN[change]
+    assert old in GOOD[1]
+    other = tmp_path / "other.stream"
+    other.write_bytes(factory.stream([GOOD[0], GOOD[1].replace(old, new, 1), GOOD[2]]))
+    status, out, _ = verify(good, other, "--json", capsys=capsys)
+    said = json.loads(out)
+    assert status == 1
+    assert said["n_differences"] >= 1
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_lost_chunk_is_a_difference_unless_it_may_lack(good, tmp_path, lost):
+    other = tmp_path / "other.stream"
+    other.write_bytes(factory.stream([text for number, text in enumerate(GOOD) if number != lost]))
+    assert verify(good, other) == (1,)
+    assert verify(good, other, "--may-lack-chunks") == (0,)

@@ -1,0 +1,124 @@
+"""Splicing, the provenance line, and files that appear whole or not at all."""
+
+import os
+
+import numpy as np
+import pytest
+
+from waterbg.errors import OutputError, StreamError
+from waterbg.stream import NUMBERS, OutputFile, StreamFile, add_provenance, splice_reflections
+
+from . import factory
+
+
+def new_values(crystal, **changes):
+    values = np.zeros(len(crystal.reflections), [(name, "f8") for name in NUMBERS] + [("keep", "?")])
+    for name in NUMBERS:
+        values[name] = crystal.reflections[name]
+    values["keep"] = True
+    for name, value in changes.items():
+        values[name] = value
+    return values
+
+
+def one_chunk(tmp_path, *crystals):
+    path = tmp_path / "a.stream"
+    path.write_bytes(factory.stream([factory.chunk(0, crystals)]))
+    with StreamFile(path) as stream:
+        return next(stream.chunks())
+
+
+def test_only_the_four_numbers_of_a_row_change(tmp_path):
+    chunk = one_chunk(tmp_path, factory.crystal([factory.row(h=1), factory.row(h=2, panel=b"q7")]))
+    out = splice_reflections(chunk, [new_values(chunk.crystals[0], I=[-1.5, 2e8], background=7.125)])
+    assert out == chunk.bytes.replace(factory.row(h=1), factory.row(h=1, I=-1.5, background=7.125)).replace(
+        factory.row(h=2, panel=b"q7"), factory.row(h=2, I=2e8, background=7.125, panel=b"q7")
+    )
+
+
+def test_dropped_rows_are_gone_and_counted_out(tmp_path):
+    rows = [factory.row(h=h) for h in range(5)]
+    chunk = one_chunk(tmp_path, factory.crystal(rows), factory.crystal(rows[:2]))
+    keep = np.array([True, False, True, False, True])
+    out = splice_reflections(
+        chunk,
+        [new_values(chunk.crystals[0], keep=keep), new_values(chunk.crystals[1])],
+        saturated=[1, 0],
+        implausible=[1, 0],
+    )
+    expected = factory.chunk(0, [factory.crystal(rows[::2]), factory.crystal(rows[:2])])
+    expected = expected.replace(b"saturated_reflections = 0", b"saturated_reflections = 1", 1)
+    assert out == expected.replace(b"implausible_reflections = 0", b"implausible_reflections = 1", 1)
+
+
+def test_a_list_that_loses_all_its_rows_stays_a_valid_empty_list(tmp_path):
+    chunk = one_chunk(tmp_path, factory.crystal([factory.row()]))
+    out = splice_reflections(chunk, [new_values(chunk.crystals[0], keep=False)])
+    assert out == factory.chunk(0, [factory.crystal([])])
+
+
+def test_rows_of_another_layout_keep_what_surrounds_their_numbers(tmp_path):
+    odd = b"1\t2 3   4.0 5.5 6 7e0    8.25 9 p0 and more\n"
+    chunk = one_chunk(tmp_path, factory.crystal([odd, factory.row()]))
+    same = splice_reflections(chunk, [new_values(chunk.crystals[0])])
+    assert same == chunk.bytes
+    out = splice_reflections(chunk, [new_values(chunk.crystals[0], I=1.0)])
+    assert b"1\t2 3       1.00       5.50       6.00       7.00    8.25 9 p0 and more\n" in out
+
+
+def test_the_provenance_stands_directly_before_the_geometry(tmp_path):
+    header = factory.stream()
+    line = b"waterbg 1.0 subtract --integration=profile"
+    out = add_provenance(header, line)
+    assert out == header.replace(b"----- Begin geometry", line + b"\n----- Begin geometry")
+
+
+def test_a_provenance_line_for_which_there_is_no_room_is_refused():
+    header = factory.stream(audit=b"x" * 1000 + b"\n" + b"y" * 1000 + b"\n" + b"z" * 1000 + b"\n" + b"z" * 1000 + b"\n")
+    with pytest.raises(StreamError, match="4090"):
+        add_provenance(header, b"waterbg " + b"w" * 100)
+
+
+def test_an_output_appears_only_when_it_is_complete(tmp_path):
+    path = tmp_path / "out.stream"
+    with OutputFile(path).begin() as out:
+        out.write(b"whole")
+        assert not path.exists()
+        out.finish()
+    assert path.read_bytes() == b"whole"
+    assert os.listdir(tmp_path) == ["out.stream"]
+
+
+def test_an_interrupted_output_leaves_its_part_to_go_on_with(tmp_path):
+    path = tmp_path / "out.stream"
+    with pytest.raises(RuntimeError), OutputFile(path).begin() as out:
+        out.write(b"half of it")
+        raise RuntimeError
+    assert not path.exists()
+    with OutputFile(path).begin(keep=4) as out:
+        out.write(b"!")
+        out.finish()
+    assert path.read_bytes() == b"half!"
+
+
+def test_an_existing_output_is_refused_without_force(tmp_path):
+    path = tmp_path / "out.stream"
+    path.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists; --force"):
+        OutputFile(path)
+    with OutputFile(path, force=True).begin() as out:
+        out.write(b"new")
+        assert path.read_bytes() == b"old"
+        out.finish()
+    assert path.read_bytes() == b"new"
+
+
+def test_two_runs_cannot_write_one_output(tmp_path):
+    path = tmp_path / "out.stream"
+    with OutputFile(path).begin(), pytest.raises(OutputError, match="another run"):
+        OutputFile(path).begin()
+
+
+def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path):
+    with pytest.raises(OutputError, match="folder does not exist"):
+        OutputFile(tmp_path / "none" / "out.stream")
