@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from waterbg.errors import ImageError
-from waterbg.integrate import INTEGRATED, Status
+from waterbg.integrate import Status
 from waterbg.predict import Scene, build_scene
 from waterbg.settings import Settings
-from waterbg.stream import Chunk, splice_reflections
+from waterbg.stream import NUMBERS, Chunk, splice_reflections
 
 if TYPE_CHECKING:
-    from waterbg.model import RunModel
     from waterbg.frames import Frame, FrameReader
+    from waterbg.model import RunModel
     from waterbg.run.job import Images
+
+SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
 
 
 @dataclass
@@ -97,18 +99,24 @@ class Subtractor:
             return bytes(chunk.bytes) if self.images.on_missing == "keep" else b""
         tally.crystals += len(chunk.crystals)
         result = self.integrate(frame, scene, tally)
-        spliced = []
-        for number, crystal in enumerate(chunk.crystals):
-            mine = (scene.crystal == number) & (scene.printed >= 0)
-            new = np.zeros(len(crystal.reflections), INTEGRATED)
-            new[scene.printed[mine]] = result[mine]
+        spliced, saturated, implausible = [], [], []
+        for rows in scene.rows:
+            new = np.zeros(len(rows), SPLICED)
+            for name in NUMBERS:
+                new[name] = result[name][rows]
+            status = result["status"][rows]
+            finite = np.isfinite(new["I"]) & np.isfinite(new["sigma"])
+            new["keep"] = (status == Status.OK) & finite
+            status[(status == Status.OK) & ~finite] = Status.BACKGROUND
             spliced.append(new)
             tally.reflections += len(new)
-            kept = new["status"] == Status.OK
-            tally.integrated += int(kept.sum())
-            for status, count in zip(*np.unique(new["status"][~kept], return_counts=True)):
-                tally.dropped[Status(status).reason] += int(count)
-        return splice_reflections(chunk, spliced)
+            tally.integrated += int(new["keep"].sum())
+            counted = Counter(status[~new["keep"]].tolist())
+            saturated.append(counted[Status.SATURATED])
+            implausible.append(counted[Status.IMPLAUSIBLE])
+            for code, count in counted.items():
+                tally.dropped[Status(code).reason] += count
+        return splice_reflections(chunk, spliced, saturated, implausible)
 
     def integrate(self, frame: Frame, scene: Scene, tally: Tally) -> np.ndarray:
         """Integrate every printed reflection of a scene: INTEGRATED array, aligned with ``scene.spots``."""

@@ -67,28 +67,27 @@ def run_subtract(
         When the output exists, cannot be written, or does not pass its verification.
     """
     began = time.monotonic()
-    out = OutputFile(output, force=force, resume=resume)
-    header = add_provenance(_read(job.input, 0, job.header_end), job.provenance)
+    out = OutputFile(output, force=force)
+    header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     if follow is None:
         _refuse_damage(job)
-        _refuse_missing_images(job)
+    _refuse_missing_images(job, follow)
     with _ending(follow) as follow:
-        model = _model(job, model_path, output, follow, report)
+        model = _model(job, model_path, output, follow)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
-            restart = find_restart(
-                str(out.partial), header, job.input, job.header_end, chunks_may_lack=job.images.on_missing == "drop"
-            )
-        summary = Summary(chunks_before=restart.chunks)
+            may_lack = job.images.on_missing == "drop"
+            restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
+        summary = Summary(output=output, chunks_before=restart.chunks)
         with out.begin(restart.partial):
             if not restart.partial:
                 out.write(header)
             _work(job, model, out, restart, jobs, follow, summary, report)
+            out.flush()
             if verify:
                 _prove(job, out)
             out.finish()
     summary.seconds = time.monotonic() - began
-    summary.output = output
     return summary
 
 
@@ -104,18 +103,30 @@ def _work(
 ) -> None:
     from waterbg.run import worker
 
-    size = Path(job.input).stat().st_size if follow is None else 0
-    progress = Progress(size, restart.input)
+    progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
     spans = Spans(job.input, restart.input, follow=follow)
-    # made once here, inherited by forked workers
-    worker.prepare(job, model)
-    for piece in ordered_map(
+    pieces = ordered_map(
         worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
-    ):
+    )
+    for piece in pieces:
         out.write(piece.text)
         summary.tally.add(piece.tally)
         progress.update(piece.span.stop, piece.tally.chunks)
     progress.clear()
+
+
+def _model(job: Job, path: str | None, output: str, follow: Follow | None) -> RunModel | None:
+    """Read or learn what must be known before the first reflection is written; learnt, it is left beside the output."""
+    if not job.settings.uses_model:
+        return None
+    from waterbg.model import SAMPLE_FRAMES, RunModel, learn_model
+    from waterbg.run.sample import Sample
+
+    if path is not None and Path(path).exists():
+        return RunModel.load(path)
+    model = learn_model(Sample(job, SAMPLE_FRAMES, follow), job.settings)
+    model.save(path or f"{output}.model.json")
+    return model
 
 
 def _read(path: str, start: int, stop: int) -> bytes:
@@ -136,24 +147,26 @@ def _refuse_damage(job: Job) -> None:
             )
 
 
-def _refuse_missing_images(job: Job) -> None:
+def _refuse_missing_images(job: Job, follow: Follow | None) -> None:
     """Find every image file now, so that a missing one ends the run before anything is written."""
-    if job.images.on_missing != "fail":
+    if job.images.on_missing != "fail" or follow is not None:
         return
     from waterbg.run.worker import Worker
 
-    reader = Worker(job, None).subtractor.reader
+    worker = Worker(job, None)
     seen: set[str] = set()
-    with StreamFile(job.input) as stream:
-        for chunk in stream.chunks():
+    try:
+        for chunk in worker.stream.chunks():
             if chunk.filename not in seen and any(len(crystal.reflections) for crystal in chunk.crystals):
                 seen.add(chunk.filename)
-                reader.read_nothing(chunk.filename, chunk.event)
+                worker.reader.check(chunk.filename, chunk.event)
+    finally:
+        worker.close()
 
 
 def _prove(job: Job, out: OutputFile) -> None:
     """Read the output back: it must differ from the input only where it may."""
-    for difference in compare_streams(job.input, str(out.partial)):
+    for difference in compare_streams(job.input, str(out.partial), job.images.on_missing == "drop"):
         raise OutputError(
             f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
         )

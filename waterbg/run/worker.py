@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, job: Job, model: RunModel | None) -> None:
         self.job = job
         self.detector = parse_geometry(job.geometry, path=job.geometry_path or job.input, lenient=job.lenient)
-        reader = FrameReader(
+        self.reader = FrameReader(
             self.detector,
             geometry_path=job.geometry_path,
             stream_path=job.input,
@@ -39,8 +39,13 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(reader, job.settings, job.images, model)
+        self.subtractor = Subtractor(self.reader, job.settings, job.images, model)
         self.stream = StreamFile(job.input)
+
+    def close(self) -> None:
+        """Close stream and images; what was computed from the geometry stays."""
+        self.stream.close()
+        self.reader.close()
 
     def process(self, span: Span) -> Piece:
         """Integrate the reflections of a span's chunks anew; what lies between the chunks is copied."""

@@ -1,5 +1,6 @@
 """The text file indexamajig writes: read as libcrystfel reads it, rewritten without touching another byte."""
 
+from waterbg.stream.check import check_stream, compare_streams
 from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile
@@ -16,5 +17,7 @@ __all__ = [
     "OutputFile",
     "StreamFile",
     "add_provenance",
+    "check_stream",
+    "compare_streams",
     "splice_reflections",
 ]
