@@ -84,8 +84,8 @@ class Indexamajig(Command):
 
     def main(self, *arguments: str) -> int:
         """Start indexamajig, follow its stream, end with its status."""
-        from waterbg.crystfel.dropin import child_environment, find_real, read_request, refuse_existing
-        from waterbg.crystfel.programs import Running
+        from waterbg.crystfel.dropin import find_real, read_request, refuse_existing
+        from waterbg.crystfel.programs import Running, with_tried
 
         if not arguments:
             self.help()
@@ -93,7 +93,7 @@ class Indexamajig(Command):
         request = read_request(arguments)
         settings = self._settings()
         program = find_real(self.crystfel_bin)
-        environment = child_environment(program)
+        environment = with_tried(program.path)
         if request.output is None or request.original is None:
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from waterbg.crystfel.options import INDEXAMAJIG, has, parse_unknown, replace_value, value_of
-from waterbg.crystfel.programs import TRIED, Program, find_program
+from waterbg.crystfel.options import INDEXAMAJIG, Option, parse_unknown, replace_value, value_of
+from waterbg.crystfel.programs import Program, find_program, tried
 from waterbg.errors import OutputError
 
 _HEADER = 8 << 20  # more than libcrystfel accepts as header (audit text, geometry of 1 MiB at most, cell)
@@ -57,10 +56,12 @@ def read_request(arguments: Sequence[str]) -> Request:
     """
     options = parse_unknown(arguments, INDEXAMAJIG)
     plain = list(arguments)
-    if any(has(options, question) for question in _QUESTIONS) or os.environ.get(TRIED):
+    names = {option.long_name for option in options if isinstance(option, Option)}
+    asked = names & set(_QUESTIONS) or any(name.startswith("help-") for name in names)
+    if asked or tried():
         return Request(plain)
     for name, reason in _NOTHING.items():
-        if has(options, name):
+        if name in names:
             return Request(plain, reason=reason)
     if value_of(options, "indexing") == "none":
         return Request(plain, reason="with --indexing=none there are no reflections")
@@ -100,16 +101,7 @@ def find_real(folder: str | None = None) -> Program:
     ------
     ProgramError
     """
-    return find_program("indexamajig", folder, exclude=_tried())
-
-
-def child_environment(program: Program) -> dict[str, str]:
-    """Variables by which a wrapper that calls ``indexamajig`` again does not come round for ever."""
-    return {TRIED: os.pathsep.join([*_tried(), os.path.realpath(program.path)])}
-
-
-def _tried() -> list[str]:
-    return [path for path in os.environ.get(TRIED, "").split(os.pathsep) if path]
+    return find_program("indexamajig", folder, exclude=tried())
 
 
 def wait_for_first_chunk(path: Path, ended: Callable[[], bool]) -> bool:

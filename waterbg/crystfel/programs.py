@@ -108,12 +108,22 @@ def is_drop_in(path: str) -> bool:
 def _version(path: str) -> str:
     """What ``--version`` says behind ``CrystFEL:``."""
     try:
-        # plumbum's own environment is that of its import
-        _, output, _ = local[path]["--version"].run(retcode=None, timeout=30, env=dict(os.environ))
+        # plumbum's own environment is that of its import; and the program may be a wrapper that leads back here
+        _, output, _ = local[path]["--version"].run(retcode=None, timeout=30, env={**os.environ, **with_tried(path)})
     except (OSError, UnicodeDecodeError, ProcessTimedOut):
         return "unknown"
     said = re.search(r"CrystFEL:\s*(\S+)", output)
     return said.group(1) if said else "unknown"
+
+
+def tried() -> list[str]:
+    """Programs that stand-ins before us have tried."""
+    return [path for path in os.environ.get(TRIED, "").split(os.pathsep) if path]
+
+
+def with_tried(path: str) -> dict[str, str]:
+    """Variable by which a wrapper that calls ``indexamajig`` again does not come round for ever."""
+    return {TRIED: os.pathsep.join([*tried(), os.path.realpath(path)])}
 
 
 def show_command(program: Program, arguments: Sequence[str]) -> str:
