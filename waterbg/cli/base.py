@@ -39,6 +39,7 @@ class WaterBg(Command):
 SUBCOMMANDS = {
     "simulate": "waterbg.cli.simulate.Simulate",
     "subtract": "waterbg.cli.subtract.Subtract",
+    "slurm": "waterbg.cli.slurm.Slurm",
     "verify": "waterbg.cli.verify.Verify",
     "indexamajig": "waterbg.cli.indexamajig.Indexamajig",
     "rerun": "waterbg.cli.rerun.Rerun",

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+
+if TYPE_CHECKING:
+    from waterbg.run import Job
 
 
 class Subtract(Command):
@@ -119,6 +123,50 @@ class Subtract(Command):
         help="the stream is finished when this process has ended",
     )
 
+    slurm = cli.Flag(
+        "--slurm", group="Slurm", help="submit the work as a job array, kept in the folder OUT.stream.slurm"
+    )
+    block = cli.SwitchAttr(
+        "--block-size",
+        cli.Range(1, 10**9),
+        argname="CHUNKS",
+        requires=["--slurm"],
+        group="Slurm",
+        help="chunks a task works on; default: some minutes' worth",
+    )
+    partition = cli.SwitchAttr(
+        "--partition", str, argname="NAME", requires=["--slurm"], group="Slurm", help="partition"
+    )
+    account = cli.SwitchAttr(
+        "--account", str, argname="NAME", requires=["--slurm"], group="Slurm", help="account to charge"
+    )
+    qos = cli.SwitchAttr("--qos", str, argname="NAME", requires=["--slurm"], group="Slurm", help="quality of service")
+    constraint = cli.SwitchAttr(
+        "--constraint", str, argname="LIST", requires=["--slurm"], group="Slurm", help="features the nodes must have"
+    )
+    reservation = cli.SwitchAttr(
+        "--reservation", str, argname="NAME", requires=["--slurm"], group="Slurm", help="reservation to use"
+    )
+    time = cli.SwitchAttr(
+        "--time",
+        str,
+        argname="LIMIT",
+        default="60",
+        requires=["--slurm"],
+        group="Slurm",
+        help="time limit of a task, as sbatch takes it (minutes, or H:MM:SS)",
+    )
+    mail_user = cli.SwitchAttr(
+        "--mail-user", str, argname="ADDRESS", requires=["--slurm"], group="Slurm", help="who is told of a failure"
+    )
+    exclusive = cli.Flag("--exclusive", requires=["--slurm"], group="Slurm", help="whole nodes")
+    no_submit = cli.Flag(
+        "--no-submit",
+        requires=["--slurm"],
+        group="Slurm",
+        help="make the folder and its batch script, and submit nothing",
+    )
+
     def main(self, stream: str) -> int:
         """Run the main job on one stream."""
         from waterbg.run import Follow, Images, resolve_job, run_subtract
@@ -145,6 +193,8 @@ class Subtract(Command):
             images=Images(self.prefix, self.basename, self.external, self.on_missing),
             model=self.model,
         )
+        if self.slurm:
+            return self._submit(job)
         follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         summary = run_subtract(
             job,
@@ -157,4 +207,31 @@ class Subtract(Command):
             model_path=self.model,
         )
         print(summary.text(), file=sys.stderr)
+        return 0
+
+    def _submit(self, job: Job) -> int:
+        """Make the folder of the job array and give it to Slurm; ``-j`` is the number of processors a task gets."""
+        from waterbg.run.array import chunks_per_block, make_folder
+        from waterbg.run.slurm import slurm_options
+
+        if self.follow or self.resume:
+            raise UsageError("--slurm takes no --follow or --resume; 'waterbg slurm resume' submits what is missing")
+        names = ("partition", "account", "qos", "constraint", "reservation", "time", "mail_user", "exclusive")
+        options = slurm_options({"cpus": self.jobs, **{name: getattr(self, name) for name in names}})
+        folder = make_folder(
+            job,
+            self.output,
+            geometry=self.geometry,
+            model=self.model,
+            force=self.force,
+            chunks=self.block or chunks_per_block(self.jobs),
+            slurm=options,
+        )
+        what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
+        if self.no_submit:
+            print(f"{what}, not submitted; 'waterbg slurm resume' does that")
+        else:
+            print(
+                f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
+            )
         return 0

@@ -6,14 +6,14 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from waterbg.errors import OutputError, StreamError
-from waterbg.run.follow import Follow, Spans
+from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
 from waterbg.run.pool import ordered_map
 from waterbg.run.progress import Progress
@@ -23,6 +23,7 @@ from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream,
 
 if TYPE_CHECKING:
     from waterbg.model import RunModel
+    from waterbg.run.worker import Piece
 
 
 def run_subtract(
@@ -70,10 +71,10 @@ def run_subtract(
     out = OutputFile(output, force=force)
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     if follow is None:
-        _refuse_damage(job)
-    _refuse_missing_images(job, follow)
+        refuse_damage(job)
+    refuse_missing_images(job, follow)
     with _ending(follow) as follow:
-        model = _model(job, model_path, output, follow)
+        model = learn_run_model(job, model_path, follow)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
             may_lack = job.images.on_missing == "drop"
@@ -82,41 +83,35 @@ def run_subtract(
         with out.begin(restart.partial):
             if not restart.partial:
                 out.write(header)
-            _work(job, model, out, restart, jobs, follow, summary, report)
+            progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
+            for piece in run_spans(job, model, Spans(job.input, restart.input, follow=follow), jobs, report):
+                out.write(piece.text)
+                summary.tally.add(piece.tally)
+                progress.update(piece.span.stop, piece.tally.chunks)
+            progress.clear()
             out.flush()
             if verify:
-                _prove(job, out)
+                prove(job, out)
             out.finish()
+    if model is not None and not (model_path is not None and Path(model_path).exists()):
+        model.save(model_path or f"{output}.model.json")
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def _work(
-    job: Job,
-    model: RunModel | None,
-    out: OutputFile,
-    restart: Restart,
-    jobs: int,
-    follow: Follow | None,
-    summary: Summary,
-    report: Callable[[str], None],
-) -> None:
+def run_spans(
+    job: Job, model: RunModel | None, spans: Iterable[Span | None], jobs: int, report: Callable[[str], None]
+) -> Iterator[Piece]:
+    """Work on spans with ``jobs`` processes; pieces come in the order of the spans."""
     from waterbg.run import worker
 
-    progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
-    spans = Spans(job.input, restart.input, follow=follow)
-    pieces = ordered_map(
+    return ordered_map(
         worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
     )
-    for piece in pieces:
-        out.write(piece.text)
-        summary.tally.add(piece.tally)
-        progress.update(piece.span.stop, piece.tally.chunks)
-    progress.clear()
 
 
-def _model(job: Job, path: str | None, output: str, follow: Follow | None) -> RunModel | None:
-    """Read or learn what must be known before the first reflection is written; learnt, it is left beside the output."""
+def learn_run_model(job: Job, path: str | None, follow: Follow | None) -> RunModel | None:
+    """Read or learn what must be known before the first reflection is written; None for CrystFEL's own rings."""
     if not job.settings.uses_model:
         return None
     from waterbg.model import SAMPLE_FRAMES, RunModel, learn_model
@@ -124,9 +119,7 @@ def _model(job: Job, path: str | None, output: str, follow: Follow | None) -> Ru
 
     if path is not None and Path(path).exists():
         return RunModel.load(path)
-    model = learn_model(Sample(job, SAMPLE_FRAMES, follow), job.settings)
-    model.save(path or f"{output}.model.json")
-    return model
+    return learn_model(Sample(job, SAMPLE_FRAMES, follow), job.settings)
 
 
 def _read(path: str, start: int, stop: int) -> bytes:
@@ -135,7 +128,7 @@ def _read(path: str, start: int, stop: int) -> bytes:
         return file.read(stop - start)
 
 
-def _refuse_damage(job: Job) -> None:
+def refuse_damage(job: Job) -> None:
     """The first thing libcrystfel would lose ends the run: numbers must not be put back where nobody reads them."""
     with StreamFile(job.input) as stream:
         for finding in check_stream(stream):
@@ -147,7 +140,7 @@ def _refuse_damage(job: Job) -> None:
             )
 
 
-def _refuse_missing_images(job: Job, follow: Follow | None) -> None:
+def refuse_missing_images(job: Job, follow: Follow | None) -> None:
     """Find every image file now, so that a missing one ends the run before anything is written."""
     if job.images.on_missing != "fail" or follow is not None:
         return
@@ -164,7 +157,7 @@ def _refuse_missing_images(job: Job, follow: Follow | None) -> None:
         worker.close()
 
 
-def _prove(job: Job, out: OutputFile) -> None:
+def prove(job: Job, out: OutputFile) -> None:
     """Read the output back: it must differ from the input only where it may."""
     for difference in compare_streams(job.input, str(out.partial), job.images.on_missing == "drop"):
         raise OutputError(

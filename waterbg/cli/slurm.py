@@ -1,0 +1,85 @@
+"""``waterbg slurm``: look after a job array that ``waterbg subtract --slurm`` submitted."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import ProgramError, UsageError
+
+if TYPE_CHECKING:
+    from waterbg.run.slurm import JobFolder
+
+
+class Slurm(Command):
+    """Status, resume, collect or cancel a job array: waterbg slurm status|resume|collect|cancel DIR"""
+
+    jobs = cli.SwitchAttr(["-j"], cli.Range(1, 1024), default=1, argname="N", help="task: worker processes")
+    force = cli.Flag("--force", help="collect: replace the output when it exists")
+    no_verify = cli.Flag("--no-verify", help="collect: do not compare the output with the input")
+
+    def main(self, verb: str, folder: str, index: str | None = None) -> int:
+        """Exit status 0; status gives 1 while blocks are missing."""
+        from waterbg.run.slurm import JobFolder
+
+        verbs = {"status": self._status, "resume": self._resume, "collect": self._collect, "cancel": self._cancel}
+        if verb == "task":
+            return self._task(JobFolder(folder), index)
+        if verb not in verbs or index is not None:
+            raise UsageError(f"slurm {verb}: status, resume, collect or cancel and one folder are needed")
+        return verbs[verb](JobFolder(folder))
+
+    def _task(self, folder: JobFolder, index: str | None) -> int:
+        from waterbg.run.array import run_task
+
+        if index is None or not index.isdecimal():
+            raise UsageError("slurm task needs the number of a block")
+        run_task(folder, int(index), self.jobs, lambda message: print(f"waterbg: {message}", file=sys.stderr))
+        print(f"block {index} is done")
+        return 0
+
+    def _status(self, folder: JobFolder) -> int:
+        from waterbg.run.slurm import compress
+
+        missing = folder.missing()
+        try:
+            queued = {task: state for task, state in folder.queued().items() if task in missing}
+        except ProgramError as err:
+            queued = {}
+            print(f"waterbg: Slurm cannot be asked: {err}", file=sys.stderr)
+        states = list(queued.values())
+        lost = [task for task in missing if task not in queued]
+        words = [f"{len(folder.blocks) - len(missing)} of {len(folder.blocks)} blocks done"]
+        words += [f"{states.count(state)} {state.lower()}" for state in sorted(set(states))]
+        words += [f"{len(lost)} missing"] if lost else []
+        print(f"{folder.path}: {', '.join(words)}")
+        if lost:
+            print(f"  missing: {compress(lost)}; 'waterbg slurm resume {folder.path}' submits them again")
+        elif not missing:
+            print(f"  'waterbg slurm collect {folder.path}' writes {folder.output}")
+        return 1 if missing else 0
+
+    def _resume(self, folder: JobFolder) -> int:
+        from waterbg.run.slurm import compress
+
+        folder.check_input()
+        queued = folder.queued()
+        lost = [task for task in folder.missing() if task not in queued]
+        if lost:
+            print(f"{folder.path}: blocks {compress(lost)} submitted as job {folder.submit(lost)}")
+        else:
+            print(f"{folder.path}: nothing to submit; {len(folder.missing())} blocks are still waiting or running")
+        return 0
+
+    def _collect(self, folder: JobFolder) -> int:
+        from waterbg.run.array import collect
+
+        print(collect(folder, force=self.force, verify=not self.no_verify).text(), file=sys.stderr)
+        return 0
+
+    def _cancel(self, folder: JobFolder) -> int:
+        print(f"{folder.path}: cancelled {', '.join(folder.cancel()) or 'nothing'}; what is done stays")
+        return 0

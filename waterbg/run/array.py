@@ -1,0 +1,176 @@
+"""The main job in blocks: cut a stream, work on one block (a task of a job array), put the blocks together."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from waterbg.errors import OutputError, UsageError
+from waterbg.run.follow import Spans
+from waterbg.run.job import Images, Job, resolve_job
+from waterbg.run.local import learn_run_model, prove, refuse_damage, refuse_missing_images, run_spans
+from waterbg.run.slurm import Block, JobFolder, SlurmOptions
+from waterbg.run.summary import Summary
+from waterbg.settings import Settings
+from waterbg.stream import OutputFile, StreamFile, add_provenance
+from waterbg.subtract import Tally
+
+MODEL = "model.json"
+_SECONDS_A_CHUNK = 0.1  # a frame of 4 megapixels with its reading, generously
+_TASK_SECONDS = 300  # what starting a task costs must not matter, what losing one costs neither
+_MOST_BLOCKS = 1000  # a usual limit of Slurm's MaxArraySize
+
+
+def chunks_per_block(jobs: int = 1) -> int:
+    """Chunks that keep a task busy for some minutes."""
+    return max(1, round(_TASK_SECONDS * jobs / _SECONDS_A_CHUNK))
+
+
+def plan_blocks(path: str, header_end: int, chunks: int) -> list[Block]:
+    """Cut a stream into byte ranges of whole chunks.
+
+    Parameters
+    ----------
+    path : str
+    header_end : int
+    chunks : int
+        Chunks a block; more where the stream would give over a thousand blocks.
+    """
+    ends = [span.stop for span in Spans(path, header_end, chunks_per_span=1) if span is not None]
+    if not ends:
+        raise UsageError(f"{path}: the stream has no chunks to share out")
+    chunks = max(chunks, -(-len(ends) // _MOST_BLOCKS))
+    blocks, start = [], header_end
+    for first in range(0, len(ends), chunks):
+        stop = ends[min(first + chunks, len(ends)) - 1]
+        blocks.append(Block(start, stop, min(chunks, len(ends) - first)))
+        start = stop
+    return blocks
+
+
+def make_folder(
+    job: Job,
+    output: str,
+    *,
+    geometry: str | None,
+    model: str | None,
+    force: bool,
+    chunks: int,
+    slurm: SlurmOptions,
+) -> JobFolder:
+    """Check and learn what a run on one machine would, and make the folder of the job array.
+
+    Raises
+    ------
+    StreamError, GeometryError, ImageError, OutputError
+        As :func:`waterbg.run.run_subtract`.
+    """
+    OutputFile(output, force=force)
+    refuse_damage(job)
+    refuse_missing_images(job, None)
+    learnt = learn_run_model(job, model, None)
+    options: dict[str, Any] = {
+        "settings": dataclasses.asdict(job.settings),
+        "images": dataclasses.asdict(job.images),
+        "geometry": str(Path(geometry).resolve()) if geometry else None,
+        "model": str(Path(model).resolve()) if model else None,
+        "provenance": job.provenance.decode("utf-8", "surrogateescape"),
+        "force": force,
+        "workdir": str(Path.cwd()),
+    }
+    blocks = plan_blocks(job.input, job.header_end, chunks)
+    folder = JobFolder.create(
+        f"{output}.slurm", input=job.input, output=output, options=options, blocks=blocks, slurm=slurm
+    )
+    if learnt is not None:
+        learnt.save(folder.path / MODEL)
+    return folder
+
+
+def _job(folder: JobFolder) -> Job:
+    folder.check_input()
+    options = folder.options
+    settings = {**options["settings"], "int_radius": tuple(options["settings"]["int_radius"])}
+    job = resolve_job(
+        folder.input,
+        geometry=options["geometry"],
+        settings={field.name: settings[field.name] for field in dataclasses.fields(Settings)},
+        images=Images(**options["images"]),
+    )
+    return dataclasses.replace(job, provenance=options["provenance"].encode("utf-8", "surrogateescape"))
+
+
+def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], None]) -> None:
+    """Work on one block; its file gets its name when it is complete.
+
+    Raises
+    ------
+    UsageError
+        When there is no such block.
+    """
+    from waterbg.model import RunModel
+
+    if not 0 <= index < len(folder.blocks):
+        raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
+    if folder.block_path(index).exists():
+        report(f"block {index} is done already")
+        return
+    job = _job(folder)
+    model = RunModel.load(folder.path / MODEL) if job.settings.uses_model else None
+    block = folder.blocks[index]
+    last = index == len(folder.blocks) - 1
+    tally = Tally()
+    out = OutputFile(folder.block_path(index))
+    with out.begin():
+        spans = Spans(job.input, block.start, stop=None if last else block.stop)
+        for piece in run_spans(job, model, spans, jobs, report):
+            out.write(piece.text)
+            tally.add(piece.tally)
+        if tally.chunks != block.chunks and not last:
+            raise OutputError(f"block {index} has {tally.chunks} chunks, not {block.chunks}", path=str(out.path))
+        (folder.path / f"block-{index}.json").write_text(json.dumps(dataclasses.asdict(tally)) + "\n")
+        out.finish()
+
+
+def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> Summary:
+    """Put the blocks together, prove the whole, and give it the output's name.
+
+    Raises
+    ------
+    OutputError
+        When blocks are missing, or the output exists.
+    """
+    began = time.monotonic()
+    missing = folder.missing()
+    if missing:
+        raise OutputError(
+            f"{len(missing)} of {len(folder.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
+            path=str(folder.path),
+        )
+    job = _job(folder)
+    out = OutputFile(folder.output, force=force or folder.options["force"])
+    summary = Summary(output=folder.output)
+    with StreamFile(job.input) as stream:
+        header = add_provenance(stream.header, job.provenance, job.input)
+    with out.begin():
+        out.write(header)
+        for index in range(len(folder.blocks)):
+            with folder.block_path(index).open("rb") as file:
+                while data := file.read(8 << 20):
+                    out.write(data)
+            said = json.loads((folder.path / f"block-{index}.json").read_text())
+            counters = {name: Counter(said.pop(name)) for name in ("dropped", "images", "fallbacks")}
+            summary.tally.add(Tally(**said, **counters))
+        out.flush()
+        if verify:
+            prove(job, out)
+        out.finish()
+    if (folder.path / MODEL).exists() and folder.options["model"] is None:
+        Path(f"{folder.output}.model.json").write_bytes((folder.path / MODEL).read_bytes())
+    summary.seconds = time.monotonic() - began
+    return summary
