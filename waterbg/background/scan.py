@@ -20,11 +20,6 @@ from waterbg.background.tiles import TILE, TileGrid
 TAIL = 4.3
 SKEW = 3.2
 
-# Radial bins that hold at least 2 pi FULL pixels need no more of them: a bin's noise is then below 1 % of what one
-# reflection's own counts have, and rows are skipped.
-FULL = 250
-
-
 @dataclass
 class Sums:
     """What one walk collects; tiles as in the grid, radial bins of one pixel.
@@ -33,12 +28,15 @@ class Sums:
     ----------
     radial_n, radial_s : (n_bins,) float64
         Counts, and expected counts, of the clean pixels of each bin.
+    radial_k : (n_bins,) int64
+        Their number.
     tile_n, tile_s, tile_v, tile_k : (n_tiles,) float32
         Counts, expected counts, squared deviations, number of the clean pixels of each tile.
     """
 
     radial_n: NDArray[np.float64]
     radial_s: NDArray[np.float64]
+    radial_k: NDArray[np.int64]
     tile_n: NDArray[np.float32]
     tile_s: NDArray[np.float32]
     tile_v: NDArray[np.float32]
@@ -58,6 +56,8 @@ def walk(
     *,
     step: int = 1,
     slack: float = 0.0,
+    quiet: NDArray[np.uint8] | None = None,
+    every: NDArray[np.uint8] | None = None,
 ) -> Sums:
     """Add up clean pixels that agree with the model, profile(r) times g times ratio.
 
@@ -81,10 +81,15 @@ def walk(
         Only every step-th row is walked.
     slack : float
         Relative error allowed to the model on top of the noise.
+    quiet : (n_tiles,) uint8, optional
+        Tiles that count for the radial sums; default: all.
+    every : (n_bins,) uint8, optional
+        Radial bins that are so full that every so-manieth row will do; default: all rows.
     """
     sums = Sums(
         np.zeros(rays.n_bins),
         np.zeros(rays.n_bins),
+        np.zeros(rays.n_bins, np.int64),
         *(np.zeros(grid.n_tiles, np.float32) for _ in range(4)),
     )
     _walk(
@@ -102,8 +107,11 @@ def walk(
         np.float32(noise[1]),
         step,
         np.float32(slack),
+        np.ones(grid.n_tiles, np.uint8) if quiet is None else quiet,
+        np.ones(rays.n_bins, np.uint8) if every is None else every,
         sums.radial_n,
         sums.radial_s,
+        sums.radial_k,
         sums.tile_n,
         sums.tile_s,
         sums.tile_v,
@@ -148,7 +156,7 @@ def _expected_row(profile, r, g, blended, n_fs, n_tf, out):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
     counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step, slack,
-    radial_n, radial_s, tile_n, tile_s, tile_v, tile_k,
+    quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
 ):  # fmt: skip
     # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions: 3 ns a pixel
     # in all. The radial sums are the one loop that cannot; they skip rows where bins are full without them.
@@ -185,14 +193,16 @@ def _walk(
                     column_s[i] += clean_s[i]
                     column_v[i] += (clean_n[i] - clean_s[i]) * (clean_n[i] - clean_s[i])
                     column_k[i] += one if clean else zero
-                nearest = r[0]
-                for i in range(0, n_fs, TILE):
-                    nearest = min(nearest, r[i])
-                if ss % max(step, min(int(nearest / FULL), 4)) == 0:
-                    for i in range(n_fs):
+                at = first_tile + (top // TILE) * n_tf
+                for t in range(n_tf):
+                    start = t * TILE
+                    if quiet[at + t] == 0 or ss % every[int(r[start])] != 0:
+                        continue
+                    for i in range(start, min(start + TILE, n_fs)):
                         k = np.uint32(r[i])
                         radial_n[k] += clean_n[i]
                         radial_s[k] += clean_s[i]
+                        radial_k[k] += clean_s[i] > zero
             at = first_tile + (top // TILE) * n_tf
             for i in range(n_fs):
                 t = at + i // TILE

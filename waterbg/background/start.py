@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.rays import Rays, trace_row
 from waterbg.background.scan import SKEW, TAIL
-from waterbg.background.table import fill_gaps
+from waterbg.background.table import fill_gaps, pooled
 
 SAMPLE = 40  # values a bin: 16 % in one Poisson count, 4 % at 15 photons, enough to start from
+_COUNTS = 30.0  # photons a pool
 _PIXELS = 300_000  # looked at in all
 
 
@@ -46,6 +47,10 @@ def first_profile(
         counts, (1 / adu_per_photon).astype(np.float32), flags, shapes, rays.panel, rays.length, rays.polarisation,
         rays.n_bins, stride, noise[0], noise[1],
     )  # fmt: skip
+    # few counts: bins share theirs, and nothing is exactly zero, or the model could not grow from there
+    shared = pooled(means * weight, weight, _COUNTS)
+    floor = 1 / max(weight.sum(), 1.0)
+    means = np.where(np.isnan(shared), max((means * weight).sum() / max(weight.sum(), 1.0), floor), shared)
     return fill_gaps(means, weight), excess
 
 

@@ -13,16 +13,17 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.rays import Rays, trace_point
-from waterbg.background.scan import walk
+from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
-from waterbg.background.table import PER_BIN, curve, fill_gaps
-from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, smooth_ratio
+from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
+from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, scaled_ratio, smooth_ratio
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
 
-RATIO_WIDTH = 14.0  # px, Gaussian sigma of the smoothed ratio; 14 to 30 are alike
-NOISE_WIDTH = 20.0  # px, of the smoothed noise factor
+COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
+ENOUGH = 1500  # pixels: a radial bin that has more adds nothing to the noise of a reflection, and rows are skipped
+UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 
 
 @dataclass
@@ -110,47 +111,50 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     means, _ = first_profile(*fixed, noise)
     # A quarter of the rows finds the level of every panel and the shape of the ratio, with room for what is not yet
     # in the model; then all rows, against a model that is right to a few per cent.
-    ratio = np.ones(grid.n_tiles, np.float32)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=4, slack=0.6)
-    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, 2 * RATIO_WIDTH)
-    means = _update_means(means, sums.radial_n, sums.radial_s)
+    sums = walk(*fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=4, slack=0.6)
+    ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
+    means, _ = _update_means(means, sums, noise)
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=4, slack=0.1)
-    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, RATIO_WIDTH)
-    means = _update_means(means, sums.radial_n, sums.radial_s)
-    sums = walk(*fixed, grid, curve(means), ratio, noise)
-    change = _change(sums.radial_n, sums.radial_s)
-    means = means * change
+    ratio, fine = _new_ratio(grid, ratio, sums, noise)
+    quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
+    means, _ = _update_means(means, sums, noise)
+    every = np.clip(4 * sums.radial_k // ENOUGH, 1, 4).astype(np.uint8)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, quiet=quiet, every=every)
+    means, change = _update_means(means, sums, noise)
     # the tiles were summed before the profile changed: their expected counts change with it
-    sums.tile_s *= _at_tiles(grid, rays, shapes, change)
-    before = ratio
-    ratio = _update_ratio(grid, ratio, sums.tile_n, sums.tile_s, RATIO_WIDTH)
-    factor = _noise_factor(grid, sums, ratio / before, noise)
+    error = _at_tiles(grid, rays, shapes, change)
+    sums.tile_s *= error
+    before = ratio / error
+    ratio, _ = _new_ratio(grid, ratio, sums, noise)
+    factor = _noise_factor(grid, sums, ratio / np.maximum(before, 1e-6), noise)
     clean = float(sums.tile_k.sum()) / max(int(frame.detector.offsets[-1]), 1)
     return Surface(rays, grid, means, curve(means), ratio, noise, factor, clean)
 
 
-def _change(radial_n: NDArray[np.float64], radial_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Factor on each bin of the profile; 1 where nothing was seen."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        change = np.where(radial_s > 0, radial_n / radial_s, 1.0)
-    return np.clip(change, 0.05, 20)
-
-
 def _update_means(
-    means: NDArray[np.float64], radial_n: NDArray[np.float64], radial_s: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    return fill_gaps(means * _change(radial_n, radial_s), radial_s)
+    means: NDArray[np.float64], sums: Sums, noise: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Profile after a walk, without noise, and the factor that was put on it."""
+    n, s = sums.radial_n, sums.radial_s
+    change = pooled(n, s, COUNTS)
+    new = means * np.where(np.isnan(change), n.sum() / max(s.sum(), 1e-9), change)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = np.where(s > 0, (noise[0] * np.maximum(n, COUNTS) + noise[1] * sums.radial_k) * (means / s) ** 2, np.inf)
+    new = denoise(fill_gaps(new, s), variance)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return new, np.where(means > 0, new / means, 1.0)
 
 
-def _update_ratio(
-    grid: TileGrid, ratio: NDArray[np.float32], tile_n: NDArray[np.float32], tile_s: NDArray[np.float32], sigma: float
-) -> NDArray[np.float32]:
-    """Multiply by the smoothed ratio of what was counted to what was expected, without the tiles that stick out."""
-    default = panel_means(grid, tile_n, tile_s)
-    smooth = smooth_ratio(grid, tile_n, tile_s, sigma, default)
-    if reject_tiles(grid, tile_n, tile_s, smooth):
-        smooth = smooth_ratio(grid, tile_n, tile_s, sigma, default)
-    return ratio * smooth
+def _new_ratio(
+    grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Ratio after a walk that was made with the ratio ``before``, without the tiles that stick out (emptied in ``sums``)."""
+    reject_tiles(grid, sums.tile_n, sums.tile_s, np.ones_like(before))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        bare = np.where(before > 0, sums.tile_s / before, 0).astype(np.float32)
+    total = max(float(sums.tile_s.sum()), 1e-9)
+    excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
+    return scaled_ratio(grid, sums.tile_n, bare, excess, panel_means(grid, sums.tile_n, bare))
 
 
 def _at_tiles(
@@ -164,14 +168,16 @@ def _at_tiles(
     return out
 
 
-def _noise_factor(grid: TileGrid, sums, change, noise) -> NDArray[np.float32]:
+def _noise_factor(
+    grid: TileGrid, sums: Sums, change: NDArray[np.float32], noise: tuple[float, float]
+) -> NDArray[np.float32]:
     """Smoothed variance over what gain and read noise say; the error of the model during the walk is taken off."""
     used = sums.tile_s > 0  # rejected tiles are empty by now
     error = (change - 1) * sums.tile_s
     with np.errstate(divide="ignore", invalid="ignore"):
         scatter = np.where(used, np.maximum(sums.tile_v - error**2 / sums.tile_k, 0), 0).astype(np.float32)
     expected = np.where(used, noise[0] * sums.tile_s + noise[1] * sums.tile_k, 0).astype(np.float32)
-    return smooth_ratio(grid, scatter, expected, NOISE_WIDTH, panel_means(grid, scatter, expected))
+    return smooth_ratio(grid, scatter, expected, panel_means(grid, scatter, expected))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

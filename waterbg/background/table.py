@@ -48,3 +48,93 @@ def fill_gaps(means: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArra
         return np.where(good, means, 0.0)
     at = np.arange(len(means))
     return np.interp(at, at[good], means[good])
+
+
+_WIDTHS = (1.5, 3.0, 6.0, 12.0)  # px, of the smoothed versions of a profile
+_AROUND = 3.0  # widths over which signal and noise are compared
+_CAUTION = 1.2  # noise is taken for a little more than it is
+
+
+def denoise(means: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Take out of a profile what is only noise.
+
+    The profile is taken apart into versions of growing smoothness, and each difference between two of them is shrunk by
+    the share of its local power that noise explains (Wiener's filter with the power measured on the spot). Sharp rings
+    stand far above the noise and stay; between them some ten bins share their counts.
+
+    Parameters
+    ----------
+    means : (n,) float64
+    variance : (n,) float64
+        Of each mean from counting; inf where nothing was counted.
+
+    Returns
+    -------
+    (n,) float64
+        Never negative.
+    """
+    known = np.isfinite(variance) & (variance > 0)
+    if len(means) < 8 or not known.any():
+        return means
+    level = np.maximum(means, 1e-3 * means.max())
+    weight = np.where(known, level, 0) / np.where(known, variance, 1)
+    spread = np.where(known, variance, 0)
+    smooth, kernels = [means], [np.ones(1)]
+    for width in _WIDTHS:
+        once, total, kernel = _smoothed(means, weight, width)
+        # smoothing what is left, too, keeps curvature to fourth order (twicing: Tukey 1977)
+        smooth.append(once + _convolve((means - once) * weight, kernel) / total)
+        kernels.append(_added(2 * kernel, -np.convolve(kernel, kernel)))
+    out = smooth[-1]
+    for i in range(len(_WIDTHS) - 1, -1, -1):
+        detail = smooth[i] - smooth[i + 1]
+        around = _gaussian(_AROUND * _WIDTHS[i])
+        noise = _convolve(spread, _added(kernels[i], -kernels[i + 1]) ** 2)
+        power, explained = _convolve(detail**2, around), _convolve(noise, around)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            share = np.where(power > 0, np.clip(1 - _CAUTION * explained / power, 0, 1), 0)
+        out = out + share * detail
+    return np.maximum(out, 0)
+
+
+def pooled(top: NDArray[np.float64], bottom: NDArray[np.float64], enough: float) -> NDArray[np.float64]:
+    """Ratio of sums over as many neighbouring bins as it takes to have ``enough`` in ``top``; NaN when there never is."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.where(top >= enough, top / bottom, np.nan)
+    sums_top, sums_bottom = np.concatenate([[0], np.cumsum(top)]), np.concatenate([[0], np.cumsum(bottom)])
+    at, n = np.arange(len(top)), len(top)
+    for reach in (1, 2, 4, 8, 16, 32, 64, 128):
+        low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, n)
+        a, b = sums_top[high] - sums_top[low], sums_bottom[high] - sums_bottom[low]
+        fill = np.isnan(out) & (a >= enough) & (b > 0)
+        out[fill] = a[fill] / b[fill]
+    return out
+
+
+def _smoothed(
+    means: NDArray[np.float64], weight: NDArray[np.float64], width: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    kernel = _gaussian(width)
+    total = np.maximum(_convolve(weight, kernel), 1e-30)
+    return _convolve(means * weight, kernel) / total, total, kernel
+
+
+def _gaussian(width: float) -> NDArray[np.float64]:
+    reach = int(3 * width + 0.5)
+    kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+    return kernel / kernel.sum()
+
+
+def _convolve(values: NDArray[np.float64], kernel: NDArray[np.float64]) -> NDArray[np.float64]:
+    half = len(kernel) // 2
+    return np.convolve(values, kernel)[half : half + len(values)]
+
+
+def _added(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sum of two kernels about their middles."""
+    if len(a) < len(b):
+        a, b = b, a
+    out = a.copy()
+    start = (len(a) - len(b)) // 2
+    out[start : start + len(b)] += b
+    return out

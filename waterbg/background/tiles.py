@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +10,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 TILE = 8  # px
+WIDTH = 1.75  # cells, Gaussian sigma of the smoothing on each level: 14, 28, 56, 112 px
+AROUND = 2.6  # cells of twice the size, over which power and noise are compared: three times WIDTH
+CAUTION = 1.3  # noise is taken for a little more than it is
 
 
 @dataclass(frozen=True)
@@ -55,83 +57,205 @@ def panel_means(grid: TileGrid, top: NDArray, bottom: NDArray) -> NDArray[np.flo
         return np.where(bottoms > 0, tops / bottoms, whole)
 
 
-def smooth_ratio(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], sigma: float, default: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel.
+def scaled_ratio(
+    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], excess: float, default: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Map of ``top`` over ``bottom``, as smooth as the counts allow, panel by panel.
 
-    Weighting by ``bottom`` (expected counts) is the maximum-likelihood ratio of Poisson counts.
+    The widest smoothing comes first; on each finer level what is left is smoothed and added as far as its local power
+    is more than its noise (Wiener's filter with the power measured on the spot). Shadows and edges thus keep the finest
+    width, while water without structure is averaged over a hundred pixels. Weighting by expected counts makes each level
+    the maximum-likelihood ratio of Poisson counts.
 
     Parameters
     ----------
     grid : TileGrid
     top, bottom : (n_tiles,) float32
-    sigma : float
-        Width of the Gaussian in pixels; it ends at three sigma.
+        Counts and expected counts.
+    excess : float
+        Variance of the counts over their mean.
     default : (n_panels,) float64
         Where there is nothing within reach.
+
+    Returns
+    -------
+    ratio : (n_tiles,) float32
+    fine : (n_tiles,) float32
+        Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
-    width = sigma / TILE
-    kernel = np.exp(-0.5 * (np.arange(math.ceil(3 * width) + 1) / width) ** 2).astype(np.float32)
+    ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
+    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, default, ratio, fine)
+    return ratio, fine
+
+
+def smooth_ratio(
+    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], default: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel, 28 px wide."""
     out = np.empty(grid.n_tiles, np.float32)
-    _smooth_ratio(top, bottom, grid.shapes, kernel, default.astype(np.float32), out)
+    _smooth_ratio(top, bottom, grid.shapes, _kernel(WIDTH), default, out)
+    return out
+
+
+def _kernel(width: float) -> NDArray[np.float32]:
+    """One half of a Gaussian with height 1, to three sigma."""
+    return np.exp(-0.5 * (np.arange(int(3 * width + 1)) / width) ** 2).astype(np.float32)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _blur(values, kernel):
+    """Gaussian-weighted sums over a (rows, columns) map."""
+    rows, columns = values.shape
+    reach = kernel.size - 1
+    along = np.zeros((rows, columns), np.float32)
+    for j in range(rows):
+        for k in range(-reach, reach + 1):
+            w = kernel[abs(k)]
+            for i in range(max(0, -k), min(columns, columns - k)):
+                along[j, i] += w * values[j, i + k]
+    out = np.zeros((rows, columns), np.float32)
+    for j in range(rows):
+        for k in range(max(j - reach, 0), min(j + reach, rows - 1) + 1):
+            w = kernel[abs(k - j)]
+            for i in range(columns):
+                out[j, i] += w * along[k, i]
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _smooth_ratio(top, bottom, shapes, kernel, default, out):
-    reach = kernel.size - 1
+def _halved(values):
+    """Sums over two by two cells."""
+    rows, columns = values.shape
+    out = np.zeros(((rows + 1) // 2, (columns + 1) // 2), np.float32)
+    for j in range(rows):
+        for i in range(columns):
+            out[j // 2, i // 2] += values[j, i]
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _doubled(values, rows, columns):
+    """Bilinear values on a grid of cells of half the size."""
+    last_j, last_i = values.shape[0] - 1, values.shape[1] - 1
+    out = np.empty((rows, columns), np.float32)
+    near, far = np.float32(0.75), np.float32(0.25)
+    for j in range(rows):
+        a = j // 2
+        b = min(max(a + (1 if j % 2 else -1), 0), last_j)
+        for i in range(columns):
+            c = i // 2
+            d = min(max(c + (1 if i % 2 else -1), 0), last_i)
+            out[j, i] = near * (near * values[a, c] + far * values[a, d]) + far * (
+                near * values[b, c] + far * values[b, d]
+            )
+    return out
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _refine(top, bottom, ratio, kernel, around, excess):
+    """Add to ``ratio`` what is left of ``top`` as far as it is more than noise."""
+    rows, columns = top.shape
+    left = _blur(top - ratio * bottom, kernel)
+    weight = _blur(bottom, kernel)
+    # variance of left/weight: for a Gaussian in two dimensions sum k² = sum k / 2
+    power, cells = np.zeros((rows, columns), np.float32), np.zeros((rows, columns), np.float32)
+    for j in range(rows):
+        for i in range(columns):
+            if weight[j, i] > 0:
+                mean = max(ratio[j, i] * weight[j, i], np.float32(1e-6))
+                power[j, i] = min(left[j, i] * left[j, i] / (0.5 * excess * mean), np.float32(1e4))
+                cells[j, i] = 1
+    power, cells = _blur(_halved(power), around), _blur(_halved(cells), around)
+    for j in range(power.shape[0]):
+        for i in range(power.shape[1]):
+            observed = power[j, i] / max(cells[j, i], np.float32(1e-6))
+            power[j, i] = max(1 - CAUTION / observed, 0.0) if observed > 0 else 0.0
+    share = _doubled(power, rows, columns)
+    for j in range(rows):
+        for i in range(columns):
+            if weight[j, i] > 0:
+                ratio[j, i] = max(ratio[j, i] + share[j, i] * left[j, i] / weight[j, i], np.float32(0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, out, fine):
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
-        along_top, along_bottom = np.empty((n_ts, n_tf), np.float32), np.empty((n_ts, n_tf), np.float32)
+        last = first + n_ts * n_tf
+        top_0, bottom_0 = top[first:last].reshape(n_ts, n_tf), bottom[first:last].reshape(n_ts, n_tf)
+        top_1, bottom_1 = _halved(top_0), _halved(bottom_0)
+        top_2, bottom_2 = _halved(top_1), _halved(bottom_1)
+        top_3, bottom_3 = _halved(top_2), _halved(bottom_2)
+        ratio = np.full(top_3.shape, np.float32(default[p]))
+        _settle(top_3, bottom_3, ratio, kernel)
+        _refine(top_3, bottom_3, ratio, kernel, around, excess)
+        ratio = _doubled(ratio, top_2.shape[0], top_2.shape[1])
+        _refine(top_2, bottom_2, ratio, kernel, around, excess)
+        wide = _doubled(ratio, top_1.shape[0], top_1.shape[1])
+        ratio = wide.copy()
+        _refine(top_1, bottom_1, ratio, kernel, around, excess)
+        wide, ratio = _doubled(wide, n_ts, n_tf), _doubled(ratio, n_ts, n_tf)
+        _refine(top_0, bottom_0, ratio, kernel, around, excess)
         for j in range(n_ts):
-            row = first + j * n_tf
             for i in range(n_tf):
-                a, b = np.float32(0), np.float32(0)
-                for k in range(max(i - reach, 0), min(i + reach, n_tf - 1) + 1):
-                    w = kernel[abs(k - i)]
-                    a += w * top[row + k]
-                    b += w * bottom[row + k]
-                along_top[j, i], along_bottom[j, i] = a, b
-        sum_top, sum_bottom = np.empty(n_tf, np.float32), np.empty(n_tf, np.float32)
+                out[first + j * n_tf + i] = ratio[j, i]
+                fine[first + j * n_tf + i] = ratio[j, i] / wide[j, i] - 1 if wide[j, i] > 0 else 0
+        first = last
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle(top, bottom, ratio, kernel):
+    """Smoothed ``top`` over smoothed ``bottom`` where there is any."""
+    top, bottom = _blur(top, kernel), _blur(bottom, kernel)
+    for j in range(ratio.shape[0]):
+        for i in range(ratio.shape[1]):
+            if bottom[j, i] > 0:
+                ratio[j, i] = top[j, i] / bottom[j, i]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _smooth_ratio(top, bottom, shapes, kernel, default, out):
+    first = 0
+    for p in range(shapes.shape[0]):
+        n_ts, n_tf = shapes[p]
+        last = first + n_ts * n_tf
+        top_1 = _halved(top[first:last].reshape(n_ts, n_tf))
+        bottom_1 = _halved(bottom[first:last].reshape(n_ts, n_tf))
+        ratio = np.full(top_1.shape, np.float32(default[p]))
+        _settle(top_1, bottom_1, ratio, kernel)
+        ratio = _doubled(ratio, n_ts, n_tf)
         for j in range(n_ts):
-            sum_top[:], sum_bottom[:] = 0, 0
-            for k in range(max(j - reach, 0), min(j + reach, n_ts - 1) + 1):
-                w = kernel[abs(k - j)]
-                for i in range(n_tf):
-                    sum_top[i] += w * along_top[k, i]
-                    sum_bottom[i] += w * along_bottom[k, i]
             for i in range(n_tf):
-                out[first + j * n_tf + i] = sum_top[i] / sum_bottom[i] if sum_bottom[i] > 0 else default[p]
-        first += n_ts * n_tf
+                out[first + j * n_tf + i] = ratio[j, i]
+        first = last
 
 
 def reject_tiles(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], smooth: NDArray[np.float32]
+    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], expected: NDArray[np.float32]
 ) -> int:
     """Empty the tiles that are not smooth background (edges of shadows, ice spots); how many.
 
     A tile goes when its ratio leaves the median of the 5 x 5 tiles around it by more than 6 % and four standard
-    deviations. Only tiles that leave the smoothed map by half of that are looked at: the median is dear.
+    deviations. Only tiles that leave ``expected`` by half of that are looked at: the median is dear.
 
     Parameters
     ----------
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts; rejected tiles become 0 in both.
-    smooth : (n_tiles,) float32
-        Smoothed ratio.
+    expected : (n_tiles,) float32
+        Ratio that is believed so far.
     """
     rejected = np.zeros(grid.n_tiles, np.bool_)
-    _find_outliers(top, bottom, smooth, grid.shapes, rejected)
+    _find_outliers(top, bottom, expected, grid.shapes, rejected)
     top[rejected] = 0
     bottom[rejected] = 0
     return int(rejected.sum())
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_outliers(top, bottom, smooth, shapes, rejected):
+def _find_outliers(top, bottom, expected, shapes, rejected):
     around = np.empty(25, np.float32)
     first = 0
     for p in range(shapes.shape[0]):
@@ -143,7 +267,7 @@ def _find_outliers(top, bottom, smooth, shapes, rejected):
                     continue
                 ratio = top[t] / bottom[t]
                 limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))
-                if abs(ratio - smooth[t]) < 0.5 * limit * smooth[t]:
+                if abs(ratio - expected[t]) < 0.5 * limit * expected[t]:
                     continue
                 n = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):
