@@ -45,6 +45,7 @@ SUBCOMMANDS = {
     "rerun": "waterbg.cli.rerun.Rerun",
     "merge": "waterbg.cli.merge.Merge",
     "compare": "waterbg.cli.compare.Compare",
+    "peaks": "waterbg.cli.peaks.Peaks",
 }
 for _name, _where in SUBCOMMANDS.items():
     WaterBg.subcommand(_name, _where)
