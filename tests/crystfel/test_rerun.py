@@ -263,7 +263,12 @@ def test_the_real_program_gives_the_golden_positions_and_numbers_again(golden):
     compared = compare_streams(GOLDEN, "again.stream")
     assert compared.counts["reflections"] == 3681
     assert compared.counts["reflections_a"] == compared.counts["reflections_b"] == 0
-    assert compared.overall.ratio == pytest.approx(1, abs=1e-3)
+    assert compared.overall.ratio == pytest.approx(1, abs=1e-6)
+    rows = [
+        {line for line in Path(name).read_bytes().splitlines() if line.endswith((b" p0", b" p1"))}
+        for name in (GOLDEN, "again.stream")
+    ]
+    assert len(rows[0] - rows[1]) <= 5  # of 3681: positions on the edge of a rounding
 
 
 @pytest.mark.crystfel
@@ -272,9 +277,10 @@ def test_the_real_program_gives_the_numbers_of_the_other_method(golden):
 
     run_plan(plan_rerun(GOLDEN, "grad.stream", [Option("integration", "rings-nocen-nosat-grad")]))
     compared = compare_streams("rings-nocen-nosat-grad.stream", "grad.stream")
-    assert compared.counts["reflections"] > 0.999 * 3600
-    assert compared.overall.ratio == pytest.approx(1, abs=1e-3)
-    assert compared.overall.cc > 0.999
+    assert compared.counts["reflections"] > 3600
+    assert compared.counts["reflections_a"] == compared.counts["reflections_b"] == 0
+    assert compared.overall.ratio == pytest.approx(1, abs=1e-6)
+    assert compared.overall.scatter < 1e-3
 
 
 @pytest.mark.crystfel

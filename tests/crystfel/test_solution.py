@@ -1,9 +1,10 @@
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from waterbg.crystfel.solution import check_name, lattice_code, list_line, solution_line
+from waterbg.crystfel.solution import Shifts, check_name, lattice_code, list_line, solution_line
 from waterbg.errors import StreamError
 
 
@@ -55,6 +56,32 @@ def test_the_lines_of_the_golden_data_are_those_the_solutions_were_made_of(data)
         assert mine[-1] == truth[-1]
         assert [float(x) for x in mine[2:11]] == pytest.approx([float(x) for x in truth[2:11]], abs=2e-7)
         assert [float(x) for x in mine[11:13]] == pytest.approx([float(x) for x in truth[11:13]], abs=0.00051)
+
+
+def test_detector_shifts_are_found_below_what_is_printed(data):
+    from waterbg.stream import StreamFile
+
+    golden = data / "golden" / "small"
+    truth = {line.split()[1]: line.split()[11:13] for line in (golden / "truth.sol").read_text().splitlines()}
+    with StreamFile(str(golden / "rings-nocen-nosat-nograd.stream")) as stream:
+        shifts = Shifts(stream.geometry_text, "golden")
+        for chunk in stream.chunks():
+            found = shifts.of(chunk.crystals[0], chunk.photon_energy_eV)
+            # the pixel is 0.2 mm, the printed shift has three decimals
+            assert found == pytest.approx([float(x) for x in truth[chunk.event]], abs=5e-5)
+
+
+@pytest.mark.parametrize("line", [b"clen = /LCLS/distance", b"clen = 0.1\ndetector_shift_x = /shift mm", b"nonsense ="])
+def test_without_all_of_the_geometry_the_printed_shift_is_taken(data, line):
+    from waterbg.stream import StreamFile
+
+    golden = data / "golden" / "small"
+    with StreamFile(str(golden / "rings-nocen-nosat-nograd.stream")) as stream:
+        text = re.sub(rb"(?m)^clen = .*$", line, stream.geometry_text)
+        assert line in text
+        chunk = next(stream.chunks())
+    shift = Shifts(text, "golden").of(chunk.crystals[0], chunk.photon_energy_eV)
+    assert shift == chunk.crystals[0].det_shift == (0.064, -0.001)
 
 
 def test_a_crystal_without_axes_has_no_line():

@@ -15,6 +15,7 @@ from waterbg.crystfel.programs import Program, failure, find_program, run_progra
 from waterbg.crystfel.solution import (
     LONGEST_LINE,
     MOST_CRYSTALS,
+    Shifts,
     check_name,
     event_of,
     list_line,
@@ -355,9 +356,9 @@ def _write_inputs(plan: Plan) -> Frames:
             open(plan.folder / "frames.lst", "w", errors="surrogateescape") as listed,
             open(plan.folder / "solutions.sol", "w", errors="surrogateescape") as solved,
         ):
-            (plan.folder / "geometry.geom").write_bytes(_bytes(stream.geometry_text))
+            (plan.folder / "geometry.geom").write_bytes(stream.geometry_text)
             if stream.cell_text:
-                (plan.folder / "target.cell").write_bytes(_bytes(stream.cell_text))
+                (plan.folder / "target.cell").write_bytes(stream.cell_text)
             for frame, lines in _solutions(stream, plan, frames):
                 listed.write(list_line(*frame) + "\n")
                 solved.writelines(line + "\n" for line in lines)
@@ -366,12 +367,9 @@ def _write_inputs(plan: Plan) -> Frames:
     return frames
 
 
-def _bytes(text: bytes | str | None) -> bytes:
-    return text.encode(errors="surrogateescape") if isinstance(text, str) else bytes(text or b"")
-
-
 def _solutions(stream: StreamFile, plan: Plan, frames: Frames) -> Iterator[tuple[tuple[str, str], list[str]]]:
     """Each selected frame with the lines of its crystals; counts go into ``frames``."""
+    shifts = Shifts(stream.geometry_text, plan.source)
     for chunk in stream.chunks():
         if chunk not in plan.selection:
             continue
@@ -380,7 +378,8 @@ def _solutions(stream: StreamFile, plan: Plan, frames: Frames) -> Iterator[tuple
             frames.repeated += 1
             continue
         check_name(*frame, path=plan.source, offset=chunk.start)
-        lines = [solution_line(*frame, crystal) for crystal in chunk.crystals]
+        energy = chunk.photon_energy_eV
+        lines = [solution_line(*frame, crystal, shifts.of(crystal, energy)) for crystal in chunk.crystals]
         known = [line for line in lines if line is not None]
         frames.without_axes += len(lines) - len(known)
         frames.surplus += max(0, len(known) - MOST_CRYSTALS)

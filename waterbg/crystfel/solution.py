@@ -7,11 +7,13 @@ detector in mm, and a code for lattice type, centering and unique axis; parsed b
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
-from waterbg.errors import StreamError
+from waterbg.errors import GeometryError, StreamError
 
 if TYPE_CHECKING:
+    from waterbg.geometry import Detector
     from waterbg.stream import Chunk, Crystal
 
 LATTICE_LETTER = {"triclinic": "a", "monoclinic": "m", "orthorhombic": "o", "tetragonal": "t", "cubic": "c",
@@ -43,13 +45,59 @@ def lattice_code(crystal: Crystal) -> str:
     return f"{letter}{crystal.centering or 'P'}{axis}"
 
 
-def solution_line(filename: str, event: str, crystal: Crystal) -> str | None:
-    """Line of a solution file for one crystal; None when the stream does not have its axes."""
+def solution_line(
+    filename: str, event: str, crystal: Crystal, det_shift: tuple[float, float] | None = None
+) -> str | None:
+    """Line of a solution file for one crystal; None when the stream does not have its axes.
+
+    ``det_shift`` in mm is taken instead of the printed one, see `Shifts`.
+    """
     if crystal.axes is None:
         return None
     vectors = " ".join(f"{component:+.7f}" for component in crystal.axes.ravel())
-    x, y = crystal.det_shift
+    x, y = crystal.det_shift if det_shift is None else det_shift
     return f"{filename} {event} {vectors} {x:.6f} {y:.6f} {lattice_code(crystal)}"
+
+
+class Shifts:
+    """Detector shifts more exact than a stream prints them, from its printed positions.
+
+    A stream rounds the shift to 0.001 mm, which moves every hundredth reflection into the next pixel of a ring. Where
+    the geometry says all that is needed, the positions themselves give the shift back.
+
+    Parameters
+    ----------
+    geometry : bytes
+        Text of the geometry that the positions were predicted with.
+    path : str
+        For messages.
+    """
+
+    def __init__(self, geometry: bytes, path: str) -> None:
+        from waterbg.geometry import parse_geometry
+
+        self.clen = math.nan
+        try:
+            self.detector: Detector | None = parse_geometry(geometry, path, lenient=True)
+        except GeometryError:
+            self.detector = None  # indexamajig will say it better, if it matters to it at all
+            return
+        length = self.detector.clen
+        moves = self.detector.shift_x is not None or self.detector.shift_y is not None
+        if length is not None and length.number is not None and not moves:
+            self.clen = length.metres(lambda place: math.nan)
+
+    def of(self, crystal: Crystal, photon_energy_eV: float) -> tuple[float, float]:
+        """Shift of one crystal in mm; the printed one where the geometry depends on the image."""
+        if self.detector is None or math.isnan(self.clen) or crystal.axes is None or not photon_energy_eV > 0:
+            return crystal.det_shift
+        from waterbg.predict import refine_det_shift
+
+        rows = crystal.reflections
+        panels = self.detector.panel_numbers(crystal.panel_names)[rows["panel"]]
+        return refine_det_shift(
+            crystal.det_shift, rows, panels, crystal.axes, self.detector, self.clen, photon_energy_eV
+        )
 
 
 def check_name(filename: str, event: str, *, path: str, offset: int) -> None:
