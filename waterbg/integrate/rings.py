@@ -217,15 +217,20 @@ def _rings(
             status[n] = code
             continue
         a, b, c = _plane(data, columns, start, box) if gradient else (0.0, 0.0, _mean(data, columns, start, box, _RING))
-        # bg_ok: the plane may not be steeper than a tenth of the peak's height over the background
-        under, total, tallest = 0.0, 0.0, 0.0
-        for i in range(width):
-            for j in range(width):
+        # Sums run column by column and in the order of integration.c: many I lie exactly between two printed hundredths,
+        # and the last bit decides which one is printed.
+        intensity, under, tallest = 0.0, 0.0, 0.0
+        columns_sum = rows_sum = 0
+        for j in range(width):
+            for i in range(width):
                 if box[i, j] == _PEAK:
                     value = np.float64(data[start + i * columns + j])
+                    intensity += value
                     under += a * j + b * i + c
-                    total += value
+                    columns_sum += j
+                    rows_sum += i
                     tallest = max(tallest, value)
+        # bg_ok: the plane may not be steeper than a tenth of the peak's height over the background
         steepest = abs(tallest - under / n_peak) / 10.0
         if abs(a) > steepest or abs(b) > steepest:
             status[n] = _BACKGROUND
@@ -233,11 +238,13 @@ def _rings(
         if is_saturated and not keep_sat:
             status[n] = _SATURATED
             continue
-        intensity = total - under
+        intensity -= a * columns_sum
+        intensity -= b * rows_sum
+        intensity -= c * n_peak
         mean = _mean(data, columns, start, box, _RING)
         variance = 0.0
-        for i in range(width):
-            for j in range(width):
+        for j in range(width):
+            for i in range(width):
                 if box[i, j] == _RING:
                     variance += (data[start + i * columns + j] - mean) ** 2
         variance /= n_ring
@@ -291,8 +298,8 @@ def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region
 def _mean(data, columns, start, box, kind):
     total = np.float64(0)
     n = 0
-    for i in range(box.shape[0]):
-        for j in range(box.shape[1]):
+    for j in range(box.shape[1]):
+        for i in range(box.shape[0]):
             if box[i, j] == kind:
                 total += data[start + i * columns + j]
                 n += 1

@@ -80,19 +80,26 @@ def run_subtract(
             may_lack = job.images.on_missing == "drop"
             restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
         summary = Summary(output=output, chunks_before=restart.chunks)
+        written = restart.chunks
         with out.begin(restart.partial):
-            if not restart.partial:
-                out.write(header)
-            progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
-            for piece in run_spans(job, model, Spans(job.input, restart.input, follow=follow), jobs, report):
-                out.write(piece.text)
-                summary.tally.add(piece.tally)
-                progress.update(piece.span.stop, piece.tally.chunks)
-            progress.clear()
-            out.flush()
-            if verify:
-                prove(job, out)
-            out.finish()
+            try:
+                if not restart.partial:
+                    out.write(header)
+                progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
+                for piece in run_spans(job, model, Spans(job.input, restart.input, follow=follow), jobs, report):
+                    out.write(piece.text)
+                    summary.tally.add(piece.tally)
+                    written += piece.tally.chunks
+                    progress.update(piece.span.stop, piece.tally.chunks)
+                progress.clear()
+                out.flush()
+                if verify:
+                    prove(job, out)
+                out.finish()
+            except BaseException:
+                if not written:  # nothing to go on with
+                    out.discard()
+                raise
     if model is not None and not (model_path is not None and Path(model_path).exists()):
         model.save(model_path or f"{output}.model.json")
     summary.seconds = time.monotonic() - began
