@@ -378,9 +378,10 @@ def _settle_ties(values: NDArray[np.void], old: NDArray[np.void]) -> NDArray[np.
     printed. A byte should not change for that.
     """
     settled = np.empty(len(values), [(name, "f8") for name in NUMBERS])
-    for name in NUMBERS:
-        same = np.abs(values[name] - old[name]) <= 0.005 + 1e-8
-        settled[name] = np.where(same, old[name], values[name])
+    with np.errstate(invalid="ignore"):  # inf - inf
+        for name in NUMBERS:
+            same = np.abs(values[name] - old[name]) <= 0.005 + 1e-8
+            settled[name] = np.where(same, old[name], values[name])
     return settled
 
 
