@@ -107,7 +107,8 @@ class Checker:
             self.counts.peaks += len(chunk.peaks)
         elif parsed.ran_out and not any(fault.check == "peak_list" for fault in parsed.faults):
             yield "cut", "the file ends inside this chunk, which is lost", 0
-        yield from _odd_bytes(chunk.bytes)
+        if not parsed.plain or b"\0" in chunk.bytes:
+            yield from _odd_bytes(chunk.bytes)
         energy = parsed.photon_energy_eV
         if energy is not None and not (np.isfinite(energy) and energy > 0):
             yield "photon_energy", f"photon energy {energy} eV", max(0, chunk.bytes.find(b"\nphoton_energy_eV") + 1)
@@ -125,12 +126,12 @@ class Checker:
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
         for name in ("I", "sigma"):
+            if np.isfinite(rows[name].sum()):
+                continue
             for row in np.flatnonzero(~np.isfinite(rows[name])):
                 yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
-        large = np.zeros(len(rows), bool)
-        for name in "hkl":
-            large |= np.abs(rows[name]) > g.LARGEST_INDEX
-        for row in np.flatnonzero(large):
+        h, k, l = (np.abs(rows[name]) for name in "hkl")
+        for row in np.flatnonzero(np.maximum(np.maximum(h, k), l) > g.LARGEST_INDEX):
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
         yield from self._panels(crystal.panel_names, rows["panel"], begin, "reflection")

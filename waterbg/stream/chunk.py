@@ -151,6 +151,8 @@ class Parsed:
     faults: list[Fault] = field(default_factory=list)
     ran_out: bool = False
     """The bytes ended inside the chunk."""
+    plain: bool = True
+    """False when a line was too long for one piece, or a list out of the ordinary: worth a closer look."""
 
 
 def parse_chunk(data: bytes, start: int = 0) -> Parsed:
@@ -166,6 +168,7 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
         if line == g.BEGIN_PEAKS:
             block = read_peaks(data, lines.end, len(data))
             lines.end = block.stop
+            chunk.plain &= block.plain
             if block.rows is None:
                 chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data)
                 chunk.faults.append(Fault("peak_list", f"{block.reason}: reading ends here", block.fault))
@@ -175,6 +178,7 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
             _read_crystal(data, lines, chunk)
         elif line == g.END_CHUNK:
             chunk.stop = lines.end
+            chunk.plain &= lines.plain
             chunk.complete = chunk.filename is not None and chunk.photon_energy_eV is not None
             if not chunk.complete:
                 lacking = "Image filename" if chunk.filename is None else "photon_energy_eV"
@@ -239,6 +243,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             crystal.has_list = True
             block: BlockEnd = read_reflections(data, lines.end, len(data))
             lines.end = crystal.stop = block.stop
+            chunk.plain &= block.plain
             if block.rows is None:
                 # libcrystfel leaves the crystal here, and reads on in the chunk
                 crystal.rows, crystal.lost = _NO_ROWS, True
@@ -268,6 +273,7 @@ class _Lines:
 
     def __init__(self, data: bytes, start: int) -> None:
         self.data, self.begin, self.end = data, start, start
+        self.plain = True
 
     def next(self) -> bytes | None:
         data, begin = self.data, self.end
@@ -275,7 +281,10 @@ class _Lines:
             return None
         newline = data.find(b"\n", begin, begin + g.LONGEST_PIECE)
         self.begin = begin
-        self.end = newline + 1 if newline >= 0 else min(begin + g.LONGEST_PIECE, len(data))
+        if newline >= 0:
+            self.end = newline + 1
+        else:
+            self.end, self.plain = min(begin + g.LONGEST_PIECE, len(data)), False
         return g.chomp(data[begin : self.end])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 import numpy as np
 
@@ -119,36 +120,28 @@ def scan(line: bytes, layout: str) -> list[float | int | bytes] | None:
     layout : str
         Literals, blanks (any amount of white space), ``%f``, ``%i``, ``%c`` and ``%s``.
     """
-    values: list[float | int | bytes] = []
-    at = i = 0
-    while i < len(layout):
-        char = layout[i]
-        if char == " ":
-            at = _skip_blanks(line, at)
-        elif char == "%":
-            i += 1
-            kind = layout[i]
-            if kind == "c":
-                if at >= len(line):
-                    return None
-                values.append(line[at : at + 1])
-                at += 1
-            else:
-                at = _skip_blanks(line, at)
-                pattern = _FLOAT if kind == "f" else _INTEGER if kind == "i" else _WORD
-                found = pattern.match(line, at)
-                if found is None:
-                    return None
-                text = found.group()
-                values.append(to_float(text) if kind == "f" else to_int(text) if kind == "i" else text)
-                at = found.end()
-        elif line[at : at + 1] == char.encode():
-            at += 1
-        else:
-            # what follows the last conversion need not match
-            return values if "%" not in layout[i:] else None
-        i += 1
-    return values
+    pattern, kinds = _compile(layout)
+    found = pattern.match(line)
+    if found is None:
+        return None
+    return [
+        to_float(text) if kind == "f" else to_int(text) if kind == "i" else text
+        for kind, text in zip(kinds, found.groups())
+    ]
+
+
+@lru_cache(maxsize=64)
+def _compile(layout: str) -> tuple[re.Pattern[bytes], str]:
+    """Regular expression of a layout up to its last conversion: what follows need not match."""
+    parts, kinds = [], ""
+    words = {"f": _FLOAT.pattern, "i": _INTEGER.pattern, "c": rb".", "s": _WORD.pattern}
+    for literal, kind in re.findall(r"([^%]*)%([fics])", layout):
+        parts.append(b"[ \\t\\v\\f]*".join(re.escape(word) for word in literal.encode().split(b" ")))
+        kinds += kind
+        # sscanf never gives back what a conversion has taken: a group that is looked at, then taken as it is
+        atomic = b"(?=(" + words[kind] + b"))\\%d" % len(kinds)
+        parts.append(atomic if kind == "c" else b"[ \\t\\v\\f]*" + atomic)
+    return re.compile(b"".join(parts), re.DOTALL), kinds
 
 
 def scan_columns(

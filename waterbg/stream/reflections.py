@@ -6,6 +6,7 @@ column arithmetic, and checks every byte of them; rows that are anything else go
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,6 +72,8 @@ class BlockEnd:
     stop: int
     reason: str = ""
     fault: int = 0
+    plain: bool = True
+    """False when a line was out of the ordinary."""
 
 
 def read_reflections(data: bytes, start: int, stop: int) -> BlockEnd:
@@ -148,10 +151,9 @@ class _Layout:
         # sums of whole numbers below 2^53, so the product is exact; then one correctly rounded division, which gives
         # the double nearest to the printed decimal
         numbers = (self.weights @ digits.astype(np.float64)) / self.scales[:, None]
-        row, column = np.nonzero(minus)
-        if len(row):
-            field = np.searchsorted(self.starts, row, side="right") - 1
-            numbers[field, column] = -numbers[field, column]
+        for column in np.flatnonzero(minus.any(axis=1)):
+            number = numbers[bisect_right(self.starts, column) - 1]
+            np.negative(number, out=number, where=minus[column])
         values = np.zeros(columns.shape[1], self.dtype)
         for row, (name, _, _, _) in enumerate(self.fields):
             values[name] = numbers[row]
@@ -262,7 +264,7 @@ def _read_slow(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd:
                 rows[i] = row
             numbers = np.array(places, np.int64).reshape(-1, 2) if layout.integers else None
             found = Rows(rows, tuple(names), np.array(begins, np.int64), np.array(ends, np.int64), numbers)
-            return BlockEnd(found, end)
+            return BlockEnd(found, end, plain=False)
         if first and layout.header is None:
             first = False
             continue
@@ -270,7 +272,9 @@ def _read_slow(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd:
         if columns is None:
             if not first:
                 wanted = len(layout.fields) + 1
-                return BlockEnd(None, end, f"{wanted} columns of a {layout.what} expected, found {_found(line)}", begin)
+                return BlockEnd(
+                    None, end, f"{wanted} columns of a {layout.what} expected, found {_found(line)}", begin, False
+                )
         else:
             numbers_of_row, name, where = columns
             values.append((*numbers_of_row, names.setdefault(name[: layout.longest_name], len(names))))
@@ -279,7 +283,7 @@ def _read_slow(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd:
             if layout.integers:
                 places.append((where[3][0], where[6][1]))
         first = False
-    return BlockEnd(None, end, f"no line {layout.end_marker.decode()!r} behind the {layout.what} list", end)
+    return BlockEnd(None, end, f"no line {layout.end_marker.decode()!r} behind the {layout.what} list", end, False)
 
 
 def _found(line: bytes) -> str:
