@@ -1,1 +1,6 @@
-"""See docs/architecture.md."""
+"""HDF5 event -> pixels and bad pixels: ``FrameReader(detector).read(filename, event) -> Frame`` (docs/architecture.md)."""
+
+from waterbg.frames.frame import Frame
+from waterbg.frames.reader import FrameReader
+
+__all__ = ["Frame", "FrameReader"]

@@ -1,0 +1,391 @@
+"""Open HDF5 files and their datasets, a few at a time, and follow links only where the user allows it.
+
+Nothing that stands in an image may make us read elsewhere: external links, virtual datasets and external raw storage are
+followed inside the image's own folder, and beyond it only when the user says so. So links are resolved here, one component
+of a path after the other, and HDF5 itself never meets an external link.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import h5py
+import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Blosc, Zstd ... with HDF5)
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.errors import ImageError
+from waterbg.frames.kinds import what_is
+
+MOST_OPEN = 8
+MOST_DATASETS = 256  # open in one file; a path with % has one for each event
+MOST_LINKS = 32  # soft and external, on the way to one dataset
+MOST_CHUNK_CACHE = 256 << 20  # bytes for one dataset
+
+# Read as they are and made float32 by our own loop; every other type is made float32 by HDF5.
+_PLAIN = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
+
+
+@dataclass
+class Dataset:
+    """An open dataset.
+
+    Attributes
+    ----------
+    path : str
+        Of the file it really is in.
+    name : str
+        As asked for.
+    shape : tuple of int
+    raw : dtype
+        What to read it as.
+    is_float : bool
+        Whether it may hold NaN or infinity.
+    """
+
+    id: h5py.h5d.DatasetID
+    path: str
+    name: str
+    shape: tuple[int, ...]
+    raw: np.dtype[Any]
+    is_float: bool
+    sources: list[tuple[tuple[int, ...], tuple[int, ...], str, str]] = field(default_factory=list)
+
+    def read(self, start: tuple[int, ...], count: tuple[int, ...], out: NDArray[Any]) -> None:
+        """Read a rectangle into a contiguous array of the same size; OSError and the like are HDF5's."""
+        space = self.id.get_space()
+        space.select_hyperslab(start, count)
+        self.id.read(h5py.h5s.create_simple(count), space, out)
+
+
+@dataclass
+class _Open:
+    file: h5py.File
+    stamp: tuple[int, ...]
+    groups: dict[str, tuple[str, Any]] = field(default_factory=dict)
+    datasets: OrderedDict[str, Dataset] = field(default_factory=OrderedDict)
+    numbers: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Files:
+    """The HDF5 files that are open now. Not for use from several threads.
+
+    Parameters
+    ----------
+    follow : bool
+        Follow links out of the image's folder.
+    """
+
+    def __init__(self, follow: bool = False) -> None:
+        self.follow = follow
+        self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._pid = os.getpid()
+
+    def close(self) -> None:
+        """Close all files; the next use opens them again."""
+        while self._open:
+            self._close(next(iter(self._open)))
+
+    def _close(self, path: str) -> None:
+        entry = self._open.pop(path)
+        entry.groups.clear()
+        entry.datasets.clear()
+        try:
+            entry.file.close()
+        except (OSError, RuntimeError):  # the medium is gone; there is nothing to save in a file open for reading
+            pass
+
+    def stamp(self, path: str) -> tuple[int, ...]:
+        """Changes when the file does. Raises ImageError if there is no such file."""
+        try:
+            found = os.stat(path)
+        except OSError as err:
+            raise ImageError(f"{err.strerror or err}".lower(), path=path) from None
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+    def open(self, path: str) -> _Open:
+        """The open file; opened anew when it has changed since.
+
+        Raises
+        ------
+        ImageError
+            If it is missing, cut short, or no HDF5 file.
+        """
+        if self._pid != os.getpid():  # a fork came between: leave the parent's files to it
+            self._open.clear()
+            self._pid = os.getpid()
+        stamp = self.stamp(path)
+        entry = self._open.get(path)
+        if entry is not None and entry.stamp == stamp:
+            self._open.move_to_end(path)
+            return entry
+        if entry is not None:
+            self._close(path)
+        while len(self._open) >= MOST_OPEN:
+            self._close(next(iter(self._open)))
+        entry = self._open[path] = _Open(_open_hdf5(path), stamp)
+        return entry
+
+    def refresh(self, path: str) -> None:
+        """Forget what is known of a file that may be growing."""
+        if path in self._open:
+            self._close(path)
+
+    # Datasets ------------------------------------------------------------------------------------------------------
+
+    def dataset(self, path: str, name: str, part_of_chunk: bool = False, depth: int = 0) -> Dataset:
+        """An open dataset by the name of its file and its path there.
+
+        Parameters
+        ----------
+        part_of_chunk : bool
+            Several reads take parts of the same chunks one after the other: keep decoded chunks.
+
+        Raises
+        ------
+        ImageError
+            If the file cannot be read, there is no such dataset, it is no array of numbers, it is compressed with an unknown
+            filter, or it lies outside the image's folder and links are not followed.
+        """
+        entry = self.open(path)
+        found = entry.datasets.get(name)
+        if found is not None:
+            entry.datasets.move_to_end(name)
+            return found
+        where, opened = self._resolve(path, name, depth)
+        if not isinstance(opened, h5py.Dataset):
+            raise ImageError("is a group, not a dataset", path=path, dataset=name)
+        found = self._describe(where, name, opened, part_of_chunk, depth)
+        entry.datasets[name] = found
+        if len(entry.datasets) > MOST_DATASETS:
+            entry.datasets.popitem(last=False)
+        return found
+
+    def _resolve(self, path: str, name: str, depth: int) -> tuple[str, Any]:
+        """File and object a path leads to, link by link."""
+        entry = self.open(path)
+        parts = [p for p in name.split("/") if p not in ("", ".")]
+        if not parts:
+            return path, entry.file
+        parent = "/".join(parts[:-1])
+        if parent in entry.groups:
+            where, group = entry.groups[parent]
+            if where != path and where not in self._open:  # closed since
+                where, group = self._resolve(path, parent, depth)
+        else:
+            where, group = self._resolve(path, parent, depth)
+        entry.groups[parent] = where, group
+        missing = ImageError(
+            f"there is no '{parts[-1]}' in {'/' + parent}{_names_in(group)}; is the geometry that of these images?",
+            path=where,
+            dataset=name,
+        )
+        if not isinstance(group, h5py.Group):
+            raise missing
+        try:
+            link = group.get(parts[-1], getlink=True)
+        except (KeyError, ValueError):
+            link = None
+        if link is None:
+            raise missing
+        if isinstance(link, h5py.HardLink):
+            try:
+                return where, group[parts[-1]]
+            except (KeyError, OSError, RuntimeError) as err:
+                raise ImageError(f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=name) from None
+        if depth >= MOST_LINKS:
+            raise ImageError(f"more than {MOST_LINKS} links lead to it", path=path, dataset=name)
+        if isinstance(link, h5py.ExternalLink):
+            target = self.beside(where, link.filename, "an external link", name)
+            return self._resolve(target, link.path, depth + 1)
+        base = "" if link.path.startswith("/") else group.name + "/"
+        return self._resolve(where, base + link.path, depth + 1)
+
+    def beside(self, path: str, name: str, what: str, dataset: str) -> str:
+        """Where a file is that an image names; ImageError if that is elsewhere and links are not followed, or missing."""
+        folder = os.path.dirname(os.path.abspath(path))
+        target = os.path.normpath(os.path.join(folder, name))
+        real = os.path.dirname(os.path.realpath(path))
+        if not self.follow and not any(_inside(target, home) for home in (folder, real)):
+            raise ImageError(
+                f"{what} leads to {name}, outside the image's folder; allow it with --follow-external-links",
+                path=path,
+                dataset=dataset,
+            )
+        others = [os.path.normpath(os.path.join(real, name))]
+        if self.follow:
+            others.append(os.path.abspath(name))
+        for candidate in (target, *others):
+            if os.path.exists(candidate):
+                return candidate
+        raise ImageError(f"{what} leads to {name}, which does not exist", path=path, dataset=dataset)
+
+    def _describe(self, path: str, name: str, dataset: h5py.Dataset, part_of_chunk: bool, depth: int) -> Dataset:
+        here = {"path": path, "dataset": name}
+        try:
+            dtype = dataset.dtype
+            shape = tuple(dataset.shape or ())
+            plan = dataset.id.get_create_plist()
+        except (TypeError, OSError, RuntimeError, KeyError) as err:
+            raise ImageError(f"cannot be understood ({_said(err)})", **here) from None
+        for number in range(plan.get_nfilters()):
+            code, _, _, label = plan.get_filter(number)
+            if not h5py.h5z.filter_avail(code):
+                label = label.decode(errors="replace") or "unknown"
+                raise ImageError(f"is compressed with filter {code} ({label}), which hdf5plugin does not have", **here)
+        identifier = dataset.id
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        reopen = False
+        if dataset.external:
+            for source, _, _ in dataset.external:
+                self.beside(path, source, "external raw storage", name)
+            # the file's own folder, where beside() looked; HDF5 takes the working directory otherwise
+            access.set_efile_prefix(b"${ORIGIN}")
+            reopen = True
+        if plan.get_layout() == h5py.h5d.CHUNKED:
+            size = _chunk_cache(plan.get_chunk(), shape, dtype.itemsize, part_of_chunk)
+            if size:
+                access.set_chunk_cache(*size)
+                reopen = True
+        sources = []
+        if dataset.is_virtual:
+            access.set_virtual_prefix(os.fsencode(os.path.dirname(os.path.abspath(path))))
+            reopen = True
+            sources = list(self._sources(path, name, dataset, depth))
+        if reopen:
+            # access properties count only when nothing else holds the dataset open
+            group, last = dataset.parent.id, dataset.name.rpartition("/")[2].encode()
+            del dataset, identifier
+            identifier = h5py.h5d.open(group, last, access)
+        native = dtype.newbyteorder("=")
+        plain = native.str[1:] in _PLAIN
+        if not plain and dtype.kind not in "fb" or dtype.kind not in "iufb":
+            raise ImageError(f"holds {dtype}, not numbers", **here)
+        return Dataset(
+            id=identifier,
+            path=path,
+            name=name,
+            shape=shape,
+            raw=native if plain else np.dtype(np.uint8 if dtype.kind == "b" else np.float32),
+            is_float=dtype.kind == "f",
+            sources=sources,
+        )
+
+    # Virtual datasets --------------------------------------------------------------------------------------------------
+
+    def _sources(
+        self, path: str, name: str, dataset: h5py.Dataset, depth: int
+    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], str, str]]:
+        """Where the pieces of a virtual dataset come from, judged by name before HDF5 opens any."""
+        for piece in dataset.virtual_sources():
+            source = piece.file_name
+            if source == ".":
+                source_path = path
+            elif "%" in source:  # numbered files: HDF5 finds how many there are, and takes no more frames than that
+                self.beside(path, os.path.dirname(source) or ".", "a virtual dataset", name)
+                continue
+            else:
+                source_path = source
+            low, high = piece.vspace.get_select_bounds()
+            yield tuple(low), tuple(high), source_path, piece.dset_name
+
+    def check_sources(self, data: Dataset, start: tuple[int, ...], count: tuple[int, ...], depth: int = 0) -> None:
+        """HDF5 gives zeros for a missing source of a virtual dataset; ImageError instead."""
+        for low, high, source, name in data.sources:
+            if all(a <= h and l < a + n for a, n, l, h in zip(start, count, low, high, strict=True)):
+                if depth >= MOST_LINKS:
+                    raise ImageError("virtual datasets that lead to each other", path=data.path, dataset=data.name)
+                target = source if source == data.path else self.beside(data.path, source, "a virtual dataset", data.name)
+                if "%" in name:
+                    continue
+                inner = self.dataset(target, name, depth=depth + 1)
+                if inner.sources:
+                    everything = tuple(0 for _ in inner.shape)
+                    self.check_sources(inner, everything, inner.shape, depth + 1)
+
+    # Single numbers --------------------------------------------------------------------------------------------------
+
+    def values(self, path: str, name: str) -> NDArray[Any]:
+        """All of a small dataset of numbers or texts, kept for the next event.
+
+        Raises
+        ------
+        ImageError
+        """
+        entry = self.open(path)
+        kept = entry.numbers.get(name)
+        if kept is not None:
+            return kept
+        where, found = self._resolve(path, name, 0)
+        if not isinstance(found, h5py.Dataset):
+            raise ImageError("is a group, not a number", path=path, dataset=name)
+        if found.is_virtual or found.external:  # judge where they come from
+            described = self._describe(where, name, found, False, 0)
+            self.check_sources(described, tuple(0 for _ in described.shape), described.shape)
+        try:
+            kept = np.asarray(found[()])
+        except (OSError, RuntimeError, TypeError, ValueError) as err:
+            raise ImageError(f"cannot be read ({_said(err)})", path=where, dataset=name) from None
+        entry = self.open(path)
+        if len(entry.numbers) >= MOST_DATASETS:
+            entry.numbers.clear()
+        entry.numbers[name] = kept
+        return kept
+
+
+def _open_hdf5(path: str) -> h5py.File:
+    problem = what_is(path)
+    if problem:
+        raise ImageError(problem, path=path)
+    # Locks fail on some network file systems; a file that is being written in SWMR mode opens only as such.
+    last: Exception | None = None
+    attempts: tuple[dict[str, bool], ...] = ({}, {"locking": False}, {"swmr": True})
+    for options in attempts:
+        try:
+            return h5py.File(path, "r", **options)
+        except (OSError, RuntimeError, ValueError) as err:
+            last = last or err
+    said = _said(last)
+    if "truncated" in said:
+        raise ImageError(f"the file is cut short ({said}); copy it again", path=path)
+    raise ImageError(f"cannot be opened ({said})", path=path)
+
+
+def _chunk_cache(
+    chunk: tuple[int, ...], shape: tuple[int, ...], itemsize: int, part_of_chunk: bool
+) -> tuple[int, int, float] | None:
+    """Arguments of set_chunk_cache when chunks should be kept from one read to the next, else None."""
+    if len(chunk) < 2 or not (part_of_chunk or any(n > 1 for n in chunk[:-2])):
+        return None
+    size = int(np.prod(chunk, dtype=np.int64)) * itemsize
+    # chunks of one frame: along the axes before the last two a frame takes one chunk, or the few of its stack
+    n_chunks = int(np.prod([-(-n // c) for n, c in zip(shape[1:], chunk[1:], strict=True)], dtype=np.int64))
+    if size * n_chunks > MOST_CHUNK_CACHE:
+        return None
+    return 10 * n_chunks + 1, size * n_chunks + size, 0.75
+
+
+def _inside(path: str, folder: str) -> bool:
+    return os.path.commonpath([path, folder]) == folder
+
+
+def _names_in(group: Any) -> str:
+    """What a group holds, for messages."""
+    if not isinstance(group, h5py.Group):
+        return ""
+    names = []
+    for name in group:
+        names.append(name)
+        if len(names) == 6:
+            names[-1] = "..."
+            break
+    return f" (which holds {', '.join(names)})" if names else " (which is empty)"
+
+
+def _said(err: Exception | None) -> str:
+    """First line of what HDF5 said."""
+    return (str(err).strip().splitlines() or ["no reason given"])[0][:200]

@@ -1,0 +1,57 @@
+"""One image of the detector."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.geometry import Detector
+
+
+@dataclass
+class Frame:
+    """The pixels of one event, all panels one after the other.
+
+    The arrays may belong to the :class:`~waterbg.frames.FrameReader` and hold the next frame after its next ``read``, unless
+    read with ``copy=True``. ``bad`` and ``saturation`` may be shared by many frames: do not write to them.
+
+    Attributes
+    ----------
+    data : (n_pixels,) float32
+        ADU, as CrystFEL keeps it; panel i at detector.offsets[i], row-major (ss, fs).
+    bad : (n_pixels,) uint8
+        1 = never use: the union of all sources of bad pixels.
+    saturation : (n_pixels,) float32 or None
+        ADU; the saturation map.
+    detector : Detector
+        With the shift of this event.
+    clen : float
+        m; the camera length of this event. NaN if unknown (a geometry read leniently).
+    photon_energy_eV : float
+    adu_per_photon : (n_panels,) float64
+    path, event : str
+        What was read.
+    """
+
+    data: NDArray[np.float32]
+    bad: NDArray[np.uint8]
+    saturation: NDArray[np.float32] | None
+    detector: Detector
+    clen: float
+    photon_energy_eV: float
+    adu_per_photon: NDArray[np.float64]
+    path: str = ""
+    event: str = "//"
+
+    @property
+    def max_adu(self) -> NDArray[np.float64]:
+        """(n_panels,) saturation of whole panels in ADU, inf where not given."""
+        return self.detector.max_adu
+
+    def panel(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Pixels and bad pixels of one panel, as views (n_ss, n_fs)."""
+        start, stop = self.detector.offsets[number : number + 2]
+        shape = tuple(self.detector.shapes[number])
+        return self.data[start:stop].reshape(shape), self.bad[start:stop].reshape(shape)

@@ -1,0 +1,87 @@
+"""Where images and masks are on disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from waterbg.errors import ImageError
+
+
+class Places:
+    """Finds files by the names that stand in streams and geometries.
+
+    Parameters
+    ----------
+    geometry_path, stream_path : str or None
+        What names the files.
+    prefix : str
+        Put before the name, as indexamajig's ``--prefix``; a folder gets its ``/``.
+    basename : bool
+        Drop the folder of the name first, as ``--basename``.
+    complain : callable
+        Takes one line when a file was found where CrystFEL would not look.
+    """
+
+    def __init__(
+        self,
+        geometry_path: str | None,
+        stream_path: str | None,
+        prefix: str,
+        basename: bool,
+        complain: Callable[[str], None],
+    ) -> None:
+        if prefix and os.path.isdir(prefix) and not prefix.endswith("/"):
+            prefix += "/"
+        self.prefix, self.basename, self.complain = prefix, basename, complain
+        self.stream_folder = _folder(stream_path)
+        self.geometry_folder = _folder(geometry_path)
+        self._images: dict[str, str] = {}
+        self._masks: dict[str, str] = {}
+
+    def image(self, name: str | bytes) -> str:
+        """Path of an image; ImageError that lists where it was looked for."""
+        name = os.fsdecode(name)
+        found = self._images.get(name)
+        if found is not None:
+            return found
+        for path in (tried := self._candidates(name)):
+            if os.path.exists(path):
+                self._images[name] = path
+                return path
+        where = f" (looked for {', '.join(tried[1:])}, too)" if len(tried) > 1 else ""
+        raise ImageError(f"no such file{where}; say where the images are with --prefix and --basename", path=name)
+
+    def _candidates(self, name: str) -> list[str]:
+        if not name or "\0" in name:
+            raise ImageError("this is no name of a file", path=name)
+        last = os.path.basename(name)
+        paths = [name]
+        if self.prefix or self.basename:
+            paths.append(self.prefix + (last if self.basename else name))
+        if self.stream_folder is not None:
+            paths.append(os.path.join(self.stream_folder, name))
+            if self.basename:
+                paths.append(os.path.join(self.stream_folder, last))
+        return list(dict.fromkeys(paths))
+
+    def mask(self, name: str) -> str:
+        """Path of a mask or saturation map file: relative to the working directory, as CrystFEL; else beside the geometry
+        or the stream, with a warning; ImageError if there is none."""
+        found = self._masks.get(name)
+        if found is not None:
+            return found
+        folders = [f for f in (self.geometry_folder, self.stream_folder) if f is not None]
+        tried = list(dict.fromkeys([name, *(os.path.join(folder, name) for folder in folders)]))
+        for path in tried:
+            if os.path.exists(path):
+                if path != name:
+                    self.complain(f"{name} is not in the working directory, where CrystFEL looks for it; took {path}")
+                self._masks[name] = path
+                return path
+        where = f" (looked for {', '.join(tried[1:])}, too)" if len(tried) > 1 else ""
+        raise ImageError(f"no such file{where}; the geometry names it", path=name)
+
+
+def _folder(path: str | None) -> str | None:
+    return None if path is None or path == "-" else os.path.dirname(os.path.abspath(path))

@@ -1,0 +1,323 @@
+"""Reads the frames of a run."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.errors import GeometryError, ImageError
+from waterbg.frames.badmap import Masks, fixed_bad, read_block
+from waterbg.frames.events import Event
+from waterbg.frames.files import Dataset, Files
+from waterbg.frames.flags import Flags
+from waterbg.frames.frame import Frame
+from waterbg.frames.headers import header_number
+from waterbg.frames.kernels import unpack, unpack_and_judge
+from waterbg.frames.layout import Block, Misfit, blocks_of
+from waterbg.frames.places import Places
+from waterbg.geometry import Detector
+
+MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
+
+
+class FrameReader:
+    """Reads events as CrystFEL does: HDF5 file and event to pixels and bad pixels of all panels.
+
+    Make one in each process that reads; ``close`` it before a fork, so that no file stays open in two processes. It may be
+    used again after ``close``. Not for several threads at once.
+
+    Parameters
+    ----------
+    detector : Detector
+    geometry_path, stream_path : str or None
+        Folders where relative masks and images are looked for, too.
+    prefix, basename : str, bool
+        As indexamajig's ``--prefix`` and ``--basename``.
+    follow_external_links : bool
+        Follow external links, virtual datasets and external raw storage out of the image's own folder.
+
+    Attributes
+    ----------
+    warnings : list of str
+        What was found where CrystFEL would not look, or ignored as CrystFEL ignores it; each once.
+    """
+
+    def __init__(
+        self,
+        detector: Detector,
+        *,
+        geometry_path: str | os.PathLike[str] | None = None,
+        stream_path: str | os.PathLike[str] | None = None,
+        prefix: str = "",
+        basename: bool = False,
+        follow_external_links: bool = False,
+    ) -> None:
+        self.detector = detector
+        self.warnings: list[str] = []
+        self.files = Files(follow_external_links)
+        self.places = Places(
+            None if geometry_path is None else os.fspath(geometry_path),
+            None if stream_path is None else os.fspath(stream_path),
+            prefix,
+            basename,
+            self._complain,
+        )
+        self.blocks = blocks_of(detector, [panel.data for panel in detector.panels])
+        # blocks that take parts of the same dataset one after the other
+        named = [block.location for block in self.blocks]
+        self._part_of_chunk = [named.count(location) > 1 for location in named]
+        self._flags = Flags(detector)
+        self._masks = Masks(detector, self.files, self.places.mask)
+        self._fixed: dict[int, tuple[Detector, NDArray[np.uint8]]] = {}
+        self._raw: dict[tuple[Any, ...], NDArray[Any]] = {}
+        self._data: NDArray[np.float32] | None = None
+        self._bad: NDArray[np.uint8] | None = None
+        self._saturation: tuple[Any, NDArray[np.float32]] | None = None
+
+    def _complain(self, what: str) -> None:
+        if what not in self.warnings:
+            self.warnings.append(what)
+
+    def close(self) -> None:
+        """Close all files. Maps made from geometry and masks stay."""
+        self.files.close()
+
+    def __enter__(self) -> FrameReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def locate(self, filename: str | bytes) -> str:
+        """Path of an image: as written, then with prefix and basename, then relative to the stream.
+
+        Raises
+        ------
+        ImageError
+            If it is nowhere, with the places tried.
+        """
+        return self.places.image(filename)
+
+    def check(self, filename: str | bytes, event: str | None = None) -> None:
+        """Raise what :meth:`read` would for a missing or unfit image, without reading pixels.
+
+        Raises
+        ------
+        ImageError
+            If the file is missing or no HDF5 file, or lacks a dataset or the event, or has another shape than the geometry.
+        """
+        path = self.locate(filename)
+        parsed = Event.parse(event, path)
+        for block in self.blocks:
+            self._find(path, event, parsed, block)
+
+    def read(
+        self,
+        filename: str | bytes,
+        event: str | None = None,
+        photon_energy_eV: float | None = None,
+        *,
+        camera_length: float | None = None,
+        copy: bool = False,
+    ) -> Frame:
+        """Read one event.
+
+        Parameters
+        ----------
+        filename : str or bytes
+            As in the stream.
+        event : str or None
+            As in the stream; None for a file with one frame.
+        photon_energy_eV : float or None
+            eV; what indexamajig wrote to the stream. None: as the geometry says.
+        camera_length : float or None
+            m; used only when the geometry, read leniently, has none.
+        copy : bool
+            Give the frame arrays of its own. Without it they hold the next frame after the next ``read``.
+
+        Returns
+        -------
+        Frame
+
+        Raises
+        ------
+        ImageError
+            If the image cannot be read or does not fit the geometry: names file, event, dataset.
+        GeometryError
+            If the geometry's camera length or wavelength makes no sense.
+        """
+        path = self.locate(filename)
+        parsed = Event.parse(event, path)
+        try:
+            return self._read(path, event, parsed, photon_energy_eV, camera_length, copy)
+        except ImageError as err:
+            if err.event is None:
+                raise ImageError(err.reason, path=err.path, event=event, dataset=err.dataset) from None
+            raise
+
+    def _read(
+        self,
+        path: str,
+        event: str | None,
+        parsed: Event,
+        photon_energy_eV: float | None,
+        camera_length: float | None,
+        copy: bool,
+    ) -> Frame:
+        energy = self._energy(path, parsed) if photon_energy_eV is None else float(photon_energy_eV)
+        clen = self._camera_length(path, parsed, camera_length)
+        detector = self._shifted(path, parsed)
+        known = self._masks.read(path, parsed, self._fixed_bad(detector))
+        data, bad = self._pixels(path, event, parsed, known, copy)
+        return Frame(
+            data=data,
+            bad=bad,
+            saturation=self._saturation_map(path, parsed),
+            detector=detector,
+            clen=clen,
+            photon_energy_eV=energy,
+            adu_per_photon=detector.adu_per_photon(energy),
+            path=path,
+            event=event or "//",
+        )
+
+    # Pixels ----------------------------------------------------------------------------------------------------------
+
+    def _find(
+        self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool = False
+    ) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
+        """Dataset, start and count of a block for an event."""
+        name = block.location
+        try:
+            if len(parsed.parts) > name.count("%"):
+                raise Misfit(f"the event has {len(parsed.parts)} path parts, the geometry's data path fewer '%'")
+            name = parsed.substitute(name)
+            data = self.files.dataset(path, name, part_of_chunk)
+            try:
+                start, count = block.select(data.shape, parsed)
+            except Misfit:  # the file may have grown since it was opened
+                self.files.refresh(path)
+                data = self.files.dataset(path, name, part_of_chunk)
+                start, count = block.select(data.shape, parsed)
+            if data.sources:
+                self.files.check_sources(data, start, count)
+        except (Misfit, ValueError) as problem:
+            hint = "" if "no frame" in str(problem) else "; is the geometry that of these images?"
+            raise ImageError(f"{problem}{hint}", path=path, event=event, dataset=name) from None
+        except ImageError as err:
+            raise ImageError(err.reason, path=err.path, event=event, dataset=err.dataset) from None
+        return data, start, count
+
+    def _pixels(
+        self, path: str, event: str | None, parsed: Event, known: NDArray[np.uint8], copy: bool
+    ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        if copy or self._data is None:
+            # panels without a pixel to read (none today) stay zero
+            data = np.zeros(self.detector.n_pixels, np.float32)
+            self._data = self._data if copy else data
+        else:
+            data = self._data
+        bad: NDArray[np.uint8] | None = None
+        for number, block in enumerate(self.blocks):
+            dataset, start, count = self._find(path, event, parsed, block, self._part_of_chunk[number])
+            raw = self._buffer(block.shape, dataset.raw)
+            try:
+                dataset.read(start, count, raw)
+            except (OSError, RuntimeError, ValueError) as problem:
+                said = (str(problem).strip().splitlines() or [""])[0]
+                self.files.refresh(path)
+                raise ImageError(
+                    f"the pixels cannot be read, the file is damaged or still being written ({said})",
+                    path=path,
+                    event=event,
+                    dataset=dataset.name,
+                ) from None
+            if dataset.is_float or self._flags.any:
+                if bad is None:
+                    bad = self._bad_buffer(known, copy)
+                unpack_and_judge(raw, block.table, data, bad, known, *self._flags.arrays, dataset.is_float)
+            else:
+                unpack(raw, block.table, data)
+        return data, known if bad is None else bad
+
+    def _bad_buffer(self, known: NDArray[np.uint8], copy: bool) -> NDArray[np.uint8]:
+        if copy:
+            return known.copy()
+        if self._bad is None:
+            self._bad = np.empty(self.detector.n_pixels, np.uint8)
+        if len(self.blocks) > 1:  # a block of integers without flags is not judged
+            self._bad[:] = known
+        return self._bad
+
+    def _buffer(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+        key = (shape, dtype.str)
+        found = self._raw.get(key)
+        if found is None:
+            if len(self._raw) >= 8:
+                self._raw.clear()
+            found = self._raw[key] = np.empty(shape, dtype)
+        return found
+
+    # What belongs to the event ---------------------------------------------------------------------------------------
+
+    def _energy(self, path: str, event: Event) -> float:
+        wavelength = self.detector.wavelength
+        if wavelength is None:
+            raise GeometryError("no wavelength in the geometry, and none in the stream", path=self.detector.path)
+        energy = wavelength.photon_energy_eV(lambda place: header_number(self.files, path, event, place))
+        if not (energy > 0 and math.isfinite(energy)):
+            raise GeometryError(f"{path}: photon energy {energy} eV", path=self.detector.path, line=wavelength.line)
+        return energy
+
+    def _camera_length(self, path: str, event: Event, fallback: float | None) -> float:
+        length = self.detector.clen
+        if length is None:
+            return math.nan if fallback is None else float(fallback)
+        clen = length.metres(lambda place: header_number(self.files, path, event, place))
+        if not math.isfinite(clen):
+            raise GeometryError(f"camera length '{length.text}' has no known unit or no value", path=self.detector.path, line=length.line)
+        return clen
+
+    def _shifted(self, path: str, event: Event) -> Detector:
+        shift_x, shift_y = self.detector.shift_x, self.detector.shift_y
+        if shift_x is None:  # CrystFEL looks at y only when there is an x (create_detgeom)
+            return self.detector
+
+        def read(place: str) -> float:
+            return header_number(self.files, path, event, place)
+
+        return self.detector.shifted(shift_x.metres(read), shift_y.metres(read) if shift_y is not None else 0.0)
+
+    def _fixed_bad(self, detector: Detector) -> NDArray[np.uint8]:
+        kept = self._fixed.get(id(detector))
+        if kept is None:
+            if len(self._fixed) >= MOST_SHIFTED:
+                del self._fixed[next(iter(self._fixed))]
+            bad = fixed_bad(detector, self._complain)
+            bad.flags.writeable = False
+            kept = self._fixed[id(detector)] = detector, bad  # holds the detector, so that its id stays its own
+        return kept[1]
+
+    def _saturation_map(self, path: str, event: Event) -> NDArray[np.float32] | None:
+        panels = self.detector.panels
+        if not any(panel.saturation_map is not None for panel in panels):
+            return None
+        in_image = any(p.saturation_map is not None and p.saturation_map_file is None for p in panels)
+        key = (path, self.files.stamp(path), event) if in_image else event.parts
+        if self._saturation is not None and self._saturation[0] == key:
+            return self._saturation[1]
+        levels = np.full(self.detector.n_pixels, np.inf, np.float32)
+        for file in dict.fromkeys(p.saturation_map_file for p in panels if p.saturation_map is not None):
+            where = path if file is None else self.places.mask(file)
+            for block in blocks_of(
+                self.detector, [p.saturation_map if p.saturation_map_file == file else None for p in panels]
+            ):
+                raw, per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                unpack(raw, block.table, levels)
+        levels.flags.writeable = False
+        self._saturation = key, levels
+        return levels
