@@ -23,7 +23,9 @@ _WAVELENGTH_UNITS = {
 }
 
 
-def parse_geometry(text: str | bytes, path: str = "geometry", lenient: bool = False) -> Detector:
+def parse_geometry(
+    text: str | bytes, path: str = "geometry", lenient: bool = False, *, first_line: int = 1
+) -> Detector:
     """Read a geometry.
 
     Parameters
@@ -35,6 +37,8 @@ def parse_geometry(text: str | bytes, path: str = "geometry", lenient: bool = Fa
     lenient : bool
         Read what older CrystFEL versions wrote and 0.12 refuses (no wavelength, ``#`` comments, a bad region outside its
         panel, a camera length for each panel, ...): such things become warnings. Without it they are errors.
+    first_line : int
+        Number of the text's first line in ``path``, for messages; more than 1 for a geometry embedded in a stream.
 
     Returns
     -------
@@ -47,7 +51,7 @@ def parse_geometry(text: str | bytes, path: str = "geometry", lenient: bool = Fa
         With the 1-based line, if CrystFEL would refuse the geometry, or if it cannot be used even leniently.
     """
     data = text.encode("utf-8", "surrogateescape") if isinstance(text, str) else bytes(text)
-    reader = _Reader(str(path), lenient)
+    reader = _Reader(str(path), lenient, first_line)
     reader.read(data.partition(b"\0")[0].decode("utf-8", "surrogateescape"))
     return reader.finish(hashlib.sha256(data).hexdigest())
 
@@ -56,6 +60,7 @@ def parse_geometry(text: str | bytes, path: str = "geometry", lenient: bool = Fa
 class _Reader:
     path: str
     lenient: bool
+    first_line: int = 1
     panels: dict[str, PanelDraft] = field(default_factory=dict)
     regions: dict[str, RegionDraft] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -71,12 +76,13 @@ class _Reader:
     warnings: list[str] = field(default_factory=list)
     problems: list[tuple[int, str]] = field(default_factory=list)
     line: int = 0
+    last_line: int = 0
 
     # Reading -------------------------------------------------------------------------------------------------------
 
     def read(self, text: str) -> None:
         # \r ends a line for CrystFEL; \r\n is one line end for people, who count lines in an editor
-        for self.line, whole in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
+        for self.line, whole in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), self.first_line):
             statement = whole.lstrip(" \t").partition(";")[0]
             if self.lenient and statement.startswith("#"):
                 self.complain("comment with '#' instead of ';'")
@@ -85,6 +91,7 @@ class _Reader:
                     self.statement(statement)
                 except Refused as problem:
                     self.refuse(str(problem))
+        self.last_line = self.line
         for self.line, name, members in self.group_lines:
             try:
                 self.group(name, [m for m in members.split(",") if m])
@@ -182,23 +189,23 @@ class _Reader:
 
     def finish(self, digest: str) -> Detector:
         if not self.panels:
-            raise self.error(self.problems[0] if self.problems else (0, "no panel in this geometry"))
+            raise self.error(self.problems[0] if self.problems else (self.last_line, "the geometry ends without a panel"))
         if self.lenient:
             self.old_camera_lengths()
-        self.check_beam()
         fatal: list[tuple[int, str]] = []
         for panel in self.panels.values():
             fatal += _unusable(panel)
             self.check_panel(panel)
         if fatal:
-            raise self.error(fatal[0] if self.lenient else min(fatal + self.problems))
+            raise self.error((self.problems + fatal)[0] if not self.lenient else self.cause(fatal[0]))
         panels = tuple(panel.finished() for panel in self.panels.values())
         regions = tuple(r for r in map(self.region, self.regions.values()) if r is not None)
         if self.unused_default:
-            self.refuse("has no effect, no panel is first mentioned after it", self.unused_default)
+            self.refuse("this has no effect, for no panel is first mentioned after it", self.unused_default)
+        self.check_beam()
         if self.problems and not self.lenient:
-            raise self.error(min(self.problems))
-        self.warnings += [f"{self.path}:{line}: {what}" if line else f"{self.path}: {what}" for line, what in self.problems]
+            raise self.error(self.problems[0])
+        self.warnings += [f"{self.path}:{line}: {what}" for line, what in self.problems]
         if len(self.groups) == len(self.panels) <= MAX_GROUP_MEMBERS and "all" not in self.groups:
             self.groups["all"] = tuple(self.groups)
         return Detector(
@@ -219,6 +226,11 @@ class _Reader:
     def error(self, problem: tuple[int, str]) -> GeometryError:
         return GeometryError(problem[1], path=self.path, line=problem[0])
 
+    def cause(self, fatal: tuple[int, str]) -> tuple[int, str]:
+        """What a panel lacks, with the refused statement of the panel that may be why."""
+        after = [problem for problem in self.problems if problem[0] >= fatal[0]]
+        return (after[0][0], f"{after[0][1]}; {fatal[1]}") if after else fatal
+
     def old_camera_lengths(self) -> None:
         """Before CrystFEL 0.10 each panel had its own camera length; offsets hold what differs."""
         old = [p for p in self.panels.values() if p.old_clen is not None]
@@ -235,9 +247,9 @@ class _Reader:
 
     def check_beam(self) -> None:
         if self.wavelength is None:
-            self.refuse("no wavelength, photon_energy or electron_voltage", 0)
+            self.refuse("the geometry ends without wavelength, photon_energy or electron_voltage", self.last_line)
         if self.clen is None:
-            self.refuse("no camera length (clen)", 0)
+            self.refuse("the geometry ends without a camera length (clen)", self.last_line)
 
     def check_panel(self, panel: PanelDraft) -> None:
         if math.isnan(panel.adu):
