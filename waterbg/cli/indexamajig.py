@@ -138,7 +138,11 @@ class Indexamajig(Command):
             "decoys": False if self.no_decoys else None,
         }
         settings = {name: value for name, value in given.items() if value is not None}
-        Settings().replace(**settings)
+        chosen = Settings().replace(**settings)
+        if not chosen.uses_model:
+            from waterbg.integrate.rings import parse_integration
+
+            parse_integration(chosen.integration)
         return settings
 
     def _follow(self, request: Request, running: Running, settings: dict[str, Any]) -> WaterbgError | None:
