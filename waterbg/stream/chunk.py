@@ -167,7 +167,7 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
     while (line := lines.next()) is not None:
         if line == g.BEGIN_PEAKS:
             block = read_peaks(data, lines.end, len(data))
-            lines.end = block.stop
+            lines.move(block.stop)
             chunk.plain &= block.plain
             if block.rows is None:
                 chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data)
@@ -197,16 +197,16 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
 
 
 def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
-    if line.startswith(b"Image filename: "):
-        chunk.filename = text_of(line[16:])
-    elif line.startswith(b"Event: "):
-        chunk.event = text_of(line[7:])
-    elif line.startswith(b"photon_energy_eV = "):
-        chunk.photon_energy_eV = g.atof(line[19:])
-    elif line.startswith(b"Image serial number:"):
-        found = g.scan(line, "Image serial number: %i")
-        if found is not None:
+    start = line[:6]
+    if start == b"Image ":
+        if line.startswith(b"Image filename: "):
+            chunk.filename = text_of(line[16:])
+        elif (found := g.scan(line, "Image serial number: %i")) is not None:
             chunk.serial = int(found[0])
+    elif start == b"Event:" and line.startswith(b"Event: "):
+        chunk.event = text_of(line[7:])
+    elif start == b"photon" and line.startswith(b"photon_energy_eV = "):
+        chunk.photon_energy_eV = g.atof(line[19:])
     elif line.startswith((b"header/", b"hdf5/")):
         _read_copied_header(line, at, chunk)
     else:
@@ -242,7 +242,8 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
         if line == g.BEGIN_REFLECTIONS:
             crystal.has_list = True
             block: BlockEnd = read_reflections(data, lines.end, len(data))
-            lines.end = crystal.stop = block.stop
+            crystal.stop = block.stop
+            lines.move(block.stop)
             chunk.plain &= block.plain
             if block.rows is None:
                 # libcrystfel leaves the crystal here, and reads on in the chunk
@@ -269,23 +270,52 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
 
 
 class _Lines:
-    """Lines one by one, from a place that can be moved (behind a list)."""
+    """Lines one by one, from a place that can be moved (behind a list).
+
+    Attributes
+    ----------
+    begin, end : int
+        Where the last line lies, newline included.
+    plain : bool
+        False once a line was too long for one piece.
+    """
 
     def __init__(self, data: bytes, start: int) -> None:
         self.data, self.begin, self.end = data, start, start
         self.plain = True
+        self._ready: list[bytes] = []
+
+    def move(self, to: int) -> None:
+        """Go on with the line that begins at ``to``."""
+        self.end = to
+        self._ready = []
 
     def next(self) -> bytes | None:
-        data, begin = self.data, self.end
+        """One more line as libcrystfel sees it; None at the end."""
+        if not self._ready:
+            self._split_ahead()
+        self.begin = begin = self.end
+        if self._ready:
+            line = self._ready.pop()
+            self.end = begin + len(line) + 1
+            return line
+        data = self.data
         if begin >= len(data):
             return None
         newline = data.find(b"\n", begin, begin + g.LONGEST_PIECE)
-        self.begin = begin
         if newline >= 0:
             self.end = newline + 1
         else:
             self.end, self.plain = min(begin + g.LONGEST_PIECE, len(data)), False
         return g.chomp(data[begin : self.end])
+
+    def _split_ahead(self) -> None:
+        """Split a stretch without anything odd at once: shorter than a piece, so no line in it can be too long."""
+        stretch = self.data[self.end : self.end + g.LONGEST_PIECE]
+        whole = stretch.rfind(b"\n")
+        if whole >= 0 and b"\r" not in stretch and b"\0" not in stretch:
+            self._ready = stretch[:whole].split(b"\n")
+            self._ready.reverse()
 
 
 class Chunk:
