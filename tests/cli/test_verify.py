@@ -28,6 +28,7 @@ DAMAGE = {
     "long_line": MIDDLE.replace(b"hit = 1", b"note = " + b"x" * 1100),
     "header_line": MIDDLE.replace(b"hit = 1", b"header/int//a=3"),
     "nul": MIDDLE.replace(b"hit = 1", b"hit\0= 1"),
+    "geometry": None,
     "several_streams": factory.stream() + MIDDLE,
     "stray_end": MIDDLE.replace(b"----- Begin chunk -----\n", b""),
 }
@@ -54,7 +55,10 @@ def test_a_clean_stream_is_clean(good, capsys):
 @pytest.mark.parametrize("check", DAMAGE)
 def test_each_kind_of_damage_is_named_with_line_and_byte_and_can_be_skipped(check, tmp_path, capsys):
     path = tmp_path / "bad.stream"
-    text = factory.stream([GOOD[0], DAMAGE[check], GOOD[2]])
+    if check == "geometry":
+        text = factory.stream(GOOD, geometry=factory.GEOMETRY.replace(b"clen = 0.1\n", b""))
+    else:
+        text = factory.stream([GOOD[0], DAMAGE[check], GOOD[2]])
     path.write_bytes(text)
     status, out, _ = verify(path, "--json", capsys=capsys)
     found = json.loads(out)["findings"]

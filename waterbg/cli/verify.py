@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Collection, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import UsageError
+from waterbg.errors import GeometryError, UsageError
+
+if TYPE_CHECKING:
+    from waterbg.stream import StreamFile
+    from waterbg.stream.check import Finding
 
 
 class Verify(Command):
@@ -48,13 +53,15 @@ class Verify(Command):
         return 1 if findings else 0
 
     def _one(self, path: str, said: dict[str, Any]) -> int:
+        from itertools import chain
+
         from waterbg.stream import StreamFile, check
 
         with StreamFile(path) as stream:
             checker = check.Checker(stream, self.skip)
             found = []
             n = 0
-            for finding in checker:
+            for finding in chain(_geometry(stream, self.skip), checker):
                 n += 1
                 if n <= self.limit:
                     found.append(asdict(finding))
@@ -93,3 +100,18 @@ class Verify(Command):
                 file=sys.stderr if n else sys.stdout,
             )
         return n
+
+
+def _geometry(stream: StreamFile, skip: Collection[str]) -> Iterator[Finding]:
+    """What CrystFEL would not accept in the stream's own geometry."""
+    from waterbg.geometry import parse_geometry
+    from waterbg.stream.check import Finding
+
+    if "geometry" in skip:
+        return
+    try:
+        parse_geometry(stream.geometry_text)
+    except GeometryError as err:
+        line = stream.geometry_line + max(err.line - 1, 0)
+        offset = len(b"".join(stream.header.splitlines(keepends=True)[: line - 1]))
+        yield Finding("geometry", f"{err.reason}: CrystFEL 0.12 does not open this stream", line, offset)

@@ -68,6 +68,8 @@ def run_subtract(
         When the output exists, cannot be written, or does not pass its verification.
     """
     began = time.monotonic()
+    if Path(output).exists() and Path(output).samefile(job.input):
+        raise OutputError("is the input itself; give the output another name", path=output)
     out = OutputFile(output, force=force)
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     if follow is None:

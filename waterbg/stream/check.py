@@ -17,6 +17,7 @@ from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS, REFLECTIONS
 
 CHECKS = {
+    "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
     "incomplete_chunk": "chunk without Image filename or photon_energy_eV: reading ends there",
     "peak_list": "row of a peak list that cannot be read: reading ends there",
     "cut": "file that ends inside a chunk: the chunk is lost",

@@ -1,0 +1,54 @@
+"""waterbg.run.resume: the partial output alone says where to go on."""
+
+import pytest
+
+from waterbg.errors import OutputError
+from waterbg.run.resume import Restart, find_restart
+
+from ..stream import factory
+
+CHUNKS = [factory.chunk(i, [factory.crystal([factory.row(h=h) for h in range(3)])]) for i in range(5)]
+HEADER = factory.stream()
+NEW_HEADER = HEADER.replace(b"----- Begin geometry", b"waterbg 0.1.0 subtract\n----- Begin geometry")
+DONE = [text.replace(b"      10.00", b"      -3.25") for text in CHUNKS]
+
+
+@pytest.fixture
+def streams(tmp_path):
+    original = tmp_path / "a.stream"
+    original.write_bytes(HEADER + b"".join(CHUNKS))
+    return str(original), tmp_path / ".out.stream.part"
+
+
+def restart(streams, text, may_lack=False):
+    original, partial = streams
+    partial.write_bytes(text)
+    return find_restart(str(partial), NEW_HEADER, original, len(HEADER), chunks_may_lack=may_lack)
+
+
+def test_every_possible_cut_goes_on_behind_the_last_complete_chunk(streams):
+    whole = NEW_HEADER + b"".join(DONE)
+    for cut in range(len(NEW_HEADER), len(whole) + 1, 31):
+        n = sum(len(NEW_HEADER + b"".join(DONE[:i])) <= cut for i in range(1, 6))
+        expected = Restart(len(NEW_HEADER + b"".join(DONE[:n])), len(HEADER + b"".join(CHUNKS[:n])), n)
+        assert restart(streams, whole[:cut]) == expected
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100])
+def test_a_run_killed_in_the_header_begins_anew(streams, cut):
+    assert restart(streams, NEW_HEADER[:cut]) == Restart(0, len(HEADER), 0)
+
+
+def test_a_part_made_with_other_options_is_refused(streams):
+    with pytest.raises(OutputError, match="other options"):
+        restart(streams, NEW_HEADER.replace(b"0.1.0 subtract", b"0.1.0 subtract --int-radius=2,3,4") + DONE[0])
+
+
+def test_a_part_of_another_stream_is_refused(streams):
+    with pytest.raises(OutputError, match="not the stream's"):
+        restart(streams, NEW_HEADER + DONE[1])
+
+
+def test_chunks_that_were_dropped_are_passed_over(streams):
+    found = restart(streams, NEW_HEADER + DONE[1] + DONE[3] + b"----- Begin ch", may_lack=True)
+    assert found == Restart(len(NEW_HEADER + DONE[1] + DONE[3]), len(HEADER + b"".join(CHUNKS[:4])), 2)

@@ -1,0 +1,318 @@
+"""waterbg subtract: the main job on golden data made by the real indexamajig, and on real images."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from waterbg.cli.base import run
+from waterbg.stream import NUMBERS, StreamFile, compare_streams
+
+SETS = ["small", "small_gain"]
+METHODS = {"rings-nograd": "rings-nocen-nosat-nograd.stream", "rings-grad": "rings-nocen-nosat-grad.stream"}
+
+
+def subtract(*words):
+    return run(["waterbg", "subtract", *map(str, words)])
+
+
+def reflections(path):
+    """{(event, crystal, h, k, l): (I, sigma, peak, background)}"""
+    found = {}
+    with StreamFile(path) as stream:
+        for chunk in stream.chunks():
+            for number, crystal in enumerate(chunk.crystals):
+                for row in crystal.reflections:
+                    key = (chunk.filename, chunk.event, number, *(int(row[name]) for name in "hkl"))
+                    found[key] = tuple(float(row[name]) for name in NUMBERS)
+    return found
+
+
+def parity(out, reference):
+    """Share of the reference's reflections that are equal in all four numbers, and how many lack or are extra."""
+    ours, theirs = reflections(out), reflections(reference)
+    equal = sum(key in ours and np.abs(np.subtract(ours[key], theirs[key])).max() <= 0.0051 for key in theirs)
+    return equal / len(theirs), len(theirs.keys() - ours.keys()), len(ours.keys() - theirs.keys())
+
+
+@pytest.fixture
+def small(data, tmp_path):
+    """A copy of the golden set to work in."""
+    folder = tmp_path / "small"
+    shutil.copytree(data / "golden/small", folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_crystfels_own_rings_come_out_as_indexamajig_wrote_them(data, tmp_path, name, method):
+    stream = data / "golden" / name / METHODS[method]
+    out = tmp_path / "out.stream"
+    assert subtract(stream, "-o", out, f"--integration={method}") == 0
+    share, lacking, extra = parity(out, stream)
+    assert share >= 0.9995
+    assert (lacking, extra) == (0, 0)
+
+
+def test_rings_computed_over_other_numbers_are_crystfels_too(data, tmp_path):
+    """Nothing of the old numbers may shine through: integrate over a stream whose numbers are all wrong."""
+    stream = data / "golden/small/rings-nocen-nosat-nograd.stream"
+    wrong = tmp_path / "wrong.stream"
+    lines = stream.read_bytes().split(b"\n")
+    for i, line in enumerate(lines):
+        if len(line) == 75 and line.endswith((b" p0", b" p1")) and line[29:30] != b"":
+            lines[i] = line[:14] + b"    1234.56      78.90      12.00       3.21" + line[58:]
+    wrong.write_bytes(b"\n".join(lines))
+    assert parity(wrong, stream)[0] < 0.01
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(data / "golden/small" / name)
+    assert subtract(wrong, "-o", tmp_path / "out.stream", "--integration=rings-nograd") == 0
+    assert parity(tmp_path / "out.stream", stream)[0] >= 0.999
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["thaumatin", "thermolysin"])
+@pytest.mark.parametrize(("method", "file"), [("rings", "rings-nocen-nosat-nograd"), ("rings-grad", "rings-grad")])
+def test_real_images_give_indexamajigs_numbers_too(shared, tmp_path, name, method, file):
+    stream = shared / "real" / name / f"{file}.stream"
+    assert subtract(stream, "-o", tmp_path / "out.stream", f"--integration={method}") == 0
+    share, lacking, extra = parity(tmp_path / "out.stream", stream)
+    assert share >= 0.995
+    assert lacking <= 3
+    assert extra == 0
+
+
+def test_the_default_changes_numbers_drops_the_implausible_and_touches_no_other_byte(small, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    assert subtract(stream, "-o", out) == 0
+    assert list(compare_streams(str(stream), str(out))) == []
+    before, after = reflections(stream), reflections(out)
+    assert len(after) > 0.99 * len(before)
+    assert np.median([abs(after[key][0] - before[key][0]) for key in after]) > 0.1
+    said = capsys.readouterr().err
+    assert "6 chunks, 6 crystals" in said
+    line = out.read_bytes().split(b"----- Begin geometry")[0].splitlines()[-1]
+    assert line.startswith(b"waterbg ")
+    assert b"--integration=profile" in line
+    assert b"--int-radius=3,5,7" in line
+
+
+def test_the_profile_fit_is_nearer_to_the_truth_than_the_rings(small):
+    import h5py
+
+    with h5py.File(small / "truth.h5") as file:
+        table = file["reflections"][()]
+        columns = list(file["reflections"].attrs["columns"])
+    column = {name: table[:, i] for i, name in enumerate(columns)}
+    truth = {
+        (f"//{int(f)}", int(h), int(k), int(l)): i
+        for f, h, k, l, i in zip(*(column[name] for name in ("frame", "h", "k", "l", "I_true")))
+    }
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    assert subtract(stream, "-o", out) == 0
+    before, after = reflections(stream), reflections(out)
+    keys = [key for key in after if truth[(key[1], *key[3:])] < 500]
+
+    def rmse(found):
+        return np.sqrt(np.mean([(found[key][0] - truth[(key[1], *key[3:])]) ** 2 for key in keys]))
+
+    assert len(keys) > 1000
+    assert rmse(after) < 0.8 * rmse(before)
+
+
+@pytest.mark.parametrize("method", ["profile", "rings"])
+def test_any_number_of_workers_gives_the_same_bytes(small, method):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    outputs = []
+    for jobs in (1, 2, 3):
+        out = small / f"out{jobs}.stream"
+        assert subtract(stream, "-o", out, "-j", jobs, f"--integration={method}") == 0
+        outputs.append(out.read_bytes())
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_a_model_that_was_written_gives_the_same_bytes_when_it_is_used(small):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    assert subtract(stream, "-o", small / "a.stream") == 0
+    assert subtract(stream, "-o", small / "b.stream", "--model", small / "a.stream.model.json") == 0
+    a, b = ((small / name).read_bytes().split(b"----- Begin geometry") for name in ("a.stream", "b.stream"))
+    assert a[1] == b[1]
+
+
+# -- bad input: one line, status 1, nothing written ---------------------------------------------------------------
+
+
+def remove_image(folder):
+    (folder / "images.h5").unlink()
+
+
+def truncate_image(folder):
+    os.truncate(folder / "images.h5", 300_000)
+
+
+def no_image(folder):
+    (folder / "images.h5").write_bytes(b"not HDF5 at all" * 100)
+
+
+def wrong_path(folder):
+    edit(folder, b"data = /entry/data/data", b"data = /entry/data/none")
+
+
+def wrong_shape(folder):
+    edit(folder, b"p1/max_ss = 503", b"p1/max_ss = 603")
+
+
+def cut_stream(folder):
+    path = folder / "rings-nocen-nosat-nograd.stream"
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def damaged_row(folder):
+    edit(folder, b"End of reflections", b"\nEnd of reflections")
+
+
+def no_stream(folder):
+    (folder / "rings-nocen-nosat-nograd.stream").write_bytes(b"<html>404</html>\n")
+
+
+def edit(folder, old, new):
+    path = folder / "rings-nocen-nosat-nograd.stream"
+    text = path.read_bytes()
+    assert old in text
+    path.write_bytes(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [remove_image, truncate_image, no_image, wrong_path, wrong_shape, cut_stream, damaged_row, no_stream],
+    ids=lambda harm: harm.__name__,
+)
+def test_bad_input_is_one_clear_line_and_leaves_nothing_behind(small, harm, capsys):
+    harm(small)
+    before = sorted(os.listdir(small))
+    assert subtract(small / "rings-nocen-nosat-nograd.stream", "-o", small / "out.stream") == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("waterbg: error: ")
+    assert err.count("\n") == 1
+    assert sorted(os.listdir(small)) == before
+
+
+def test_an_output_that_exists_is_kept_without_force(small, capsys):
+    out = small / "out.stream"
+    out.write_text("precious")
+    assert subtract(small / "rings-nocen-nosat-nograd.stream", "-o", out) == 1
+    assert "exists" in capsys.readouterr().err
+    assert out.read_text() == "precious"
+
+
+def test_the_input_is_never_its_own_output(small, capsys):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    before = stream.read_bytes()
+    assert subtract(stream, "-o", stream, "--force") == 1
+    assert "input" in capsys.readouterr().err
+    assert stream.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "words", [["--integration=prof2d"], ["--integration=rings-cen"], ["--int-radius=5,4"], ["--background=sea"]]
+)
+def test_wrong_usage_is_status_2(small, words):
+    assert subtract(small / "rings-nocen-nosat-nograd.stream", "-o", small / "out.stream", *words) == 2
+    assert not (small / "out.stream").exists()
+
+
+@pytest.mark.parametrize("what", ["keep", "drop"])
+def test_a_chunk_without_image_is_kept_or_dropped_when_that_is_asked_for(small, what, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    edit(small, b"Event: //2\n", b"Event: //99\n")
+    assert subtract(stream, "-o", out, f"--on-missing={what}") == 0
+    with StreamFile(stream) as a, StreamFile(out) as b:
+        before, after = list(a.chunks()), list(b.chunks())
+    events = [chunk.event for chunk in after]
+    if what == "drop":
+        assert events == [f"//{i}" for i in (0, 1, 3, 4, 5)]
+    else:
+        assert events == ["//0", "//1", "//99", "//3", "//4", "//5"]
+        assert after[2].bytes == before[2].bytes
+    assert "unreadable: 1" in capsys.readouterr().err
+
+
+# -- interruption -------------------------------------------------------------------------------------------------
+
+
+def command(*words):
+    return [sys.executable, "-m", "waterbg", "subtract", *map(str, words)]
+
+
+def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bytes(small):
+    stream, out, whole = small / "rings-nocen-nosat-nograd.stream", small / "out.stream", small / "whole.stream"
+    many(stream, 20)
+    assert subtract(stream, "-o", whole) == 0
+    rng = np.random.default_rng(5)
+    words = command(stream, "-o", out, "-j", 2, "--resume")
+    kills = 0
+    while not out.exists():
+        process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            process.wait(timeout=rng.uniform(0.8, 2.0) + 0.3 * kills)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        assert kills < 30
+    assert kills
+    assert out.read_bytes() == whole.read_bytes()
+
+
+def many(stream, times):
+    """Make a stream longer by repeating its chunks."""
+    text = stream.read_bytes()
+    at = text.index(b"----- Begin chunk")
+    stream.write_bytes(text[:at] + text[at:] * times)
+
+
+def test_following_a_stream_that_is_written_in_odd_pieces_ends_with_the_bytes_of_a_run_afterwards(small):
+    stream, growing = small / "rings-nocen-nosat-nograd.stream", small / "growing.stream"
+    assert subtract(stream, "-o", small / "after.stream") == 0
+    text = stream.read_bytes()
+    growing.write_bytes(text[:5000])
+    process = subprocess.Popen(
+        command(growing, "-o", small / "beside.stream", "--follow", "--until-idle=2"), stderr=subprocess.PIPE
+    )
+    with growing.open("ab") as file:
+        at = 5000
+        for size in np.random.default_rng(3).integers(1, 30000, 100):
+            file.write(text[at : at + size])
+            file.flush()
+            at += size
+            time.sleep(0.02)
+            if at >= len(text):
+                break
+        file.write(text[at:])
+    assert process.wait(timeout=60) == 0, process.stderr.read()
+    process.stderr.close()
+    assert (small / "beside.stream").read_bytes() == (small / "after.stream").read_bytes()
+
+
+def test_ctrl_c_leaves_no_process_and_no_output_but_what_to_go_on_with(small):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    many(stream, 60)
+    process = subprocess.Popen(command(stream, "-o", out, "-j", 2), stderr=subprocess.PIPE, start_new_session=True)
+    partial = small / ".out.stream.part"
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and not (partial.exists() and partial.stat().st_size > 100_000):
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert b"Traceback" not in said
+    assert not out.exists()
+    assert partial.exists()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
