@@ -72,7 +72,9 @@ class Estimator(Protocol):
 
     name: str
 
-    def estimate(self, frame: Frame, scene: Scene, radii: Radii) -> BackgroundEstimate:
+    def estimate(
+        self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
+    ) -> BackgroundEstimate:
         """Estimate the background under every spot of ``scene.spots``.
 
         Parameters
@@ -83,6 +85,8 @@ class Estimator(Protocol):
             All of its spots, printed or not, and those nearby are kept out of the background.
         radii : 3 floats
             Peak disc, inner and outer radius of the ring, pixels.
+        targets : (m,) SPOT, optional
+            Where to estimate instead; what is masked stays ``scene``'s.
         """
         ...
 

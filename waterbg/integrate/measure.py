@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 
 from waterbg.background.masks import BAD, ONE, TWO
-from waterbg.integrate.psf import FLOOR
+from waterbg.integrate.psf import FLOOR, TAIL_WIDTH
 
 MEASURED = np.dtype(
     [
@@ -18,6 +18,7 @@ MEASURED = np.dtype(
         ("var_radial", "f8"),
         ("var_tangential", "f8"),
         ("I", "f8"),
+        ("deviance", "f8"),  # Gaussian, of the pixels of the fit: chi² + log of the variances
         ("ok", "u1"),
     ]
 )
@@ -29,15 +30,17 @@ _STEPS = 7
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def measure_spots(
-    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, expected, factor, gain, read2,
-    start, out,
+    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, gain,
+    read2, start, tail, out,
 ):  # fmt: skip
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
-    ``start`` (n, 2): radial and tangential sigma to start from. ``out`` (len(which),) MEASURED.
+    ``reach``: radius of the fit about the spot, pixels. ``start`` (n, 2): radial and tangential sigma to start from.
+    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED.
     """
     half = expected.shape[1] // 2
-    reach = inner + 1.0
+    wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
+    share = tail * wide2 / (1 - tail)
     gauss = 0.5 / np.sqrt(3.0)
     matrix, vector = np.empty((5, 5)), np.empty(5)
     d = np.empty(5)
@@ -56,12 +59,14 @@ def measure_spots(
         intensity, du, dv = 0.0, 0.0, 0.0  # du, dv: offset along and across the radius
         sr, st = start[k, 0], start[k, 1]
         ok = False
+        deviance = 0.0
         for step in range(_STEPS):
             matrix[:], vector[:] = 0.0, 0.0
+            deviance = 0.0
             # where the spot is now, in panel pixels
             determinant = rf * ts - rs * tf
             of, os = (ts * du - rs * dv) / determinant, (rf * dv - tf * du) / determinant
-            norm = 0.25 * jacobian / (2 * np.pi * sr * st)
+            norm = 0.25 * (1 - tail) * jacobian / (2 * np.pi * sr * st)
             for j in range(max(-half, -cs), min(half, n_ss - 1 - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
                 for i in range(max(-half, -cf), min(half, n_fs - 1 - cf) + 1):
@@ -75,17 +80,20 @@ def measure_spots(
                         for sx in (bx - gauss, bx + gauss):
                             u, v = (sx * rf + sy * rs) / sr, (sx * tf + sy * ts) / st
                             e = np.exp(-0.5 * (u * u + v * v))
-                            P += e
-                            Pu += e * u
-                            Pv += e * v
-                            Pr += e * (u * u - 1)
-                            Pt += e * (v * v - 1)
+                            f = share * np.exp(-0.5 * wide2 * (u * u + v * v)) if tail > 0 else 0.0
+                            slope = e + wide2 * f
+                            P += e + f
+                            Pu += slope * u
+                            Pv += slope * v
+                            Pr += slope * u * u - e - f
+                            Pt += slope * v * v - e - f
                     P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
                     b = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
                     variance = max(factor[k] * (gain * (b + max(intensity, 0.0) * P) + read2), 1e-3)
                     d[0], d[1], d[2], d[3], d[4] = P, intensity * Pu, intensity * Pv, intensity * Pr, intensity * Pt
                     left = (value - b - intensity * P) / variance
+                    deviance += left * left * variance + np.log(variance)
                     for q in range(5):
                         vector[q] += d[q] * left
                         for w in range(q, 5):
@@ -123,4 +131,4 @@ def measure_spots(
             out[m].radial, out[m].tangential = sr, st
             out[m].var_position = 0.5 * (covariance[1, 1] + covariance[2, 2])
             out[m].var_radial, out[m].var_tangential = covariance[3, 3], covariance[4, 4]
-            out[m].I = intensity
+            out[m].I, out[m].deviance = intensity, deviance

@@ -56,6 +56,7 @@ def integrate_profile(
     background: BackgroundEstimate,
     rays: Rays,
     *,
+    targets: NDArray[np.void] | None = None,
     run_psf: Psf = DEFAULT,
     sigma_scale: float = 1.0,
     summation: bool = False,
@@ -69,7 +70,10 @@ def integrate_profile(
     radii : 3 floats
         Peak disc, inner and outer radius of the ring, pixels; cut to whole pixels as CrystFEL does.
     background : BackgroundEstimate
+        For the same targets.
     rays : Rays
+    targets : (m,) SPOT, optional
+        What to integrate; default: ``scene.spots``. If given it begins with these: they teach places and shapes.
     run_psf : Psf
         The run's median widths.
     sigma_scale : float
@@ -80,17 +84,17 @@ def integrate_profile(
     Returns
     -------
     result : (n,) INTEGRATED
-        ADU, aligned with ``scene.spots``.
+        ADU, aligned with the targets.
     fits : (n,) FIT
         Photons: fit and summation of every spot.
     shapes : Shapes
     """
-    spots = scene.spots
-    flags = spot_mask(frame.bad, frame.detector, spots["panel"], spots["fs"], spots["ss"], radii[0])
+    spots = scene.spots if targets is None else targets
+    flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
     fits = accepted(frame, spots, flags, radii)
-    shapes = learn_shapes(frame, spots, flags, fits, radii, background, rays, run_psf)
-    shift = panel_shift(shapes.positions, rays, spots)
-    fit_all(frame, spots, flags, fits, radii, background, rays, shapes.psf, shift)
+    shapes = learn_shapes(frame, spots, len(scene.spots), flags, fits, radii, background, rays, run_psf)
+    shift, blur = places(shapes, rays, spots)
+    fit_all(frame, spots, flags, fits, radii, background, rays, shapes.psf, shift, blur)
     return as_integrated(frame, spots, fits, sigma_scale, summation), fits, shapes
 
 
@@ -116,9 +120,10 @@ def fit_all(
     rays: Rays,
     psf: Psf,
     shift: NDArray[np.float64],
+    blur: NDArray[np.float64],
 ) -> None:
     """Fit the accepted spots; fills ``fits``."""
-    shape = profiles(psf, rays, *_places(spots), np.ascontiguousarray(spots["inv_d"]), shift, background.half)
+    shape = profiles(psf, rays, *_places(spots), np.ascontiguousarray(spots["inv_d"]), shift, blur, background.half)
     inner = int(radii[0])
     fit_spots(
         frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, *_places(spots), inner,
@@ -130,6 +135,7 @@ def fit_all(
 def learn_shapes(
     frame: Frame,
     spots: NDArray[np.void],
+    n_teachers: int,
     flags: NDArray[np.uint8],
     fits: NDArray[np.void],
     radii: Radii,
@@ -141,15 +147,9 @@ def learn_shapes(
 
     Spots are chosen by their summation over the peak disc, which needs neither place nor width.
     """
-    fit_all(frame, spots, flags, fits, radii, background, rays, run_psf, np.zeros((len(spots), 2)))
-    which = _strong(spots, fits)
-    measured = np.zeros(len(which), MEASURED).view(np.recarray)
-    widths = run_psf.widths(spots["inv_d"])
-    measure_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *_places(spots), which, int(radii[0]), background.expected, background.factor, background.noise.gain,
-        background.noise.read2, widths, measured,
-    )  # fmt: skip
+    fit_all(frame, spots, flags, fits, radii, background, rays, run_psf, np.zeros((len(spots), 2)), np.zeros(len(spots)))
+    which = strong_spots(spots[:n_teachers], fits[:n_teachers])
+    measured = measure(frame, spots, flags, which, radii, background, rays, run_psf)
     good = (measured["ok"] > 0) & (measured["var_position"] < 0.2**2)
     which, measured = which[good], measured[good]
     x, y = lab_positions(rays, spots[which])
@@ -172,7 +172,27 @@ def learn_shapes(
     return Shapes(psf, positions, m, which[spot_like], fallbacks)
 
 
-def _strong(spots: NDArray[np.void], fits: NDArray[np.void]) -> NDArray[np.int64]:
+def measure(
+    frame: Frame,
+    spots: NDArray[np.void],
+    flags: NDArray[np.uint8],
+    which: NDArray[np.int64],
+    radii: Radii,
+    background: BackgroundEstimate,
+    rays: Rays,
+    psf: Psf,
+) -> NDArray[np.void]:
+    """(len(which),) MEASURED: place and widths of single spots; ``psf`` says where to start, and its tail is taken."""
+    measured = np.zeros(len(which), MEASURED).view(np.recarray)
+    measure_spots(
+        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
+        background.noise.gain, background.noise.read2, psf.widths(spots["inv_d"]), psf.tail, measured,
+    )  # fmt: skip
+    return measured
+
+
+def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void]) -> NDArray[np.int64]:
     """Rows of unsaturated strong spots, at most MOST: the strongest from each of ten groups by resolution."""
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = np.where(fits["status"] == 0, fits["sum"] / fits["sum_sigma"], 0)
@@ -192,16 +212,35 @@ def lab_positions(rays: Rays, spots: NDArray[np.void]) -> tuple[NDArray[np.float
     return x, y
 
 
-def panel_shift(positions: PositionMap, rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n, 2) offset of each spot along fs and ss in pixels."""
-    offset = positions.at(*lab_positions(rays, spots))
-    if not offset.any():
-        return offset
+def places(
+    shapes: Shapes, rays: Rays, spots: NDArray[np.void]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where each spot is expected, and how surely.
+
+    All follow the position map, and their profiles are blurred by what strong spots scatter about it. A strong spot's own
+    place counts by its precision against that scatter.
+
+    Returns
+    -------
+    shift : (n, 2) float64
+        Offset from the prediction along fs and ss, pixels.
+    blur : (n,) float64
+        Variance of the place along one axis, pixels².
+    """
+    offset = shapes.positions.at(*lab_positions(rays, spots))
+    scatter = shapes.positions.rms**2
+    blur = np.full(len(spots), scatter)
+    own, which = shapes.measured, shapes.which
+    if scatter > 0 and len(which):
+        trust = scatter / (scatter + own["var_position"])
+        found = np.stack([own["dx"], own["dy"]], axis=1)
+        offset[which] += trust[:, None] * (found - offset[which])
+        blur[which] = scatter * (1 - trust)
     ray = rays.panel[spots["panel"]]
     determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
     fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
     ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
-    return np.stack([fs, ss], axis=1)
+    return np.stack([fs, ss], axis=1), blur
 
 
 def as_integrated(

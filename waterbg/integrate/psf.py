@@ -56,6 +56,7 @@ def profiles(
     ss: NDArray[np.float64],
     inv_d: NDArray[np.float64],
     shift: NDArray[np.float64],
+    blur: NDArray[np.float64],
     half: int,
 ) -> NDArray[np.float32]:
     """Share of each spot in the pixels around it.
@@ -68,6 +69,8 @@ def profiles(
         Predicted positions, panel-local pixels, and 1/d in nm⁻¹.
     shift : (n, 2) float64
         Where the spots are instead, relative to the prediction, along fs and ss.
+    blur : (n,) float64
+        Variance of the place along one axis, pixels², added to the core's.
     half : int
         Half width of the boxes, which are centred on the pixel the *prediction* falls into.
 
@@ -77,7 +80,7 @@ def profiles(
         Integrated over each pixel; over an infinite box it would sum to 1.
     """
     out = np.zeros((len(panel), 2 * half + 1, 2 * half + 1), np.float32)
-    _profiles(psf.as_array(), rays.panel, panel, fs, ss, inv_d, shift, half, out)
+    _profiles(psf.as_array(), rays.panel, panel, fs, ss, inv_d, shift, blur, half, out)
     return out
 
 
@@ -119,19 +122,19 @@ def add_gaussian(a, b, c, fs, ss, left, top, weight, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _profiles(psf, rays, panel, fs, ss, inv_d, shift, half, out):
+def _profiles(psf, rays, panel, fs, ss, inv_d, shift, blur, half, out):
     for k in range(panel.size):
         p = panel[k]
         if p < 0:
             continue
         sigma_r, sigma_t = widths(psf, inv_d[k])
-        a, b, c = metric(rays[p], fs[k], ss[k], sigma_r, sigma_t)
         left, top = int(fs[k]) - half, int(ss[k]) - half
         x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
-        add_gaussian(a, b, c, x, y, left, top, 1 - psf[4], out[k])
-        if psf[4] > 0:
-            wide = 1 / TAIL_WIDTH**2
-            add_gaussian(a * wide, b * wide, c * wide, x, y, left, top, psf[4], out[k])
+        for wider, weight in ((1.0, 1 - psf[4]), (TAIL_WIDTH, psf[4])):
+            if weight > 0:
+                r, t = np.sqrt((wider * sigma_r) ** 2 + blur[k]), np.sqrt((wider * sigma_t) ** 2 + blur[k])
+                a, b, c = metric(rays[p], fs[k], ss[k], r, t)
+                add_gaussian(a, b, c, x, y, left, top, weight, out[k])
 
 
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own widths count as much as the run's

@@ -1,0 +1,207 @@
+"""Decoys: places where no Bragg reflection can be, integrated like reflections. Their true intensity is 0.
+
+The first kind are the lattice points shifted by half an index in each direction; the second are displaced from a
+predicted reflection by one and a half to two outer radii. Both stay clear of everything predicted within four profile
+radii of the Ewald sphere.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.estimate import Radii
+from waterbg.background.masks import WIDE, add_wide
+from waterbg.predict import LIMIT, SPOT, predict
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+    from waterbg.predict import Scene
+
+CLEAR = 4.0  # px beyond the peak disc that must be free of predictions
+_GOLDEN = math.pi * (3 - math.sqrt(5))  # angle that spreads directions evenly
+
+
+def half_index_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.void]:
+    """Decoys at (h + ½, k + ½, l + ½), predicted as reflections are.
+
+    Parameters
+    ----------
+    frame : Frame
+    scene : Scene
+    radii : 3 floats
+        Peak disc and ring, pixels.
+
+    Returns
+    -------
+    (n,) SPOT
+        Indices are those of the lattice point below.
+    """
+    found = []
+    for crystal, shift in zip(scene.crystals, scene.det_shift, strict=True):
+        if crystal.axes is None or not crystal.profile_radius:
+            continue
+        # on a lattice of half the spacing these are the points with three odd indices
+        doubled = predict(
+            np.asarray(crystal.axes) / 2,
+            "P",
+            frame.detector,
+            frame.clen,
+            frame.photon_energy_eV,
+            crystal.profile_radius,
+            det_shift_mm=(float(shift[0]), float(shift[1])),
+            limit=LIMIT,
+        )
+        odd = (doubled["h"] % 2 != 0) & (doubled["k"] % 2 != 0) & (doubled["l"] % 2 != 0)
+        decoys = doubled[odd]
+        for name in "hkl":
+            decoys[name] //= 2
+        # where reflections are listed, not beyond
+        listed = scene.spots["inv_d"][scene.printed >= 0]
+        found.append(decoys[decoys["inv_d"] <= listed.max()] if len(listed) else decoys[:0])
+    return _clear(frame, scene, np.concatenate(found) if found else np.zeros(0, SPOT), radii)
+
+
+def displaced_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.void]:
+    """Decoys beside the printed reflections; parameters and result as :func:`half_index_decoys`."""
+    decoys = scene.spots[(scene.printed >= 0) & (scene.spots["panel"] >= 0)].copy()
+    number = np.arange(len(decoys))
+    distance = (1.5 + 0.5 * ((number * 0.6180339887) % 1)) * radii[2]
+    decoys["fs"] += distance * np.cos(number * _GOLDEN)
+    decoys["ss"] += distance * np.sin(number * _GOLDEN)
+    n_ss, n_fs = frame.detector.shapes[decoys["panel"]].T
+    inside = (decoys["fs"] >= 0) & (decoys["fs"] < n_fs) & (decoys["ss"] >= 0) & (decoys["ss"] < n_ss)
+    return _clear(frame, scene, decoys[inside], radii)
+
+
+def _clear(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii: Radii) -> NDArray[np.void]:
+    """Those far from all that may scatter, and from each other: one decoy's peak is not in another's ring."""
+    flags = np.zeros(len(frame.bad), np.uint8)
+    for rows in (scene.spots, scene.near):
+        add_wide(flags, frame.detector, *_places(rows), radii[0] + CLEAR)
+    keep = _pick(flags, frame.detector.offsets, frame.detector.shapes, *_places(decoys), int(radii[0] + radii[2]))
+    return decoys[keep]
+
+
+@njit(cache=True, nogil=True)
+def _pick(flags, offsets, shapes, panel, fs, ss, apart):
+    keep = np.zeros(panel.size, np.bool_)
+    for k in range(panel.size):
+        p = panel[k]
+        n_ss, n_fs = shapes[p]
+        cf, cs = int(fs[k]), int(ss[k])
+        if flags[offsets[p] + cs * n_fs + cf]:
+            continue
+        keep[k] = True
+        for j in range(max(cs - apart, 0), min(cs + apart, n_ss - 1) + 1):
+            for i in range(max(cf - apart, 0), min(cf + apart, n_fs - 1) + 1):
+                if (i - cf) ** 2 + (j - cs) ** 2 <= apart * apart:
+                    flags[offsets[p] + j * n_fs + i] |= WIDE
+    return keep
+
+
+DECOY = np.dtype([("inv_d", "f8"), ("I", "f8"), ("sigma", "f8"), ("rings", "f8"), ("rings_sigma", "f8")])
+"""A decoy by our method and by CrystFEL's rings, photons; NaN where a method has no answer."""
+
+
+@dataclass(frozen=True)
+class Shell:
+    """Decoys of one resolution shell, by one method.
+
+    Attributes
+    ----------
+    low, high : float
+        1/d in nm⁻¹.
+    n : int
+    z_mean : float
+        Mean of I/sigma, without those beyond five robust standard deviations.
+    z_std : float
+        Robust standard deviation of I/sigma: 1 means that sigma says what it means.
+    rms : float
+        Root mean square of I in photons, of the decoys that no method finds beyond five robust standard deviations.
+    """
+
+    low: float
+    high: float
+    n: int
+    z_mean: float
+    z_std: float
+    rms: float
+
+
+def robust_std(values: NDArray[np.float64]) -> float:
+    """Half the distance between the 15.87 % and the 84.13 % quantile."""
+    if len(values) < 2:
+        return math.nan
+    low, high = np.quantile(values, [0.158655, 0.841345])
+    return float(high - low) / 2
+
+
+def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell], list[Shell]]:
+    """Statistics by resolution shell: our method's, and those of CrystFEL's rings on the same decoys.
+
+    Parameters
+    ----------
+    decoys : (n,) DECOY
+    edges : sequence of float
+        Ascending 1/d in nm⁻¹, one more than shells.
+    """
+    both = np.isfinite(decoys["I"]) & np.isfinite(decoys["rings"]) & (decoys["sigma"] > 0) & (decoys["rings_sigma"] > 0)
+    d = decoys[both]
+    z, z_rings = d["I"] / d["sigma"], d["rings"] / d["rings_sigma"]
+    ours, rings = [], []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        here = (d["inv_d"] >= low) & (d["inv_d"] < high)
+        common = np.zeros(len(d), bool)
+        common[here] = _inliers(z[here]) & _inliers(z_rings[here])
+        for out, values, scores in ((ours, d["I"], z), (rings, d["rings"], z_rings)):
+            n = int(here.sum())
+            mean = float(scores[common].mean()) if common.any() else math.nan
+            rms = float(np.sqrt((values[common] ** 2).mean())) if common.any() else math.nan
+            out.append(Shell(float(low), float(high), n, mean, robust_std(scores[here]), rms))
+    return ours, rings
+
+
+def equal_edges(inv_d: NDArray[np.float64], at_least: int = 200, most: int = 8) -> list[float]:
+    """Edges of shells with equal numbers of decoys: at least so many in each, at most so many shells."""
+    if not len(inv_d):
+        return [0.0, math.inf]
+    n = min(most, max(1, len(inv_d) // at_least))
+    inner = np.quantile(inv_d, np.arange(1, n) / n)
+    return [0.0, *map(float, inner), math.inf]
+
+
+def _inliers(z: NDArray[np.float64]) -> NDArray[np.bool_]:
+    if len(z) < 3:
+        return np.ones(len(z), bool)
+    return np.abs(z - np.median(z)) <= 5 * max(robust_std(z), 1e-9)
+
+
+def spread_beyond(values: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+    """Variance of ``values`` beyond what their own variances explain: 0 or more, robust.
+
+    The number x for which (values - median)/sqrt(variance + x) has a robust standard deviation of 1.
+    """
+    if len(values) < 20:
+        return 0.0
+    left = values - np.median(values)
+    low, high = 0.0, float(robust_std(left) ** 2 * 4 + 1e-12)
+    if robust_std(left / np.sqrt(variance)) <= 1:
+        return 0.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if robust_std(left / np.sqrt(variance + middle)) > 1:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2
+
+
+def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]
