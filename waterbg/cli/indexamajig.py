@@ -143,6 +143,10 @@ class Indexamajig(Command):
             from waterbg.integrate.rings import parse_integration
 
             parse_integration(chosen.integration)
+        else:
+            from waterbg.background.rays import parse_polarisation
+
+            parse_polarisation(chosen.polarisation)
         return settings
 
     def _follow(self, request: Request, running: Running, settings: dict[str, Any]) -> WaterbgError | None:
