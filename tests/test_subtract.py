@@ -107,7 +107,7 @@ def test_the_profile_fit_is_nearer_to_the_truth_than_the_rings(small):
 
     with h5py.File(small / "truth.h5") as file:
         table = file["reflections"][()]
-        columns = list(file["reflections"].attrs["columns"])
+        columns = str(file["reflections"].attrs["columns"]).split()
     column = {name: table[:, i] for i, name in enumerate(columns)}
     truth = {
         (f"//{int(f)}", int(h), int(k), int(l)): i

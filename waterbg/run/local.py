@@ -114,9 +114,12 @@ def run_spans(
     """Work on spans with ``jobs`` processes; pieces come in the order of the spans."""
     from waterbg.run import worker
 
-    return ordered_map(
-        worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
-    )
+    try:
+        yield from ordered_map(
+            worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
+        )
+    finally:
+        worker.release()
 
 
 def learn_run_model(job: Job, path: str | None, follow: Follow | None) -> RunModel | None:

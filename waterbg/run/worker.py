@@ -70,6 +70,14 @@ def prepare(job: Job, model: RunModel | None) -> None:
     _worker = Worker(job, model)
 
 
+def release() -> None:
+    """Close what this process holds, if it was prepared."""
+    global _worker
+    if _worker is not None:
+        _worker.close()
+        _worker = None
+
+
 def process(span: Span) -> Piece:
     """Work on one span in a prepared process."""
     assert _worker is not None
