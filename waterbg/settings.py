@@ -66,9 +66,10 @@ class Settings:
             name, equals, value = word.partition("=")
             value = value if equals else following
             try:
-                if name == "--int-radius":
+                # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
+                if name.startswith("--int-r") and "--int-radius".startswith(name):
                     said["int_radius"] = parse_int_radius(value)
-                elif name == "--push-res":
+                elif name.startswith("--pu") and "--push-res".startswith(name):
                     said["push_res"] = float(value)
             except (UsageError, ValueError):
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number

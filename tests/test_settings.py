@@ -1,0 +1,23 @@
+import math
+
+import pytest
+
+from waterbg.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("line", "radii", "push"),
+    [
+        ("indexamajig -i a.lst --int-radius=3,4,5 --push-res=1.5", (3, 4, 5), 1.5),
+        ("indexamajig --int-radius 3,4,5 --push-res -2", (3, 4, 5), -2),
+        # a stream of the original repository says it like this; argp takes any unambiguous beginning
+        ("indexamajig -i high_intensity.list --int-rad=2,4,6 --indexing=mosflm", (2, 4, 6), math.inf),
+        ("indexamajig --integration=rings-grad --int-diag=all", (4, 5, 7), math.inf),
+        ("indexamajig --int-radius=3,4,5 --int-radius=2,4,6", (2, 4, 6), math.inf),
+        ("", (4, 5, 7), math.inf),
+    ],
+)
+def test_what_the_streams_own_command_line_says_is_the_default(line, radii, push):
+    settings = Settings.from_command_line(line)
+    assert settings.int_radius == radii
+    assert settings.push_res == push
