@@ -46,6 +46,7 @@ SUBCOMMANDS = {
     "merge": "waterbg.cli.merge.Merge",
     "compare": "waterbg.cli.compare.Compare",
     "peaks": "waterbg.cli.peaks.Peaks",
+    "overwrite": "waterbg.cli.overwrite.Overwrite",
 }
 for _name, _where in SUBCOMMANDS.items():
     WaterBg.subcommand(_name, _where)

@@ -1,0 +1,438 @@
+"""Put the intensities of one stream into another: the original repository's third tool.
+
+It was written for two simulations of the same crystals, at high and at low intensity: the stream HIGH keeps everything
+of its own but the numbers that are taken from LOW. x and y are fs (column) and ss (row) of the image array.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from waterbg.donors import PAIRS, AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
+from waterbg.errors import StreamError, UsageError
+from waterbg.h5_image import read_image
+from waterbg.stream import NUMBERS, OutputFile, StreamFile, splice_reflections
+from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
+
+__all__ = [
+    "COLUMNS",
+    "Overwritten",
+    "StreamColumns",
+    "compare_high_low",
+    "duplicate_before_overwrite",
+    "intensity_finder",
+    "load_stream",
+    "main",
+    "overwrite_low_in_high",
+    "overwrite_stream",
+    "populate_intensity_array",
+    "retrieve",
+]
+
+MATCHES = ("crystal", "order", "hkl", "all")
+_BLOCK = 4 << 20
+_NEW = np.dtype([(name, "f8") for name in NUMBERS] + [("keep", "?")])
+
+
+@dataclass
+class Overwritten:
+    """What became of an overwriting.
+
+    Attributes
+    ----------
+    output : str
+        The stream that was written.
+    copy : str or None
+        The copy of the old one, when that was replaced.
+    match, pair : str
+        How reflections and images were matched; ``pair`` is empty where images do not matter.
+    reflections : int
+        Of HIGH.
+    matched, changed : int
+        Those found in LOW, and those that look different now.
+    unmatched : int
+        Those not found: kept as they were, or dropped.
+    dropped : bool
+        Whether the unmatched lost their lines.
+    unused : int
+        Reflections of LOW nobody asked for (with ``match="all"``: different h, k, l).
+    crystals, crystals_matched : int
+        Of HIGH.
+    other_indices : int
+        With ``match="order"``: pairs that are not of the same h, k, l.
+    """
+
+    output: str = ""
+    copy: str | None = None
+    match: str = ""
+    pair: str = ""
+    reflections: int = 0
+    matched: int = 0
+    changed: int = 0
+    unmatched: int = 0
+    dropped: bool = False
+    unused: int = 0
+    crystals: int = 0
+    crystals_matched: int = 0
+    other_indices: int = 0
+
+    def text(self) -> str:
+        """Lines for people."""
+        by = f", images by {self.pair}" if self.pair else ""
+        lines = [
+            (
+                f"matched by {self.match}{by}: {self.matched} of {self.reflections} reflections, "
+                f"{self.crystals_matched} of {self.crystals} crystals; {self.changed} changed"
+            )
+        ]
+        if self.unmatched:
+            lines.append(f"{self.unmatched} without a partner, {'dropped' if self.dropped else 'kept as they were'}")
+        if self.unused:
+            lines.append(f"{self.unused} of the other stream were not used")
+        if self.other_indices:
+            lines.append(f"{self.other_indices} pairs are not of the same h, k, l")
+        if self.copy:
+            lines.append(f"the old stream is {self.copy}")
+        return "\n".join([*lines, f"wrote {self.output}"])
+
+
+def duplicate_before_overwrite(filename: str | os.PathLike[str]) -> str:
+    """Copy a file beside itself: ``run.stream`` to ``run_copy.stream``, or to ``run_copy2.stream`` if that exists …
+
+    Returns
+    -------
+    str
+        The copy's name; an earlier copy is never overwritten.
+
+    Raises
+    ------
+    StreamError
+        When the file cannot be read, or the copy not be written.
+    """
+    path = pathlib.Path(filename)
+    number = 1
+    while True:
+        copy = path.with_name(f"{path.stem}_copy{number if number > 1 else ''}{path.suffix}")
+        try:
+            with open(path, "rb") as old, open(copy, "xb") as new:
+                shutil.copyfileobj(old, new, _BLOCK)
+                new.flush()
+                os.fsync(new.fileno())
+        except FileExistsError:
+            number += 1
+            continue
+        except OSError as err:
+            raise StreamError(f"cannot be copied to {copy.name} ({err.strerror})", path=str(path)) from None
+        shutil.copystat(path, copy)
+        return str(copy)
+
+
+def compare_high_low(
+    high_data: Mapping[str, Any], low_data: Mapping[str, Any], *columns: str
+) -> dict[str, tuple[Any, Any]]:
+    """Columns of two streams side by side.
+
+    Parameters
+    ----------
+    high_data, low_data : mapping
+        See `load_stream`.
+    *columns : str
+        Default: all ten.
+
+    Returns
+    -------
+    dict
+        Column name -> (high's, low's). Nothing is matched here: see ``waterbg compare`` for the same reflections in two
+        streams.
+
+    Raises
+    ------
+    UnknownColumnError
+    """
+    names = columns or COLUMNS
+    return dict(zip(names, zip(retrieve(high_data, *names), retrieve(low_data, *names))))
+
+
+def overwrite_low_in_high(
+    filename: str | os.PathLike[str],
+    overwrite_data: Mapping[str, Sequence[Any]],
+    output: str | os.PathLike[str] | None = None,
+    **how: Any,
+) -> Overwritten:
+    """Put the numbers of ``overwrite_data`` into the stream ``filename``.
+
+    Parameters
+    ----------
+    filename : str or path
+        The stream HIGH. Without ``output`` it is replaced, after a copy of it was made.
+    overwrite_data : mapping of columns
+        LOW: what `load_stream` gives, or any mapping of lists with h, k, l and the columns to take.
+    output : str or path, optional
+        Write the result here and leave HIGH alone; must not exist.
+    **how
+        As `overwrite_stream`.
+
+    Returns
+    -------
+    Overwritten
+
+    Raises
+    ------
+    StreamError, OutputError, UsageError, ValueError
+    """
+    return overwrite_stream(filename, overwrite_data, output, **how)
+
+
+def overwrite_stream(
+    high: AnyPath,
+    low: Mapping[str, Sequence[Any]] | AnyPath,
+    output: AnyPath | None = None,
+    *,
+    match: str | None = None,
+    pair: str | None = None,
+    columns: Sequence[str] = NUMBERS,
+    drop_unmatched: bool = False,
+    force: bool = False,
+    on_unmatched: Callable[[str], object] | None = None,
+) -> Overwritten:
+    """Write HIGH with numbers of LOW.
+
+    Parameters
+    ----------
+    high : str or path
+    low : str, path, or mapping of columns
+    output : str or path, optional
+        Default: HIGH itself, of which a copy is made first.
+    match : str, optional
+        ``crystal`` (the default where LOW knows its crystals): the same h, k, l of the same crystal of the same image.
+        ``order``: the n-th reflection of the n-th crystal. ``hkl`` (the default otherwise): the same h, k, l, whatever
+        crystal; the first time it stands in HIGH takes the first in LOW, and so on. ``all``: the mean of all of LOW
+        that have the same h, k, l.
+    pair : str, optional
+        For ``crystal``: what makes two images the same, one of `PAIRS`; default: the first that fits.
+    columns : sequence of str
+        Any of I, sigma (or sigmaI), peak, background.
+    drop_unmatched : bool
+        Reflections of HIGH without partner lose their line; by default they stay as they are.
+    force : bool
+        Replace ``output`` if it exists.
+    on_unmatched : callable, optional
+        Called with a line (image, event, crystal, h, k, l, separated by tabs) for each reflection without partner.
+
+    Returns
+    -------
+    Overwritten
+
+    Raises
+    ------
+    StreamError, OutputError, UsageError, ValueError
+
+    Notes
+    -----
+    Every other byte of HIGH stays. A reflection of LOW whose number is not finite is no partner.
+    """
+    names = _chosen(columns)
+    match, finder, pair = _finder(high, low, match, pair)
+    report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
+    try:
+        with StreamFile(high) as stream:
+            target = pathlib.Path(high).resolve() if output is None else pathlib.Path(output)
+            file = OutputFile(target, force=force or output is None)
+            if target.exists():
+                if not isinstance(low, Mapping) and os.path.samefile(target, low):
+                    raise UsageError(f"{target} is the stream the numbers come from")
+                if os.path.samefile(target, high):
+                    report.copy = duplicate_before_overwrite(target)
+            report.output = str(target)
+            with file.begin() as out:
+                try:
+                    for piece in _pieces(stream, finder, names, report, on_unmatched):
+                        out.write(piece)
+                    out.finish()
+                except BaseException:
+                    out.discard()
+                    raise
+        if report.copy is not None:
+            shutil.copymode(report.copy, target)
+        report.unused = finder.left()
+    finally:
+        finder.close()
+    return report
+
+
+def _chosen(columns: Sequence[str]) -> list[str]:
+    names = ["sigma" if name == "sigmaI" else name for name in columns]
+    for name in names:
+        if name not in NUMBERS:
+            raise UnknownColumnError(f"column {name!r} cannot be overwritten; choose among {', '.join(NUMBERS)}")
+    if not names:
+        raise UsageError("no columns to overwrite")
+    return names
+
+
+def _finder(
+    high: AnyPath, low: Mapping[str, Sequence[Any]] | AnyPath, match: str | None, pair: str | None
+) -> tuple[str, Finder, str]:
+    """What is matched by, who finds it, and how images are paired."""
+    knows_crystals = not isinstance(low, Mapping) or (
+        isinstance(low, StreamColumns) and len(low.get("h", ())) == (low.crystals[-1].stop if low.crystals else 0)
+    )
+    match = match or ("crystal" if knows_crystals else "hkl")
+    if match not in MATCHES:
+        raise UsageError(f"no way to match named {match!r}; there are {', '.join(MATCHES)}")
+    if pair is not None and pair not in PAIRS:
+        raise UsageError(f"no way to pair images named {pair!r}; there are {', '.join(PAIRS)}")
+    if match in ("crystal", "order") and not knows_crystals:
+        raise UsageError(f"to match by {match} the data must know their crystals: give what load_stream gave, uncut")
+    if "-" in [os.fspath(source) for source in (high, low) if not isinstance(source, Mapping)]:
+        raise UsageError("overwrite reads its streams more than once, so standard input will not do")
+    if match in ("hkl", "all"):
+        return match, IndexFinder(low, average=match == "all"), ""
+    assert isinstance(low, StreamColumns | str | os.PathLike)
+    if match == "order":
+        return match, OrderFinder(low), ""
+    pair = pair or choose_pairing(high, low)
+    return match, CrystalFinder(low, pair), pair
+
+
+def _pieces(
+    stream: StreamFile,
+    finder: Finder,
+    names: Sequence[str],
+    report: Overwritten,
+    on_unmatched: Callable[[str], object] | None,
+) -> Iterator[bytes]:
+    """Bytes of the new stream, from the first to the last."""
+    yield stream.header
+    at = stream.header_end
+    for number, chunk in enumerate(stream.chunks()):
+        yield stream.read(at, chunk.start)
+        at = chunk.stop
+        new = []
+        for place, (crystal, (found, there)) in enumerate(zip(chunk.crystals, finder.find(chunk, number))):
+            rows = crystal.reflections
+            for name in names:
+                there = there & np.isfinite(found[name])
+            values = np.zeros(len(rows), _NEW)
+            for name in NUMBERS:
+                values[name] = np.where(there, found[name], rows[name]) if name in names else rows[name]
+            values["keep"] = True if not report.dropped else there
+            new.append(values)
+            _count(report, rows, found, there, values)
+            if on_unmatched is not None:
+                image = f"{chunk.filename}\t{chunk.event or '//'}\t{place}"
+                for row in rows[~there]:
+                    on_unmatched(f"{image}\t{row['h']}\t{row['k']}\t{row['l']}")
+        yield splice_reflections(chunk, new)
+    while block := stream.read(at, at + _BLOCK):
+        yield block
+        at += len(block)
+
+
+def _count(report: Overwritten, rows: Rows, found: Rows, there: NDArray[np.bool_], values: Rows) -> None:
+    n = int(np.count_nonzero(there))
+    report.crystals += 1
+    report.crystals_matched += n > 0
+    report.reflections += len(rows)
+    report.matched += n
+    report.unmatched += len(rows) - n
+    differs, other = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
+    for name in NUMBERS:
+        differs |= np.abs(values[name] - rows[name]) >= 0.005  # what two decimals show
+    for name in "hkl":
+        other |= found[name] != rows[name]
+    report.changed += int(np.count_nonzero(differs & there))
+    report.other_indices += int(np.count_nonzero(other & there))
+
+
+def intensity_finder(
+    x_coords: ArrayLike, y_coords: ArrayLike, image_name: AnyPath, dataset: str | None = None, frame: int = 0
+) -> list[float]:
+    """Values of an image at positions.
+
+    Parameters
+    ----------
+    x_coords, y_coords : (n,) numbers
+        fs (column) and ss (row), as the columns fs and ss of a stream; pixel *i* holds positions in [i, i + 1).
+    image_name : str or path
+        HDF5 file.
+    dataset, frame
+        See `waterbg.h5_image.read_image`.
+
+    Returns
+    -------
+    list of float
+        One for each position, in the units of the image; NaN off the image.
+
+    Raises
+    ------
+    ImageError
+    ValueError
+        When there are not as many x as y.
+    """
+    image = read_image(image_name, dataset, frame)
+    row, column, inside = _pixels(image, x_coords, y_coords)
+    values = np.full(len(inside), np.nan)
+    values[inside] = image[row, column]
+    return [float(value) for value in values]
+
+
+def populate_intensity_array(
+    data_columns: Mapping[str, Sequence[Any]], image_name: AnyPath, dataset: str | None = None, frame: int = 0
+) -> NDArray[Any]:
+    """An image with nothing but the pixels at which reflections lie.
+
+    Parameters
+    ----------
+    data_columns : mapping
+        With the columns fs and ss; see `load_stream`. Positions off the image are passed over.
+    image_name, dataset, frame
+        See `intensity_finder`.
+
+    Returns
+    -------
+    (n_ss, n_fs) array
+        Of the type of the image; 0 elsewhere.
+
+    Raises
+    ------
+    ImageError, UnknownColumnError
+    """
+    image = read_image(image_name, dataset, frame)
+    row, column, _ = _pixels(image, *retrieve(data_columns, "fs", "ss"))
+    array = np.zeros_like(image)
+    array[row, column] = image[row, column]
+    return array
+
+
+def _pixels(
+    image: NDArray[Any], fs: ArrayLike, ss: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Rows and columns of the positions that lie on the image, and which do."""
+    x, y = np.asarray(fs, np.float64), np.asarray(ss, np.float64)
+    if x.ndim != 1 or x.shape != y.shape:
+        raise ValueError(f"x and y are lists of one length, not of shapes {x.shape} and {y.shape}")
+    with np.errstate(invalid="ignore"):
+        inside = (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
+    return y[inside].astype(np.int64), x[inside].astype(np.int64), inside
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run ``waterbg overwrite`` with these arguments (default: those of the program) and give back its exit status."""
+    # the one place where a room asks the command line: the tool was a program, and is one still
+    from waterbg.cli.base import run
+
+    return run(["waterbg", "overwrite", *(sys.argv[1:] if arguments is None else arguments)])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
