@@ -1,0 +1,225 @@
+"""The main job as a Slurm job array: what is said to Slurm, and a real cluster of one node."""
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from waterbg.cli.base import run
+from waterbg.errors import OutputError, StreamError
+from waterbg.run.slurm import Block, JobFolder, SlurmOptions, compress
+
+
+def waterbg(*words):
+    return run(["waterbg", *map(str, words)])
+
+
+@pytest.fixture
+def stream(data, tmp_path):
+    """The golden stream with each chunk three times, and its images."""
+    for name in ("images.h5", "mask.h5"):
+        shutil.copy(data / "golden/small" / name, tmp_path)
+    text = (data / "golden/small/rings-nocen-nosat-nograd.stream").read_bytes()
+    at = text.index(b"----- Begin chunk")
+    path = tmp_path / "run.stream"
+    path.write_bytes(text[:at] + text[at:] * 3)
+    return path
+
+
+def make(stream, *words):
+    out = stream.with_name("out.stream")
+    status = waterbg("subtract", stream, "-o", out, "--slurm", "--no-submit", "--block-size=5", *words)
+    return out, Path(f"{out}.slurm"), status
+
+
+def test_task_numbers_are_written_as_sbatch_reads_them():
+    assert compress([7, 0, 1, 2, 5]) == "0-2,5,7"
+
+
+def test_the_batch_script_has_the_guis_options_and_runs_one_block(stream):
+    words = "--partition=all --account=bio --qos=high --constraint=epyc --reservation=beam --time=1:30:00 --exclusive -j 8"
+    _, folder, status = make(stream, *words.split())
+    assert status == 0
+    script = (folder / "run_waterbg.sh").read_text().splitlines()
+    for line in (
+        "#!/bin/sh",
+        "#SBATCH --array=0-3",
+        "#SBATCH --output=stdout-%a.log",
+        "#SBATCH --error=stderr-%a.log",
+        "#SBATCH --partition=all",
+        "#SBATCH --account=bio",
+        "#SBATCH --qos=high",
+        "#SBATCH --constraint=epyc",
+        "#SBATCH --reservation=beam",
+        "#SBATCH --time=1:30:00",
+        "#SBATCH --cpus-per-task=8",
+        "#SBATCH --exclusive",
+        "#SBATCH --nodes=1",
+    ):
+        assert line in script
+    assert f'slurm task {folder} "$SLURM_ARRAY_TASK_ID"' in script[-1]
+
+
+def test_blocks_done_one_by_one_give_the_bytes_of_a_run_on_one_machine(stream, capsys):
+    out, folder, _ = make(stream)
+    local = stream.with_name("local.stream")
+    assert waterbg("subtract", stream, "-o", local) == 0
+    for index in (2, 0, 3):
+        assert waterbg("slurm", "task", folder, index) == 0
+    assert waterbg("slurm", "collect", folder) == 1
+    assert "1 of 4 blocks are not done" in capsys.readouterr().err
+    assert not out.exists()
+    assert JobFolder(str(folder)).missing() == [1]
+    assert waterbg("slurm", "task", folder, 1) == 0
+    assert waterbg("slurm", "collect", folder) == 0
+    assert out.read_bytes() == local.read_bytes()
+    assert Path(f"{out}.model.json").read_bytes() == Path(f"{local}.model.json").read_bytes()
+
+
+def test_a_stream_that_has_changed_since_is_refused(stream):
+    _, folder, _ = make(stream)
+    with stream.open("ab") as file:
+        file.write(b"more\n")
+    with pytest.raises(StreamError, match="make a new one"):
+        JobFolder(str(folder)).check_input()
+    assert waterbg("slurm", "task", folder, 0) == 1
+
+
+def test_a_second_submission_into_the_same_folder_is_refused(stream, capsys):
+    make(stream)
+    assert make(stream)[2] == 1
+    assert "waterbg slurm status" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_none_is_one_clear_line(tmp_path, capsys):
+    assert waterbg("slurm", "status", tmp_path) == 1
+    assert "is not a job folder" in capsys.readouterr().err
+
+
+def test_without_slurm_the_message_says_what_is_missing(stream, monkeypatch, capsys):
+    _, folder, _ = make(stream)
+    monkeypatch.setattr("waterbg.run.slurm.local", _Nothing())
+    assert waterbg("slurm", "resume", folder) == 0 or "sbatch: not found" in capsys.readouterr().err
+
+
+class _Nothing:
+    def __getitem__(self, name):
+        from plumbum import CommandNotFound
+
+        raise CommandNotFound(name, [])
+
+    def cwd(self, path):
+        from contextlib import nullcontext
+
+        return nullcontext()
+
+
+def test_wrong_verbs_are_usage_errors(tmp_path):
+    assert waterbg("slurm", "destroy", tmp_path) == 2
+    assert waterbg("slurm", "task", tmp_path) in (1, 2)
+
+
+def test_a_line_break_cannot_be_smuggled_into_the_batch_script():
+    from waterbg.errors import UsageError
+
+    with pytest.raises(UsageError, match="line break"):
+        SlurmOptions(partition="all\n#SBATCH --uid=0").directives("x", "0-1")
+
+
+def test_a_folder_needs_its_description(tmp_path):
+    with pytest.raises(OutputError):
+        JobFolder(str(tmp_path))
+    assert Block(0, 10, 1).chunks == 1
+
+
+# -- with a real Slurm --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cluster(shared, tmp_path_factory):
+    """One node on the loopback, without accounting."""
+    script = shared / "slurm" / "slurm_test_cluster.sh"
+    if not script.exists():
+        pytest.skip("the test cluster's script is not here")
+    folder = tmp_path_factory.mktemp("cluster")
+    started = subprocess.run(["bash", script, "start", folder], capture_output=True, text=True, timeout=120)
+    if started.returncode:
+        pytest.skip(f"no cluster could be started: {started.stderr[-300:]}")
+    said = subprocess.run(["bash", script, "env", folder], capture_output=True, text=True, check=True).stdout
+    variables = subprocess.run(["bash", "-c", f"{said}\nenv -0"], capture_output=True, text=True, check=True).stdout
+    before = dict(os.environ)
+    from plumbum import local
+
+    for line in variables.split("\0"):
+        name, equals, value = line.partition("=")
+        if equals and before.get(name) != value:
+            os.environ[name] = local.env[name] = value
+    yield folder
+    subprocess.run(["bash", script, "stop", folder], capture_output=True, timeout=60, check=False)
+    for name in set(os.environ) - set(before):
+        del os.environ[name]
+        if name in local.env:
+            del local.env[name]
+
+
+def wait(condition, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.3)
+
+
+@pytest.mark.slurm
+@pytest.mark.shared
+@pytest.mark.slow
+def test_an_array_of_four_blocks_equals_the_local_run_byte_for_byte(cluster, stream):
+    local_run, out = stream.with_name("local.stream"), stream.with_name("out.stream")
+    assert waterbg("subtract", stream, "-o", local_run) == 0
+    assert waterbg("subtract", stream, "-o", out, "--slurm", "--block-size=5") == 0
+    folder = JobFolder(f"{out}.slurm")
+    wait(lambda: not folder.missing())
+    assert waterbg("slurm", "status", folder.path) == 0
+    assert waterbg("slurm", "collect", folder.path) == 0
+    assert out.read_bytes() == local_run.read_bytes()
+
+
+@pytest.mark.slurm
+@pytest.mark.shared
+@pytest.mark.slow
+def test_one_killed_block_is_the_only_one_resume_submits(cluster, stream, capsys):
+    out, path, _ = make(stream)
+    folder = JobFolder(str(path))
+    script = path / "run_waterbg.sh"
+    text = script.read_text()
+    # the third task is killed as a node's memory guard would do it: at once, without a word
+    script.write_text(text.replace("exec ", '[ "$SLURM_ARRAY_TASK_ID" = 2 ] && kill -9 $$\nexec '))
+    assert waterbg("slurm", "resume", path) == 0
+    wait(lambda: not folder.queued())
+    assert folder.missing() == [2]
+    capsys.readouterr()
+    assert waterbg("slurm", "status", path) == 1
+    assert "3 of 4 blocks done, 1 missing" in capsys.readouterr().out
+    script.write_text(text)
+    assert waterbg("slurm", "resume", path) == 0
+    assert "blocks 2 submitted" in capsys.readouterr().out
+    wait(lambda: not folder.missing())
+    assert waterbg("slurm", "collect", path) == 0
+    assert out.exists()
+
+
+@pytest.mark.slurm
+@pytest.mark.shared
+@pytest.mark.slow
+def test_cancel_takes_everything_off_slurm_and_keeps_what_is_done(cluster, stream):
+    _, path, _ = make(stream)
+    folder = JobFolder(str(path))
+    script = path / "run_waterbg.sh"
+    script.write_text(script.read_text().replace("exec ", '[ "$SLURM_ARRAY_TASK_ID" = 0 ] || sleep 300\nexec '))
+    assert waterbg("slurm", "resume", path) == 0
+    wait(lambda: 0 not in folder.missing())
+    assert waterbg("slurm", "cancel", path) == 0
+    wait(lambda: not folder.queued(), 30)
+    assert folder.missing() == [1, 2, 3]
