@@ -164,8 +164,9 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
                 while data := file.read(8 << 20):
                     out.write(data)
             said = json.loads((folder.path / f"block-{index}.json").read_text())
-            counters = {name: Counter(said.pop(name)) for name in ("dropped", "images", "fallbacks")}
-            summary.tally.add(Tally(**said, **counters))
+            for name in ("dropped", "images", "fallbacks"):
+                said[name] = Counter(said[name])
+            summary.tally.add(Tally(**said))
         out.flush()
         if verify:
             prove(job, out)
