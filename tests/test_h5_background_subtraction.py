@@ -301,7 +301,7 @@ def test_an_image_is_loaded_as_an_array_and_faults_are_clear(image_file, tmp_pat
     assert tool.load_file_h5(str(image_file), "/entry/data/data")[5, 12] == 2000
     with pytest.raises(ImageError, match="no such file"):
         tool.load_file_h5(tmp_path / "none.h5")
-    with pytest.raises(ImageError, match="no such dataset"):
+    with pytest.raises(ImageError, match="there is no 'data'"):
         tool.load_file_h5(image_file, "/data")
 
 
@@ -357,8 +357,8 @@ def test_the_command_draws_the_scatter(image_file, tmp_path):
         (["--coordinate=5"], 2, "2 numbers are needed"),
         (["--coordinate=5,99"], 2, r"(5, 99) is not in the image"),
         (["--coordinate=5,12", "--all"], 2, "exclude each other"),
-        (["--frame=3"], 1, "no frame 3: it has 1"),
-        (["--data=/nowhere"], 1, "no such dataset"),
+        (["--frame=3"], 1, "has no frame 3: there are 1"),
+        (["--data=/nowhere"], 1, "there is no 'nowhere'"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_do_in_one_line(image_file, capsys, arguments, status, message):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from waterbg.errors import ImageError
 
 if TYPE_CHECKING:
-    import h5py
+    from waterbg.frames.files import Dataset, Files
 
 # where detectors and CrystFEL's own tools put images, most common first
 PLACES = (
@@ -28,173 +28,138 @@ PLACES = (
 )
 
 
-def read_image(filename: str | os.PathLike[str], dataset: str | None = None, frame: int = 0) -> NDArray[Any]:
-    """Read one image as the file holds it.
+class ImageStack:
+    """The images of one HDF5 dataset, read one at a time; use as a context.
 
     Parameters
     ----------
     filename : str or path
     dataset : str, optional
         Path of the data inside the file; default: the usual places, then the only dataset that can be an image.
-    frame : int
-        Which image of a stack (first axis of a 3-D dataset); 0 is the first.
+    follow_external_links : bool
+        Read what links name outside the file's own folder.
 
-    Returns
-    -------
-    (n_ss, n_fs) array
-        In the type of the file; row = ss, column = fs.
+    Attributes
+    ----------
+    path, dataset : str
+    shape : (int, int)
+        Rows (ss) and columns (fs) of an image.
 
     Raises
     ------
     ImageError
-        When the file is missing, no HDF5 file, damaged, or has no such dataset or frame, or none that is an image.
+        When the file is missing, no HDF5 file, damaged, or has no such dataset, or none that is an image.
     """
-    path = os.fspath(filename)
-    with open_h5(path) as file:
-        name = dataset if dataset is not None else find_dataset(file, path)
-        data = get_dataset(file, name, path)
-        if not _may_be_image(data):
-            raise ImageError(f"not an image: shape {data.shape}, type {data.dtype}", path=path, dataset=name)
-        lead = data.shape[:-2]
-        n = int(np.prod(lead))
-        if not 0 <= frame < n:
-            raise ImageError(f"no frame {frame}: it has {n} (0 is the first)", path=path, dataset=name)
-        if sum(length > 1 for length in lead) > 1:
-            raise ImageError(
-                f"shape {data.shape}: more than one axis beside rows and columns; such stacks need a geometry",
-                path=path,
-                dataset=name,
-            )
+
+    def __init__(
+        self, filename: str | os.PathLike[str], dataset: str | None = None, *, follow_external_links: bool = False
+    ) -> None:
+        from waterbg.frames.files import Files
+
+        self.path = os.fspath(filename)
+        self._files: Files = Files(follow_external_links)
         try:
-            return np.asarray(data[np.unravel_index(frame, lead)] if lead else data[()])
-        except OSError as err:
-            raise ImageError(f"cannot be read ({_first_line(err)})", path=path, dataset=name) from None
+            self._files.open(self.path)
+            self.dataset = dataset if dataset is not None else _find(self._files, self.path)
+            self._data: Dataset = self._files.dataset(self.path, self.dataset)
+            shape = self._data.shape
+            if not _may_be_image(shape):
+                raise self._wrong(f"is not an image: its shape is {shape}")
+            if sum(length > 1 for length in shape[:-2]) > 1:
+                raise self._wrong(f"has more axes than images, rows and columns ({shape}); such stacks need a geometry")
+        except BaseException:
+            self._files.close()
+            raise
+        self.shape = shape[-2:]
+
+    def __enter__(self) -> ImageStack:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._files.close()
+
+    def __len__(self) -> int:
+        return math.prod(self._data.shape[:-2])
+
+    def read(self, frame: int = 0) -> NDArray[Any]:
+        """Read one image.
+
+        Returns
+        -------
+        (n_ss, n_fs) array
+            In the type of the file; row = ss, column = fs.
+
+        Raises
+        ------
+        ImageError
+            When there is no such frame (0 is the first), or it cannot be read.
+        """
+        if not 0 <= frame < len(self):
+            raise self._wrong(f"has no frame {frame}: there are {len(self)}, and 0 is the first")
+        lead = self._data.shape[:-2]
+        start = (*(int(i) for i in np.unravel_index(frame, lead)), 0, 0) if lead else (0, 0)
+        count = (*(1 for _ in lead), *self.shape)
+        image = np.empty(self.shape, self._data.raw)
+        try:
+            self._files.check_sources(self._data, start, count)
+            self._data.read(start, count, image)
+        except (OSError, RuntimeError) as err:
+            said = (str(err).splitlines() or ["no reason given"])[0]
+            raise self._wrong(f"cannot be read ({said})") from None
+        return image
+
+    def _wrong(self, reason: str) -> ImageError:
+        return ImageError(reason, path=self.path, dataset=self.dataset)
 
 
-def open_h5(path: str) -> h5py.File:
-    """Open an HDF5 file for reading.
-
-    Raises
-    ------
-    ImageError
-    """
-    import h5py
-    import hdf5plugin  # noqa: F401 (registers bitshuffle/LZ4 and its like)
-
-    if not os.path.exists(path):
-        raise ImageError("no such file", path=path)
-    if os.path.isdir(path):
-        raise ImageError("is a folder", path=path)
-    try:
-        with open(path, "rb"):
-            pass
-        if not h5py.is_hdf5(path):
-            raise ImageError("not an HDF5 file", path=path)
-        return h5py.File(path, "r")
-    except OSError as err:
-        raise ImageError(f"cannot be opened ({err.strerror or _first_line(err)})", path=path) from None
+def read_image(
+    filename: str | os.PathLike[str],
+    dataset: str | None = None,
+    frame: int = 0,
+    *,
+    follow_external_links: bool = False,
+) -> NDArray[Any]:
+    """Read one image; see `ImageStack`."""
+    with ImageStack(filename, dataset, follow_external_links=follow_external_links) as stack:
+        return stack.read(frame)
 
 
-def get_dataset(file: h5py.File, name: str, path: str) -> h5py.Dataset:
-    """Get a dataset by its name.
-
-    Raises
-    ------
-    ImageError
-        When there is none, it is a group, or it lies in another file outside this one's folder.
-    """
-    import h5py
-
-    _refuse_foreign(file, name, path)
-    try:
-        found = file[name]
-    except (KeyError, ValueError, OSError):
-        there = image_datasets(file)
-        hint = f"; it has {', '.join(there[:5])}" if there else "; it has no dataset that could be an image"
-        raise ImageError(f"no such dataset{hint}", path=path, dataset=name) from None
-    if not isinstance(found, h5py.Dataset):
-        raise ImageError("is a group, not a dataset", path=path, dataset=name)
-    return found
-
-
-def find_dataset(file: h5py.File, path: str) -> str:
-    """Name of the dataset that holds the images: a usual place, or the only candidate.
-
-    Raises
-    ------
-    ImageError
-        When there is none, or several and nothing to choose by.
-    """
-    import h5py
-
-    for name in PLACES:
-        link = file.get(name, getlink=True) if _exists(file, name) else None
-        if link is not None:
-            _refuse_foreign(file, name, path)
-            found = file.get(name)
-            if isinstance(found, h5py.Dataset) and _may_be_image(found):
-                return name
-    there = image_datasets(file)
-    if len(there) == 1:
-        return there[0]
-    if not there:
-        raise ImageError("no dataset in it that could be an image (two axes or more, numbers)", path=path)
-    raise ImageError(f"several datasets could be the image ({', '.join(there[:8])}): name one", path=path)
-
-
-def image_datasets(file: h5py.File) -> list[str]:
-    """Names of all datasets with two axes or more and numbers in them."""
+def _find(files: Files, path: str) -> str:
+    """Name of the dataset that holds the images: a usual place, or the only candidate."""
     import h5py
 
-    found: list[str] = []
+    candidates: list[str] = []
 
     def look(name: str, thing: object) -> None:
-        if isinstance(thing, h5py.Dataset) and _may_be_image(thing):
-            found.append(f"/{name}")
+        if isinstance(thing, h5py.Dataset) and thing.dtype.kind in "iuf" and _may_be_image(thing.shape or ()):
+            candidates.append(f"/{name}")
 
+    file = files.open(path).file
+    for name in PLACES:
+        if _leads_to_data(file, name) and _may_be_image(files.dataset(path, name).shape):
+            return name
     file.visititems(look)
-    return found
+    if len(candidates) == 1:
+        return candidates[0]
+    if not candidates:
+        raise ImageError("holds no dataset that could be an image: two axes or more, numbers", path=path)
+    raise ImageError(f"several datasets could be the image ({', '.join(candidates[:8])}): name one", path=path)
 
 
-def _may_be_image(data: h5py.Dataset) -> bool:
-    return data.ndim >= 2 and data.dtype.kind in "iuf" and min(data.shape[-2:]) > 1
+def _may_be_image(shape: tuple[int, ...]) -> bool:
+    return len(shape) >= 2 and min(shape[-2:]) > 1 and 0 not in shape
 
 
-def _exists(file: h5py.File, name: str) -> bool:
-    """Whether a link is there, also one that leads nowhere; no link is followed for the last part of the name."""
+def _leads_to_data(file: Any, name: str) -> bool:
+    """Whether a name is a dataset of the file, or passes a link (which the reader judges); nothing else is opened."""
     import h5py
 
-    place: Any = file
-    parts = PurePosixPath(name).parts[1:]
-    for depth, part in enumerate(parts):
-        if not isinstance(place, h5py.Group) or place.get(part, getlink=True) is None:
-            return False
-        if depth < len(parts) - 1:
-            if isinstance(place.get(part, getlink=True), h5py.ExternalLink):
-                return True
-            place = place.get(part)
-    return True
-
-
-def _refuse_foreign(file: h5py.File, name: str, path: str) -> None:
-    """Refuse a link into a file outside the image's own folder: an image must not make us read any file it names."""
-    import h5py
-
-    place: Any = file
-    home = os.path.dirname(os.path.realpath(path))
+    place = file
     for part in name.strip("/").split("/"):
-        if not isinstance(place, h5py.Group):
-            return
-        link = place.get(part, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            target = os.path.realpath(os.path.join(home, link.filename))
-            if os.path.commonpath([home, target]) != home:
-                raise ImageError(f"lies in another folder's file, {link.filename}", path=path, dataset=name)
-        try:
-            place = place.get(part)
-        except (OSError, KeyError):
-            return
-
-
-def _first_line(err: BaseException) -> str:
-    return str(err).splitlines()[0] if str(err) else type(err).__name__
+        link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
+        if link is None:
+            return False
+        if not isinstance(link, h5py.HardLink):
+            return True
+        place = place[part]
+    return isinstance(place, h5py.Dataset)
