@@ -106,6 +106,16 @@ def test_an_error_of_the_subtraction_leaves_indexamajig_to_its_end(golden, capfd
     assert "indexamajig's own stream is run.orig.stream" in said
 
 
+def test_even_a_bug_of_ours_leaves_indexamajig_to_its_end(golden, monkeypatch):
+    def broken(*args, **more):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("waterbg.run.resolve_job", broken)
+    with pytest.raises(ZeroDivisionError):
+        run(["waterbg", "indexamajig", "-o", "run.stream", RINGS])
+    assert Path("run.orig.stream").read_bytes() == golden
+
+
 def test_an_existing_stream_stops_before_indexamajig_starts(golden, capfd):
     Path("run.stream").write_text("mine")
     assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS]) == 1

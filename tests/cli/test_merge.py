@@ -71,3 +71,22 @@ def test_partialators_own_options_are_known_when_it_is_asked_for(golden, capsys)
     assert value["options"] == ["--model=unity", "--iterations=0"]
     assert value["streams"][0]["overall"]["reflections"] > 500
     assert not Path("out/merge.png").exists()
+
+
+@pytest.mark.crystfel
+@pytest.mark.shared
+@pytest.mark.slow
+def test_real_crystals_agree_better_after_the_subtraction(shared, tmp_path, monkeypatch, capsys):
+    source = shared / "real" / "thaumatin"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "thaumatin.h5").symlink_to(source / "thaumatin.h5")
+    before = source / "rings-nocen-nosat-nograd.stream"
+    assert run(["waterbg", "subtract", str(before), "-o", "after.stream"]) == 0
+    words = ["-y", "4/mmm", "-p", str(source / "thaumatin.cell"), "--nshells=6", "--highres=1.6", "--scale"]
+    assert run(["waterbg", "merge", str(before), "after.stream", *words, "-o", "out", "--json", "--no-figure"]) == 0
+    a, b = json.loads(capsys.readouterr().out)["streams"]
+    assert b["overall"]["Rsplit"] < a["overall"]["Rsplit"]
+    assert b["overall"]["reflections"] > 0.99 * a["overall"]["reflections"]
+    # the outer shells are where the background is most of what is counted
+    for first, second in list(zip(a["columns"]["Rsplit"], b["columns"]["Rsplit"]))[3:]:
+        assert second < first

@@ -109,6 +109,9 @@ class Indexamajig(Command):
             running.send(signal.SIGINT)
             running.wait()
             raise
+        except Exception:  # a bug of ours: hours of indexing are not lost by it
+            running.wait()
+            raise
         status = running.wait()
         if status:
             error = ProgramError(
