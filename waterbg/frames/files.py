@@ -43,6 +43,8 @@ class Dataset:
     shape : tuple of int
     raw : dtype
         What to read it as.
+    is_number : bool
+        False for texts and the like, which a header may be.
     is_float : bool
         Whether it may hold NaN or infinity.
     """
@@ -52,11 +54,14 @@ class Dataset:
     name: str
     shape: tuple[int, ...]
     raw: np.dtype[Any]
+    is_number: bool
     is_float: bool
     sources: list[tuple[tuple[int, ...], tuple[int, ...], str, str]] = field(default_factory=list)
 
     def read(self, start: tuple[int, ...], count: tuple[int, ...], out: NDArray[Any]) -> None:
         """Read a rectangle into a contiguous array of the same size; OSError and the like are HDF5's."""
+        if not self.is_number:
+            raise ImageError("holds no numbers", path=self.path, dataset=self.name)
         space = self.id.get_space()
         space.select_hyperslab(start, count)
         self.id.read(h5py.h5s.create_simple(count), space, out)
@@ -148,62 +153,66 @@ class Files:
         Raises
         ------
         ImageError
-            If the file cannot be read, there is no such dataset, it is no array of numbers, it is compressed with an unknown
-            filter, or it lies outside the image's folder and links are not followed.
+            If the file cannot be read, there is no such dataset, it is compressed with an unknown filter, or it lies outside the image's folder and links are not followed.
         """
         entry = self.open(path)
         found = entry.datasets.get(name)
         if found is not None:
             entry.datasets.move_to_end(name)
             return found
-        where, opened = self._resolve(path, name, depth)
-        if not isinstance(opened, h5py.Dataset):
+        where, group, last = self._locate(path, name, name, depth)
+        if group.get(last, getclass=True) is not h5py.Dataset:
             raise ImageError("is a group, not a dataset", path=path, dataset=name)
-        found = self._describe(where, name, opened, part_of_chunk, depth)
+        found = self._describe(where, name, group, last, part_of_chunk)
         entry.datasets[name] = found
         if len(entry.datasets) > MOST_DATASETS:
             entry.datasets.popitem(last=False)
         return found
 
-    def _resolve(self, path: str, name: str, depth: int) -> tuple[str, Any]:
-        """File and object a path leads to, link by link."""
-        entry = self.open(path)
+    def _locate(self, path: str, name: str, asked: str, depth: int = 0) -> tuple[str, h5py.Group, str]:
+        """File, group and name in it that a path leads to, link by link; ``asked`` is what messages call it."""
         parts = [p for p in name.split("/") if p not in ("", ".")]
         if not parts:
-            return path, entry.file
-        parent = "/".join(parts[:-1])
-        if parent in entry.groups:
-            where, group = entry.groups[parent]
-            if where != path and where not in self._open:  # closed since
-                where, group = self._resolve(path, parent, depth)
-        else:
-            where, group = self._resolve(path, parent, depth)
-        entry.groups[parent] = where, group
-        missing = ImageError(
-            f"there is no '{parts[-1]}' in {'/' + parent}{_names_in(group)}; is the geometry that of these images?",
-            path=where,
-            dataset=name,
-        )
-        if not isinstance(group, h5py.Group):
-            raise missing
+            return path, self.open(path).file, "."
+        last = parts.pop()
+        where, group = self._group(path, "/".join(parts), asked, depth)
         try:
-            link = group.get(parts[-1], getlink=True)
+            link = group.get(last, getlink=True)
         except (KeyError, ValueError):
             link = None
         if link is None:
-            raise missing
+            raise ImageError(
+                f"there is no '{last}' in {group.name}{_names_in(group)}; is the geometry that of these images?",
+                path=where,
+                dataset=asked,
+            )
         if isinstance(link, h5py.HardLink):
-            try:
-                return where, group[parts[-1]]
-            except (KeyError, OSError, RuntimeError) as err:
-                raise ImageError(f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=name) from None
+            return where, group, last
         if depth >= MOST_LINKS:
-            raise ImageError(f"more than {MOST_LINKS} links lead to it", path=path, dataset=name)
+            raise ImageError(f"more than {MOST_LINKS} links lead to it", path=path, dataset=asked)
         if isinstance(link, h5py.ExternalLink):
-            target = self.beside(where, link.filename, "an external link", name)
-            return self._resolve(target, link.path, depth + 1)
+            target = self.beside(where, link.filename, "an external link", asked)
+            return self._locate(target, link.path, asked, depth + 1)
         base = "" if link.path.startswith("/") else group.name + "/"
-        return self._resolve(where, base + link.path, depth + 1)
+        return self._locate(where, base + link.path, asked, depth + 1)
+
+    def _group(self, path: str, name: str, asked: str, depth: int) -> tuple[str, h5py.Group]:
+        """An open group, kept for the next dataset in it."""
+        entry = self.open(path)
+        kept = entry.groups.get(name)
+        if kept is not None and kept[1]:  # a group of a file that was closed since is false
+            return kept
+        where, parent, last = self._locate(path, name, asked, depth)
+        try:
+            group = parent[last]
+        except (KeyError, OSError, RuntimeError) as err:
+            raise ImageError(f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=asked) from None
+        if not isinstance(group, h5py.Group):
+            raise ImageError(f"'{name}' is no group", path=where, dataset=asked)
+        if len(entry.groups) >= MOST_DATASETS:
+            entry.groups.clear()
+        entry.groups[name] = where, group
+        return where, group
 
     def beside(self, path: str, name: str, what: str, dataset: str) -> str:
         """Where a file is that an image names; ImageError if that is elsewhere and links are not followed, or missing."""
@@ -224,53 +233,47 @@ class Files:
                 return candidate
         raise ImageError(f"{what} leads to {name}, which does not exist", path=path, dataset=dataset)
 
-    def _describe(self, path: str, name: str, dataset: h5py.Dataset, part_of_chunk: bool, depth: int) -> Dataset:
+    def _describe(self, path: str, name: str, group: h5py.Group, last: str, part_of_chunk: bool) -> Dataset:
         here = {"path": path, "dataset": name}
+        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
+        sources = []
         try:
+            dataset = h5py.Dataset(h5py.h5d.open(group.id, os.fsencode(last), access))
             dtype = dataset.dtype
             shape = tuple(dataset.shape or ())
             plan = dataset.id.get_create_plist()
+            elsewhere = [source for source, _, _ in dataset.external or ()]
+            if dataset.is_virtual:
+                sources = list(self._sources(path, name, dataset))
         except (TypeError, OSError, RuntimeError, KeyError) as err:
-            raise ImageError(f"cannot be understood ({_said(err)})", **here) from None
+            raise ImageError(f"cannot be opened or understood ({_said(err)})", **here) from None
         for number in range(plan.get_nfilters()):
             code, _, _, label = plan.get_filter(number)
             if not h5py.h5z.filter_avail(code):
                 label = label.decode(errors="replace") or "unknown"
                 raise ImageError(f"is compressed with filter {code} ({label}), which hdf5plugin does not have", **here)
         identifier = dataset.id
-        access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        reopen = False
-        if dataset.external:
-            for source, _, _ in dataset.external:
-                self.beside(path, source, "external raw storage", name)
-            # the file's own folder, where beside() looked; HDF5 takes the working directory otherwise
-            access.set_efile_prefix(b"${ORIGIN}")
-            reopen = True
+        size = None
         if plan.get_layout() == h5py.h5d.CHUNKED:
             size = _chunk_cache(plan.get_chunk(), shape, dtype.itemsize, part_of_chunk)
-            if size:
-                access.set_chunk_cache(*size)
-                reopen = True
-        sources = []
-        if dataset.is_virtual:
-            access.set_virtual_prefix(os.fsencode(os.path.dirname(os.path.abspath(path))))
-            reopen = True
-            sources = list(self._sources(path, name, dataset, depth))
-        if reopen:
-            # access properties count only when nothing else holds the dataset open
-            group, last = dataset.parent.id, dataset.name.rpartition("/")[2].encode()
-            del dataset, identifier
-            identifier = h5py.h5d.open(group, last, access)
+        if size:
+            access.set_chunk_cache(*size)
+        for source in elsewhere:
+            self.beside(path, source, "external raw storage", name)
+            # look where beside() looked; HDF5 takes the working directory otherwise
+            access.set_efile_prefix(b"${ORIGIN}")
+        if size or elsewhere:
+            del dataset, identifier  # access properties count only when nothing else holds the dataset open
+            identifier = h5py.h5d.open(group.id, os.fsencode(last), access)
         native = dtype.newbyteorder("=")
         plain = native.str[1:] in _PLAIN
-        if not plain and dtype.kind not in "fb" or dtype.kind not in "iufb":
-            raise ImageError(f"holds {dtype}, not numbers", **here)
         return Dataset(
             id=identifier,
             path=path,
             name=name,
             shape=shape,
             raw=native if plain else np.dtype(np.uint8 if dtype.kind == "b" else np.float32),
+            is_number=dtype.kind in "iufb",
             is_float=dtype.kind == "f",
             sources=sources,
         )
@@ -278,7 +281,7 @@ class Files:
     # Virtual datasets --------------------------------------------------------------------------------------------------
 
     def _sources(
-        self, path: str, name: str, dataset: h5py.Dataset, depth: int
+        self, path: str, name: str, dataset: h5py.Dataset
     ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], str, str]]:
         """Where the pieces of a virtual dataset come from, judged by name before HDF5 opens any."""
         for piece in dataset.virtual_sources():
@@ -320,16 +323,14 @@ class Files:
         kept = entry.numbers.get(name)
         if kept is not None:
             return kept
-        where, found = self._resolve(path, name, 0)
-        if not isinstance(found, h5py.Dataset):
-            raise ImageError("is a group, not a number", path=path, dataset=name)
-        if found.is_virtual or found.external:  # judge where they come from
-            described = self._describe(where, name, found, False, 0)
-            self.check_sources(described, tuple(0 for _ in described.shape), described.shape)
+        data = self.dataset(path, name)
+        found = h5py.Dataset(data.id)
+        if data.sources:
+            self.check_sources(data, tuple(0 for _ in data.shape), data.shape)
         try:
             kept = np.asarray(found[()])
         except (OSError, RuntimeError, TypeError, ValueError) as err:
-            raise ImageError(f"cannot be read ({_said(err)})", path=where, dataset=name) from None
+            raise ImageError(f"cannot be read ({_said(err)})", path=data.path, dataset=name) from None
         entry = self.open(path)
         if len(entry.numbers) >= MOST_DATASETS:
             entry.numbers.clear()

@@ -82,11 +82,12 @@ class Block:
         for n, axis in zip(shape, axes, strict=True):
             low, many = self.low[axis], self.count[axis]
             if self.dims[axis] == "%":
-                low = next(indices, -1)
-                if low < 0:
-                    raise Misfit(f"the event gives no index for dim{axis}, which is %")
-                if low >= n:
-                    raise Misfit(f"there is no frame {low}, the data have {n} (numbered from 0)")
+                found = next(indices, 0 if n == 1 else None)
+                if found is None:
+                    raise Misfit(f"the event gives no index for dim{axis} of {_by(shape)}, which is %")
+                if not 0 <= found < n:
+                    raise Misfit(f"there is no frame {found}, the data have {n} (numbered from 0)")
+                low = found
             elif low + many > n:
                 what = self.dims[axis] if isinstance(self.dims[axis], str) else f"dim{axis}"
                 raise Misfit(f"the geometry needs {what} up to {low + many - 1}, the data {_by(shape)} end at {n - 1}")

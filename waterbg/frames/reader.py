@@ -197,6 +197,8 @@ class FrameReader:
                 raise Misfit(f"the event has {len(parsed.parts)} path parts, the geometry's data path fewer '%'")
             name = parsed.substitute(name)
             data = self.files.dataset(path, name, part_of_chunk)
+            if not data.is_number:
+                raise Misfit("this dataset holds no numbers")
             try:
                 start, count = block.select(data.shape, parsed)
             except Misfit:  # the file may have grown since it was opened
