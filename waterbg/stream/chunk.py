@@ -109,7 +109,7 @@ class Crystal:
     def cell(self) -> tuple[float, ...] | None:
         """A, b, c in nm and the angles in degrees, as printed."""
         found = self._last("Cell parameters %f %f %f nm, %f %f %f deg")
-        return tuple(float(value) for value in found) if found else None  # type: ignore[arg-type]
+        return tuple(float(value) for value in found) if found else None
 
     def count_line(self, name: bytes) -> tuple[int, bytes] | None:
         """Byte within the chunk and text of a line like ``num_reflections = 12``."""

@@ -111,7 +111,10 @@ class _Layout:
         self.scales = np.array([10.0**decimals for _, _, _, decimals in fields])
         self.weights = np.zeros((len(fields), name))
         self.starts = [first for _, first, _, _ in fields]
-        blank, whole, digit, point = set(range(name)), [], [], []
+        blank = set(range(name))
+        whole: list[int] = []
+        digit: list[int] = []
+        point: list[int] = []
         for row, (_, first, width, decimals) in enumerate(fields):
             dot = first + width - decimals - 1 if decimals else first + width
             blank -= set(range(first, first + width))
@@ -253,7 +256,10 @@ def _number_names(names: NDArray[np.uint8]) -> tuple[NDArray[np.int32], tuple[by
 
 def _read_slow(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd:
     """Row by row, as libcrystfel: the first line may be anything, a later one must have all its columns."""
-    values, begins, ends, places = [], [], [], []
+    values: list[tuple[float | int, ...]] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    places: list[tuple[int, int]] = []
     names: dict[bytes, int] = {}
     first = True
     end = start
