@@ -316,3 +316,12 @@ def test_ctrl_c_leaves_no_process_and_no_output_but_what_to_go_on_with(small):
     assert partial.exists()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def test_streams_that_were_put_together_are_worked_on_whole(small):
+    stream, both, out = small / "rings-nocen-nosat-nograd.stream", small / "both.stream", small / "out.stream"
+    both.write_bytes(stream.read_bytes() * 2)
+    assert subtract(both, "-o", out, "--integration=rings") == 0
+    assert list(compare_streams(str(both), str(out))) == []
+    with StreamFile(out) as result:
+        assert len(list(result.chunks())) == 12

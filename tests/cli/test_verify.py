@@ -30,6 +30,7 @@ DAMAGE = {
     "nul": MIDDLE.replace(b"hit = 1", b"hit\0= 1"),
     "geometry": None,
     "several_streams": factory.stream() + MIDDLE,
+    "other_geometry": factory.stream(geometry=factory.GEOMETRY.replace(b"-50", b"-60")) + MIDDLE,
     "stray_end": MIDDLE.replace(b"----- Begin chunk -----\n", b""),
 }
 

@@ -34,9 +34,16 @@ CHECKS = {
     "long_line": "line over 1022 bytes, which arrives in pieces",
     "header_line": "copied header that cannot be read",
     "nul": "NUL byte, which ends its line for libcrystfel",
-    "several_streams": "another stream's header inside: its geometry is not used",
+    "several_streams": "another stream's header inside, with the same geometry",
+    "other_geometry": "another stream's header inside, with another geometry, which is not used",
     "stray_end": "end marker without its beginning",
 }
+
+
+LOSSES = frozenset(
+    "incomplete_chunk peak_list cut reflection_list end_chunk end_crystal stray_end other_geometry photon_energy index".split()
+)
+"""Checks whose findings mean that data are lost or mistaken; the others are worth knowing, and do no harm by themselves."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +92,13 @@ class Checker:
         yield from self._said(counter, 0, _odd_bytes(self.stream.header, skip_first_geometry=self.stream))
         for chunk in self.stream.all_chunks():
             between = self.stream.read(at, chunk.start)
-            yield from self._said(counter, at, _between(between))
+            yield from self._said(counter, at, _between(between, self.stream.geometry_text))
             yield from self._said(counter, chunk.start, self._chunk(chunk))
             counter.pass_over(chunk.bytes, chunk.start)
             at = chunk.stop
         if self.stream.ended is None:
             for block_start, block in _blocks(self.stream, at):
-                yield from self._said(counter, block_start, _between(block))
+                yield from self._said(counter, block_start, _between(block, self.stream.geometry_text))
 
     def _said(self, counter: _LineCounter, base: int, found: Iterator[tuple[str, str, int]]) -> Iterator[Finding]:
         for check, message, offset in sorted(found, key=lambda one: one[2]):
@@ -179,13 +186,16 @@ def _odd_bytes(data: bytes, skip_first_geometry: StreamFile | None = None) -> It
 _STRAYS = (g.END_CHUNK, g.END_CRYSTAL, g.END_REFLECTIONS, g.END_PEAKS, g.BEGIN_CRYSTAL, g.BEGIN_REFLECTIONS)
 
 
-def _between(data: bytes) -> Iterator[tuple[str, str, int]]:
+def _between(data: bytes, geometry: bytes) -> Iterator[tuple[str, str, int]]:
     """What stands between chunks: anything may, but markers there mean that a chunk has lost its beginning."""
     if not data:
         return
-    at = data.find(b"\n" + g.BEGIN_GEOMETRY + b"\n")
-    if at >= 0 or data.startswith(g.BEGIN_GEOMETRY + b"\n"):
-        yield "several_streams", "another stream begins here; only the first geometry is used", at + 1
+    at = data.find(g.BEGIN_GEOMETRY + b"\n")
+    if at >= 0:
+        if data.startswith(geometry + g.END_GEOMETRY, at + len(g.BEGIN_GEOMETRY) + 1):
+            yield "several_streams", "another stream with the same geometry begins here", at
+        else:
+            yield "other_geometry", "another stream begins here, and its other geometry is not used", at
     if b"-----" not in data and b"End of" not in data and b"---" not in data and g.BEGIN_REFLECTIONS not in data:
         return
     for begin, _, line in g.pieces(data, 0, len(data)):

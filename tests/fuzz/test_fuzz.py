@@ -1,0 +1,115 @@
+"""Hostile input: never a traceback, never a hang, never an output that reads differently from what was reported.
+
+A few hundred cases run here; ``WATERBG_FUZZ=10000 pytest tests/fuzz`` is the nightly run.
+"""
+
+import os
+import time
+
+import pytest
+
+from waterbg.cli.base import run
+from waterbg.errors import WaterbgError
+from waterbg.geometry import parse_geometry
+from waterbg.stream import StreamFile, check_stream, compare_streams
+
+from ..stream import factory
+from .mutate import mutate
+
+CASES = int(os.environ.get("WATERBG_FUZZ", "300"))
+BATCH = 50
+
+
+def short_stream(data):
+    """Two chunks of the golden stream with thirty reflections each."""
+    text = (data / "golden/small/rings-nocen-nosat-nograd.stream").read_bytes()
+    header, *chunks = text.split(b"----- Begin chunk -----\n")
+    parts = [header]
+    for chunk in chunks[:2]:
+        rows, end = chunk.split(b"End of reflections\n")
+        lines = rows.split(b"\n")
+        first = next(i for i, line in enumerate(lines) if line.startswith(b"   h    k    l")) + 1
+        kept = lines[: first + 30]
+        short = b"\n".join(kept) + b"\nEnd of reflections\n" + end
+        count = b"num_reflections = %d\n" % (len(lines) - first - 1)
+        assert count in short
+        parts.append(b"----- Begin chunk -----\n" + short.replace(count, b"num_reflections = 30\n"))
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("batch", range(max(1, CASES // BATCH)))
+def test_mutated_streams_are_read_or_refused_in_one_line_and_in_time(data, tmp_path, batch):
+    good = short_stream(data)
+    path = tmp_path / "bad.stream"
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        text = mutate(good, seed)
+        path.write_bytes(text)
+        began = time.process_time()
+        try:
+            with StreamFile(path) as stream:
+                findings = list(check_stream(stream))
+                for chunk in stream.chunks():
+                    for crystal in chunk.crystals:
+                        assert crystal.axes is None or crystal.axes.shape == (3, 3)
+                        assert len(crystal.reflections) >= 0
+            assert all(finding.line >= 1 and finding.offset <= len(text) for finding in findings)
+        except WaterbgError as err:
+            assert "\n" not in str(err)
+        assert time.process_time() - began < 2, f"seed {seed}"
+
+
+@pytest.mark.parametrize("batch", range(max(1, CASES // BATCH // 3)))
+def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(data, tmp_path, batch, capsys):
+    good = short_stream(data)
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(data / "golden/small" / name)
+    path, out = tmp_path / "bad.stream", tmp_path / "out.stream"
+    done = 0
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        path.write_bytes(mutate(good, 100_000 + seed))
+        method = ("--integration=rings", "--integration=profile")[seed % 2]
+        status = run(["waterbg", "subtract", str(path), "-o", str(out), method])
+        _, said = capsys.readouterr()
+        assert status in (0, 1), (seed, said)
+        if status == 0:
+            done += 1
+            assert list(compare_streams(str(path), str(out))) == [], seed
+            with StreamFile(out) as stream:
+                assert list(check_stream(stream)) == [], seed
+            out.unlink()
+        else:
+            assert said.count("\n") == 1, (seed, said)
+            assert not out.exists()
+    assert done
+
+
+
+
+@pytest.mark.parametrize("batch", range(max(1, CASES // BATCH // 2)))
+def test_mutated_geometries_are_read_or_refused_in_one_line(data, batch):
+    good = (data / "golden/small/det.geom").read_bytes()
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        for lenient in (False, True):
+            try:
+                parse_geometry(mutate(good, 200_000 + seed), lenient=lenient)
+            except WaterbgError as err:
+                assert "\n" not in str(err), seed
+
+
+def test_a_line_of_fifty_megabytes_is_no_problem(tmp_path):
+    path = tmp_path / "long.stream"
+    path.write_bytes(factory.stream([factory.chunk()]) + b"x" * 50_000_000 + b"\n" + factory.chunk(1))
+    began = time.process_time()
+    with StreamFile(path) as stream:
+        assert len(list(stream.chunks())) == 2
+    assert time.process_time() - began < 5
+
+
+def test_a_chunk_that_never_ends_is_refused_before_memory_runs_out(tmp_path):
+    path = tmp_path / "endless.stream"
+    with path.open("wb") as file:
+        file.write(factory.stream() + factory.chunk()[:-40])
+        for _ in range(300):
+            file.write(b"note = nothing that ends a chunk stands here\n" * 20_000)
+    with StreamFile(path) as stream, pytest.raises(WaterbgError, match="256 MiB"):
+        list(stream.chunks())
