@@ -1,5 +1,23 @@
-"""The CrystFEL programs through plumbum: find, run, rerun from a stream, merge and compare."""
+"""The CrystFEL programs through plumbum: find, run, stand in for, rerun from a stream, merge; and compare streams."""
 
+from waterbg.crystfel.compare import Comparison, compare_streams
+from waterbg.crystfel.merge import MergeReport, merge_streams
 from waterbg.crystfel.programs import Finished, Program, Running, find_program, run_program
+from waterbg.crystfel.rerun import Plan, Result, Selection, plan_rerun, run_plan
 
-__all__ = ["Finished", "Program", "Running", "find_program", "run_program"]
+__all__ = [
+    "Comparison",
+    "Finished",
+    "MergeReport",
+    "Plan",
+    "Program",
+    "Result",
+    "Running",
+    "Selection",
+    "compare_streams",
+    "find_program",
+    "merge_streams",
+    "plan_rerun",
+    "run_plan",
+    "run_program",
+]
