@@ -2,8 +2,8 @@
 
 Run in a process of its own (libcrystfel and h5py bring different HDF5 libraries):
 ``crystfel_image.py LIBRARY GEOMETRY OUT.npz FILE EVENT [FILE EVENT ...]``; an event may be ``-`` for none.
-Only fields that precede or are of fixed size are used: dp, bad, sat, detgeom, lambda of struct image (image.h) and struct
-detgeom_panel (detgeom.h) of CrystFEL 0.12.
+It looks at dp, bad, sat, detgeom, lambda of struct image (image.h) and at struct detgeom_panel (detgeom.h) of CrystFEL
+0.12.
 """
 
 import ctypes
@@ -19,7 +19,10 @@ class Panel(ctypes.Structure):
 
     _fields_ = [
         ("name", ctypes.c_char_p),
-        *((n, ctypes.c_double) for n in "cnx cny cnz pitch adu max_adu fsx fsy fsz ssx ssy ssz".split()),
+        *(
+            (n, ctypes.c_double)
+            for n in ["cnx", "cny", "cnz", "pitch", "adu", "max_adu", "fsx", "fsy", "fsz", "ssx", "ssy", "ssz"]
+        ),
         ("w", ctypes.c_int),
         ("h", ctypes.c_int),
         ("group", ctypes.c_void_p),
@@ -30,7 +33,9 @@ def main(library, geometry, out, *frames):
     crystfel = ctypes.CDLL(library)
     crystfel.data_template_new_from_file.restype = ctypes.c_void_p
     crystfel.image_read.restype = ctypes.c_void_p
-    crystfel.image_read.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p] + [ctypes.c_int] * 2 + [ctypes.c_void_p]
+    crystfel.image_read.argtypes = (
+        [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p] + [ctypes.c_int] * 2 + [ctypes.c_void_p]
+    )
     template = crystfel.data_template_new_from_file(geometry.encode())
     found = {"read": np.zeros(len(frames) // 2, bool)}
     for number, (file, event) in enumerate(zip(frames[::2], frames[1::2], strict=True)):

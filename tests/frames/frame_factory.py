@@ -138,9 +138,7 @@ def scattered(folder, rng, dtype="u1"):
     panels = {name: {"extent": extent} for name, extent in corners.items()}
     run = Run(path, geometry(panels, dims=("%", "ss", "fs")))
     for i in range(2):
-        run.expected[f"//{i}"] = flat(
-            *(data[i, c[2] : c[3] + 1, c[0] : c[1] + 1].ravel() for c in corners.values())
-        )
+        run.expected[f"//{i}"] = flat(*(data[i, c[2] : c[3] + 1, c[0] : c[1] + 1].ravel() for c in corners.values()))
     return run
 
 
@@ -148,7 +146,7 @@ LAYOUTS = (single, stack, panel_stack, own_datasets, path_and_index, scattered)
 
 
 def everything(folder, rng, dtype="f4"):
-    """Two events of a float stack with every source of bad pixels at once, header values for each event, a saturation map."""
+    """Every source of bad pixels at once, header values for each event, a saturation map."""
     folder = Path(folder)
     data = np.remainder(pixels(rng, (2, 40, 30), dtype), 650).astype(dtype)
     if np.dtype(dtype).kind == "f":
@@ -170,7 +168,13 @@ def everything(folder, rng, dtype="f4"):
     panels = {
         "top": {"extent": (0, 29, 0, 12), "flag_morethan": 600, "fs": "+0.998x +0.06y", "ss": "-0.06x +0.998y"},
         "left": {"extent": (0, 13, 13, 39), "mask_edge_pixels": 2, "flag_lessthan": 1, "mask3_badbits": "0x2"},
-        "right": {"extent": (14, 29, 13, 39), "mask_edge_pixels": 9, "max_adu": 600, "fs": "-0.5x+0.8y", "ss": "-0.8x-0.5y"},
+        "right": {
+            "extent": (14, 29, 13, 39),
+            "mask_edge_pixels": 9,
+            "max_adu": 600,
+            "fs": "-0.5x+0.8y",
+            "ss": "-0.8x-0.5y",
+        },
         "small": {"extent": (3, 5, 14, 15), "mask_edge_pixels": 0, "mask0_goodbits": 0, "mask0_badbits": 0},
     }
     head = f"""flag_equal = 0

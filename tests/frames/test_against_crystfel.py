@@ -43,7 +43,9 @@ def compare(run, crystfel, folder):
             frame = reader.read(str(run.path), event)
             np.testing.assert_array_equal(frame.data, theirs[f"data{number}"])
             np.testing.assert_array_equal(frame.bad, theirs[f"bad{number}"] != 0)
-            assert frame.photon_energy_eV == pytest.approx(photon_energy_eV(float(theirs[f"lambda{number}"])), rel=1e-12)
+            assert frame.photon_energy_eV == pytest.approx(
+                photon_energy_eV(float(theirs[f"lambda{number}"])), rel=1e-12
+            )
             panels = theirs[f"panels{number}"]
             ours = frame.detector.panels
             np.testing.assert_allclose([p.corner_x for p in ours], panels[:, 0], rtol=1e-12)
@@ -69,7 +71,7 @@ def test_bad_pixels_headers_and_saturation_are_those_of_crystfel(dtype, tmp_path
 
 @pytest.mark.shared
 @pytest.mark.parametrize(
-    "geometry, images, events",
+    ("geometry", "images", "events"),
     [
         ("golden/small/det.geom", "images.h5", ["//0", "//5"]),
         ("golden/small_gain/det.geom", "images.h5", ["//1"]),

@@ -53,13 +53,14 @@ def test_no_index_makes_the_whole_panel_bad(image):
 
 def test_mask_edge_pixels_frame_the_panel(image):
     found = bad(image(), panel={"mask_edge_pixels": 2})
-    assert not found[2:-2, 2:-2].any() and found.sum() == 80 - 24
+    assert not found[2:-2, 2:-2].any()
+    assert found.sum() == 80 - 24
     assert bad(image(), panel={"mask_edge_pixels": 99}).all()
     assert not bad(image(), panel={"mask_edge_pixels": -3}).any()
 
 
 @pytest.mark.parametrize(
-    "flag, expected",
+    ("flag", "expected"),
     [
         ("flag_lessthan = 0", [1, 0, 0, 0, 0, 0]),
         ("flag_morethan = 65534", [0, 0, 0, 0, 0, 1]),
@@ -93,7 +94,7 @@ def test_a_number_too_large_for_float32_is_bad(image):
 
 
 @pytest.mark.parametrize(
-    "bits, expected",
+    ("bits", "expected"),
     [
         ("mask_bad = 0x1", [0, 1, 0, 1, 0]),
         ("mask_good = 0x1", [1, 0, 1, 0, 1]),
@@ -134,9 +135,7 @@ def test_a_mask_path_takes_its_parts_from_the_event(tmp_path):
         for number, tag in enumerate("ab"):
             file[f"{tag}/image"] = np.zeros(SHAPE)
             file[f"{tag}/mask"] = np.arange(80).reshape(SHAPE) == number
-    text = geometry(
-        {"p": {"extent": (0, 9, 0, 7)}}, head="mask = /%/mask\nmask_bad = 1", data="/%/image"
-    )
+    text = geometry({"p": {"extent": (0, 9, 0, 7)}}, head="mask = /%/mask\nmask_bad = 1", data="/%/image")
     with FrameReader(parse_geometry(text)) as reader:
         for number, tag in enumerate("ab"):
             assert np.flatnonzero(reader.read(str(path), f"{tag}//").bad).tolist() == [number]
@@ -151,7 +150,8 @@ def test_a_mask_of_one_panel_leaves_the_others_alone(image):
     del panels["a"]["mask_data"]
     with FrameReader(parse_geometry(geometry(panels, dims=DIMS))) as reader:
         frame = reader.read(path, "//0")
-        assert frame.panel(0)[1].all() and not frame.panel(1)[1].any()
+        assert frame.panel(0)[1].all()
+        assert not frame.panel(1)[1].any()
 
 
 def write_mask(path, at):

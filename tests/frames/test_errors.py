@@ -5,7 +5,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from frame_factory import geometry, own_datasets, stack
+from frame_factory import own_datasets, stack
 
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames import FrameReader
@@ -35,7 +35,7 @@ def test_a_missing_file_is_named_with_the_places_tried(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    "content, reason",
+    ("content", "reason"),
     [
         (b"", "the file is empty"),
         (b"###CBF: VERSION 1.5\r\n", "is a CBF file; waterbg reads HDF5"),
@@ -77,7 +77,7 @@ def test_a_group_where_the_data_should_be_is_refused(tmp_path, rng):
 
 
 @pytest.mark.parametrize(
-    "event, reason",
+    ("event", "reason"),
     [
         ("//3", r"there is no frame 3, the data have 3 \(numbered from 0\)"),
         ("//-1", "there is no frame -1"),
@@ -129,7 +129,8 @@ def test_a_damaged_chunk_spoils_its_own_frame_only(tmp_path, rng):
     np.testing.assert_array_equal(reader.read(str(run.path), "//0").data, run.expected["//0"])
     with pytest.raises(ImageError, match="the pixels cannot be read, the file is damaged") as caught:
         reader.read(str(run.path), "//1")
-    assert caught.value.event == "//1" and caught.value.dataset == "/entry/data"
+    assert caught.value.event == "//1"
+    assert caught.value.dataset == "/entry/data"
     np.testing.assert_array_equal(reader.read(str(run.path), "//2").data, run.expected["//2"])
     reader.close()
 

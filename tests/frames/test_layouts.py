@@ -17,13 +17,16 @@ def test_panels_are_read_from_wherever_they_are(layout, tmp_path, rng):
             reader.check(str(run.path), event)
             frame = reader.read(str(run.path), event)
             np.testing.assert_array_equal(frame.data, expected)
-            assert frame.data.dtype == np.float32 and frame.bad.dtype == np.uint8
+            assert frame.data.dtype == np.float32
+            assert frame.bad.dtype == np.uint8
             assert not frame.bad.any()
             for number, panel in enumerate(detector.panels):
                 assert frame.panel(number)[0].shape == (panel.n_ss, panel.n_fs)
 
 
-@pytest.mark.parametrize("dtype", "u1 i1 u2 i2 u4 i4 u8 i8 f2 f4 f8 >u2 >i4 >f4 >f8 ?".split())
+@pytest.mark.parametrize(
+    "dtype", ["u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f2", "f4", "f8", ">u2", ">i4", ">f4", ">f8", "?"]
+)
 def test_every_type_of_number_becomes_float32(dtype, tmp_path, rng):
     run = single(tmp_path, rng, dtype)
     with FrameReader(parse_geometry(run.geometry)) as reader:
@@ -60,4 +63,5 @@ def test_a_panel_without_extent_in_reverse_has_no_pixels(tmp_path, rng):
     text = geometry({"p0": {"extent": (0, 14, 0, 19)}, "none": {"extent": (5, 2, 0, 3)}})
     with FrameReader(parse_geometry(text)) as reader:
         frame = reader.read(str(run.path))
-        assert frame.data.size == 300 and frame.panel(1)[0].size == 0
+        assert frame.data.size == 300
+        assert frame.panel(1)[0].size == 0

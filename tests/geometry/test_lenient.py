@@ -20,7 +20,7 @@ q/res = 10000
 
 
 @pytest.mark.parametrize(
-    "extra, warning",
+    ("extra", "warning"),
     [
         ("clen = 0.1\n", "geometry:1: comment with '#' instead of ';'"),
         ("# a comment\nclen = 0.1\n", "geometry:12: comment with '#'"),

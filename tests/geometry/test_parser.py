@@ -41,7 +41,8 @@ def test_a_plain_geometry_has_the_defaults_of_crystfel():
     assert (panel.n_fs, panel.n_ss, panel.pixel_size) == (10, 8, 1e-4)
     assert detector.groups == {"p": (), "all": ("p",)}
     assert detector.warnings == ()
-    assert detector.shapes.tolist() == [[8, 10]] and detector.offsets.tolist() == [0, 80]
+    assert detector.shapes.tolist() == [[8, 10]]
+    assert detector.offsets.tolist() == [0, 80]
 
 
 def test_a_default_holds_for_panels_first_mentioned_after_it():
@@ -64,13 +65,13 @@ def test_carriage_returns_end_lines_and_count_as_an_editor_counts_them():
 
 
 def test_lines_are_counted_from_where_the_geometry_begins_in_a_stream():
-    with pytest.raises(GeometryError, match="^run.stream:106: ") as caught:
+    with pytest.raises(GeometryError, match=r"^run\.stream:106: ") as caught:
         parse_geometry(HEAD + "\noops\n", path="run.stream", first_line=101)
     assert caught.value.line == 106
 
 
 @pytest.mark.parametrize(
-    "text, vector",
+    ("text", "vector"),
     [
         ("x", (1, 0, 0)),
         ("-y", (0, -1, 0)),
@@ -92,7 +93,7 @@ def test_other_directions_are_refused_at_their_line(text):
 
 
 @pytest.mark.parametrize(
-    "text, energy",
+    ("text", "energy"),
     [
         ("photon_energy = 9000", 9000),
         ("photon_energy = 9e3 eV", 9000),
@@ -112,7 +113,7 @@ def test_electrons_have_their_relativistic_wavelength():
 
 
 @pytest.mark.parametrize(
-    "text, metres",
+    ("text", "metres"),
     [("0.1", 0.1), ("0.1 m", 0.1), ("100 mm", 0.1), ("/a/clen", 0.25), ("/a/clen m", 250), ("/a/clen mm", 0.25)],
 )
 def test_the_camera_length_has_the_units_of_crystfel(text, metres):
@@ -130,7 +131,9 @@ def test_a_shift_from_the_image_is_in_metres():
 
 
 def test_positions_in_the_laboratory_follow_the_vectors():
-    detector = parse(panel=PANEL.replace("fs = x", "fs = 0.6x + 0.8z").replace("ss = y", "ss = -y") + "p/coffset = 0.002\n")
+    detector = parse(
+        panel=PANEL.replace("fs = x", "fs = 0.6x + 0.8z").replace("ss = y", "ss = -y") + "p/coffset = 0.002\n"
+    )
     x, y, z = detector.lab(0, [0, 10], [0, 2], clen=0.1, det_shift_mm=(0.5, -1))
     np.testing.assert_allclose(x, [-5e-4 + 5e-4, (-5 + 6) * 1e-4 + 5e-4], atol=1e-18)
     np.testing.assert_allclose(y, [-4e-4 - 1e-3, -6e-4 - 1e-3])
@@ -152,14 +155,16 @@ def test_adu_per_photon_follows_the_photon_energy_where_it_is_per_ev():
 
 
 def test_masks_are_numbered_and_the_old_names_are_the_first():
-    (panel,) = parse("p/mask = /m\np/mask_bad = 0xff\np/mask3_data = /n\np/mask3_file = f.h5\np/mask3_goodbits = 3\n").panels
+    (panel,) = parse(
+        "p/mask = /m\np/mask_bad = 0xff\np/mask3_data = /n\np/mask3_file = f.h5\np/mask3_goodbits = 3\n"
+    ).panels
     first, third = panel.masks
     assert (first.number, first.data, first.file, first.bad_bits) == (0, "/m", None, 255)
     assert (third.number, third.data, third.file, third.good_bits) == (3, "/n", "f.h5", 3)
 
 
 @pytest.mark.parametrize(
-    "statement, why",
+    ("statement", "why"),
     [
         ("p/mask3_file = f.h5", "mask 3 of panel p has no mask3_data"),
         ("p/mask_bad = 1", "mask 0 of panel p has no mask0_data"),
@@ -191,7 +196,15 @@ def test_what_crystfel_refuses_is_refused_at_its_line(statement, why):
 
 @pytest.mark.parametrize(
     "statement",
-    ["p/colour = blue", "p/dim = 3", "p/dimx = fs", "p/dim0 = slow", "bandwidth = wide", "p/badrow_direction = x", "p/mask8_data = /m"],
+    [
+        "p/colour = blue",
+        "p/dim = 3",
+        "p/dimx = fs",
+        "p/dim0 = slow",
+        "bandwidth = wide",
+        "p/badrow_direction = x",
+        "p/mask8_data = /m",
+    ],
 )
 def test_what_crystfel_only_complains_about_is_a_warning_with_its_line(statement):
     (warning,) = parse(statement + "\n").warnings
@@ -206,7 +219,8 @@ def test_dimensions_name_each_axis():
 def test_a_geometry_of_thousands_of_panels_is_read():
     panels = "".join(PANEL.replace("p/", f"a_rather_long_name_of_a_panel_number_{i}/") for i in range(3000))
     detector = parse_geometry(HEAD + panels)
-    assert len(detector.panels) == 3000 and detector.n_pixels == 240_000
+    assert len(detector.panels) == 3000
+    assert detector.n_pixels == 240_000
     assert "all" not in detector.groups  # CrystFEL makes no group of more than 64
 
 

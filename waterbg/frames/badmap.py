@@ -25,8 +25,8 @@ Complain = Callable[[str], None]
 def fixed_bad(detector: Detector, complain: Complain) -> NDArray[np.uint8]:
     """(n_pixels,) map of what the geometry alone says: no_index, mask_edge_pixels, bad regions.
 
-    As ``create_badmap`` of CrystFEL's image.c, except that ``no_index`` covers the whole panel: CrystFEL 0.12 means to do so
-    and marks its first quarter (it counts bytes for ints).
+    As ``create_badmap`` of CrystFEL's image.c, except that ``no_index`` covers the whole panel: CrystFEL 0.12 means to
+    do so and marks its first quarter (it counts bytes for ints).
     """
     bad = np.zeros(detector.n_pixels, np.uint8)
     for number, panel in enumerate(detector.panels):
@@ -59,9 +59,7 @@ def _panel(flat: NDArray[np.uint8], detector: Detector, number: int) -> NDArray[
 def _mark_lab(bad: NDArray[np.uint8], panel: Panel, region: BadRegion) -> None:
     low, high = (region.min_x, region.min_y), (region.max_x, region.max_y)
     for axis, corner in enumerate((panel.corner_x, panel.corner_y)):
-        ends = [
-            corner + i * panel.fs[axis] + j * panel.ss[axis] for i in (0, panel.n_fs) for j in (0, panel.n_ss)
-        ]
+        ends = [corner + i * panel.fs[axis] + j * panel.ss[axis] for i in (0, panel.n_fs) for j in (0, panel.n_ss)]
         if not (max(ends) + 1e-3 > low[axis] and min(ends) - 1e-3 < high[axis]):  # NaN: never inside
             return
     mark_lab_region(bad, (panel.corner_x, panel.corner_y), panel.fs, panel.ss, low, high)

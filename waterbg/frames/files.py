@@ -1,8 +1,8 @@
 """Open HDF5 files and their datasets, a few at a time, and follow links only where the user allows it.
 
-Nothing that stands in an image may make us read elsewhere: external links, virtual datasets and external raw storage are
-followed inside the image's own folder, and beyond it only when the user says so. So links are resolved here, one component
-of a path after the other, and HDF5 itself never meets an external link.
+Nothing that stands in an image may make us read elsewhere: external links, virtual datasets and external raw storage
+are followed inside the image's own folder, and beyond it only when the user says so. So links are resolved here, one
+component of a path after the other, and HDF5 itself never meets an external link.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -99,10 +100,8 @@ class Files:
         entry = self._open.pop(path)
         entry.groups.clear()
         entry.datasets.clear()
-        try:
+        with suppress(OSError, RuntimeError):  # the medium is gone; there is nothing to save in a file open for reading
             entry.file.close()
-        except (OSError, RuntimeError):  # the medium is gone; there is nothing to save in a file open for reading
-            pass
 
     def stamp(self, path: str) -> tuple[int, ...]:
         """Changes when the file does. Raises ImageError if there is no such file."""
@@ -153,7 +152,8 @@ class Files:
         Raises
         ------
         ImageError
-            If the file cannot be read, there is no such dataset, it is compressed with an unknown filter, or it lies outside the image's folder and links are not followed.
+            If the file cannot be read, there is no such dataset, it is compressed with an unknown filter, or it lies
+            outside the image's folder and links are not followed.
         """
         entry = self.open(path)
         found = entry.datasets.get(name)
@@ -161,8 +161,6 @@ class Files:
             entry.datasets.move_to_end(name)
             return found
         where, group, last = self._locate(path, name, name, depth)
-        if group.get(last, getclass=True) is not h5py.Dataset:
-            raise ImageError("is a group, not a dataset", path=path, dataset=name)
         found = self._describe(where, name, group, last, part_of_chunk)
         entry.datasets[name] = found
         if len(entry.datasets) > MOST_DATASETS:
@@ -177,22 +175,23 @@ class Files:
         last = parts.pop()
         where, group = self._group(path, "/".join(parts), asked, depth)
         try:
-            link = group.get(last, getlink=True)
-        except (KeyError, ValueError):
-            link = None
-        if link is None:
+            kind = group.id.links.get_info(os.fsencode(last)).type
+        except (KeyError, ValueError, RuntimeError, OSError):
             raise ImageError(
                 f"there is no '{last}' in {group.name}{_names_in(group)}; is the geometry that of these images?",
                 path=where,
                 dataset=asked,
-            )
-        if isinstance(link, h5py.HardLink):
+            ) from None
+        if kind == h5py.h5l.TYPE_HARD:
             return where, group, last
         if depth >= MOST_LINKS:
             raise ImageError(f"more than {MOST_LINKS} links lead to it", path=path, dataset=asked)
+        link = group.get(last, getlink=True)
         if isinstance(link, h5py.ExternalLink):
             target = self.beside(where, link.filename, "an external link", asked)
             return self._locate(target, link.path, asked, depth + 1)
+        if not isinstance(link, h5py.SoftLink):
+            raise ImageError("a link of unknown kind leads to it", path=where, dataset=asked)
         base = "" if link.path.startswith("/") else group.name + "/"
         return self._locate(where, base + link.path, asked, depth + 1)
 
@@ -206,7 +205,9 @@ class Files:
         try:
             group = parent[last]
         except (KeyError, OSError, RuntimeError) as err:
-            raise ImageError(f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=asked) from None
+            raise ImageError(
+                f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=asked
+            ) from None
         if not isinstance(group, h5py.Group):
             raise ImageError(f"'{name}' is no group", path=where, dataset=asked)
         if len(entry.groups) >= MOST_DATASETS:
@@ -215,7 +216,7 @@ class Files:
         return where, group
 
     def beside(self, path: str, name: str, what: str, dataset: str) -> str:
-        """Where a file is that an image names; ImageError if that is elsewhere and links are not followed, or missing."""
+        """Where a file is that an image names; ImageError if it is missing, or elsewhere and links are not followed."""
         folder = os.path.dirname(os.path.abspath(path))
         target = os.path.normpath(os.path.join(folder, name))
         real = os.path.dirname(os.path.realpath(path))
@@ -238,7 +239,7 @@ class Files:
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         sources = []
         try:
-            dataset = h5py.Dataset(h5py.h5d.open(group.id, os.fsencode(last), access))
+            dataset = h5py.Dataset(_open_dataset(group, last, access))
             dtype = dataset.dtype
             shape = tuple(dataset.shape or ())
             plan = dataset.id.get_create_plist()
@@ -246,6 +247,8 @@ class Files:
             if dataset.is_virtual:
                 sources = list(self._sources(path, name, dataset))
         except (TypeError, OSError, RuntimeError, KeyError) as err:
+            if group.get(last, getclass=True) is h5py.Group:
+                raise ImageError("is a group, not a dataset", **here) from None
             raise ImageError(f"cannot be opened or understood ({_said(err)})", **here) from None
         for number in range(plan.get_nfilters()):
             code, _, _, label = plan.get_filter(number)
@@ -264,7 +267,7 @@ class Files:
             access.set_efile_prefix(b"${ORIGIN}")
         if size or elsewhere:
             del dataset, identifier  # access properties count only when nothing else holds the dataset open
-            identifier = h5py.h5d.open(group.id, os.fsencode(last), access)
+            identifier = _open_dataset(group, last, access)
         native = dtype.newbyteorder("=")
         plain = native.str[1:] in _PLAIN
         return Dataset(
@@ -278,7 +281,7 @@ class Files:
             sources=sources,
         )
 
-    # Virtual datasets --------------------------------------------------------------------------------------------------
+    # Virtual datasets ----------------------------------------------------------------------------------------------
 
     def _sources(
         self, path: str, name: str, dataset: h5py.Dataset
@@ -302,7 +305,9 @@ class Files:
             if all(a <= h and l < a + n for a, n, l, h in zip(start, count, low, high, strict=True)):
                 if depth >= MOST_LINKS:
                     raise ImageError("virtual datasets that lead to each other", path=data.path, dataset=data.name)
-                target = source if source == data.path else self.beside(data.path, source, "a virtual dataset", data.name)
+                target = (
+                    source if source == data.path else self.beside(data.path, source, "a virtual dataset", data.name)
+                )
                 if "%" in name:
                     continue
                 inner = self.dataset(target, name, depth=depth + 1)
@@ -336,6 +341,10 @@ class Files:
             entry.numbers.clear()
         entry.numbers[name] = kept
         return kept
+
+
+def _open_dataset(group: h5py.Group, name: str, access: h5py.h5p.PropDAID) -> h5py.h5d.DatasetID:
+    return h5py.h5d.open(group.id, os.fsencode(name), access)
 
 
 def _open_hdf5(path: str) -> h5py.File:

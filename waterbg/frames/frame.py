@@ -14,8 +14,8 @@ from waterbg.geometry import Detector
 class Frame:
     """The pixels of one event, all panels one after the other.
 
-    The arrays may belong to the :class:`~waterbg.frames.FrameReader` and hold the next frame after its next ``read``, unless
-    read with ``copy=True``. ``bad`` and ``saturation`` may be shared by many frames: do not write to them.
+    The arrays may belong to the :class:`~waterbg.frames.FrameReader` and hold the next frame after its next ``read``,
+    unless read with ``copy=True``. ``bad`` and ``saturation`` may be shared by many frames: do not write to them.
 
     Attributes
     ----------

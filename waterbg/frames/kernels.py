@@ -1,4 +1,4 @@
-"""The loops over pixels. Tables are those of :class:`waterbg.frames.layout.Block`; frames are flat, see docs/architecture.md."""
+"""The loops over pixels. Tables are those of :class:`waterbg.frames.layout.Block`; frames are flat."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def unpack_and_judge(raw, table, data, bad, known_bad, less, more, equal, first_
     """As :func:`unpack`, and mark pixels that are flagged or not finite, beside those known to be bad.
 
     ``less``, ``more`` (n_panels,) float32 and ``equal`` float32 with the values of panel i at first_equal[i] to
-    first_equal[i + 1]: flag values, compared as ``mark_flagged_pixels`` of CrystFEL's image.c does, with the float32 value;
-    "equal" after rounding to the nearest whole number. ``finite``: whether to look for NaN and infinity.
+    first_equal[i + 1]: flag values, compared with the float32 value as ``mark_flagged_pixels`` of CrystFEL's image.c
+    does; "equal" after rounding to the nearest whole number. ``finite``: whether to look for NaN and infinity.
     """
     for k in range(table.shape[0]):
         n_fs, at, panel = table[k, N_FS], table[k, OFFSET], table[k, PANEL]

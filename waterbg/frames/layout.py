@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,7 +51,7 @@ class Block:
     count: tuple[int, ...]
     table: NDArray[np.int64]
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int, int]:
         """Slices, rows and columns of the read."""
         ss, fs = self.dims.index("ss"), self.dims.index("fs")
@@ -62,8 +63,8 @@ class Block:
     ) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Start and count along each axis of a dataset of this shape.
 
-        ``may_skip``: a dataset without the axes of ``%`` fits, too (a mask for all events), as ``load_hdf5_hyperslab`` of
-        CrystFEL's image-hdf5.c.
+        ``may_skip``: a dataset without the axes of ``%`` fits, too (a mask for all events), as ``load_hdf5_hyperslab``
+        of CrystFEL's image-hdf5.c.
 
         Raises
         ------
@@ -105,19 +106,17 @@ def blocks_of(detector: Detector, locations: Sequence[str | None]) -> list[Block
     locations : sequence of str or None
         One for each panel; None for a panel that is not to be read.
     """
-    groups: dict[tuple[object, ...], list[int]] = {}
+    groups: dict[tuple[str, tuple[Dim, ...]], list[int]] = {}
     for number, (panel, location) in enumerate(zip(detector.panels, locations, strict=True)):
         if location is None or not panel.n_fs or not panel.n_ss:
             continue
         # fixed indices may differ inside a group when they come before ss, so that the slices are whole
         ss = panel.dims.index("ss")
-        form = tuple(
-            "#" if isinstance(dim, int) and axis < ss else dim for axis, dim in enumerate(panel.dims)
-        )
+        form = tuple("#" if isinstance(dim, int) and axis < ss else dim for axis, dim in enumerate(panel.dims))
         groups.setdefault((location, form), []).append(number)
     blocks = []
-    for (location, _), numbers in groups.items():
-        blocks += _covering(detector, str(location), numbers)
+    for (place, _), numbers in groups.items():
+        blocks += _covering(detector, place, numbers)
     return blocks
 
 

@@ -66,8 +66,10 @@ class Places:
         return list(dict.fromkeys(paths))
 
     def mask(self, name: str) -> str:
-        """Path of a mask or saturation map file: relative to the working directory, as CrystFEL; else beside the geometry
-        or the stream, with a warning; ImageError if there is none."""
+        """Path of a file with a mask or saturation map; ImageError if there is none.
+
+        Relative to the working directory, as CrystFEL has it; else beside the geometry or the stream, with a warning.
+        """
         found = self._masks.get(name)
         if found is not None:
             return found

@@ -27,8 +27,8 @@ MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
 class FrameReader:
     """Reads events as CrystFEL does: HDF5 file and event to pixels and bad pixels of all panels.
 
-    Make one in each process that reads; ``close`` it before a fork, so that no file stays open in two processes. It may be
-    used again after ``close``. Not for several threads at once.
+    Make one in each process that reads; ``close`` it before a fork, so that no file stays open in two processes. It may
+    be used again after ``close``. Not for several threads at once.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ class FrameReader:
         Raises
         ------
         ImageError
-            If the file is missing or no HDF5 file, or lacks a dataset or the event, or has another shape than the geometry.
+            If the file is missing or no HDF5 file, lacks a dataset or the event, or is smaller than the geometry.
         """
         path = self.locate(filename)
         parsed = Event.parse(event, path)
@@ -281,7 +281,11 @@ class FrameReader:
             return math.nan if fallback is None else float(fallback)
         clen = length.metres(lambda place: header_number(self.files, path, event, place))
         if not math.isfinite(clen):
-            raise GeometryError(f"camera length '{length.text}' has no known unit or no value", path=self.detector.path, line=length.line)
+            raise GeometryError(
+                f"camera length '{length.text}' has no known unit or no value",
+                path=self.detector.path,
+                line=length.line,
+            )
         return clen
 
     def _shifted(self, path: str, event: Event) -> Detector:
@@ -318,7 +322,7 @@ class FrameReader:
             for block in blocks_of(
                 self.detector, [p.saturation_map if p.saturation_map_file == file else None for p in panels]
             ):
-                raw, per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                raw, _per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
                 unpack(raw, block.table, levels)
         levels.flags.writeable = False
         self._saturation = key, levels

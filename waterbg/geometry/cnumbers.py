@@ -1,7 +1,7 @@
 """Numbers read the way C reads them: CrystFEL takes whatever ``strtod`` makes of a text, so we do the same.
 
-``1e2`` is an extent of 100, ``46.0`` is 46, ``0x3ad6`` is a mask, ``many`` is 0. The casts follow what a compiler does on
-x86-64, where CrystFEL runs: a value that does not fit 32 bits becomes the most negative integer.
+``1e2`` is an extent of 100, ``46.0`` is 46, ``0x3ad6`` is a mask, ``many`` is 0. The casts follow what a compiler does
+on x86-64, where CrystFEL runs: a value that does not fit 32 bits becomes the most negative integer.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Conventions
 -----------
-fs is the column, ss the row. Positions are panel-local pixels, pixel *i* spans [i, i + 1). The laboratory frame is CrystFEL's:
-+z along the beam, +y up, origin at the interaction point, metres.
+fs is the column, ss the row. Positions are panel-local pixels, pixel *i* spans [i, i + 1). The laboratory frame is
+CrystFEL's: +z along the beam, +y up, origin at the interaction point, metres.
 """
 
 from __future__ import annotations
@@ -279,7 +279,7 @@ class Detector:
         return np.asarray(fs, float) + first[..., 0], np.asarray(ss, float) + first[..., 1]
 
     def shifted(self, x: float, y: float) -> Detector:
-        """This detector moved by x and y in m (``detector_shift_x``, ``_y``); the same object for the same shift."""
+        """The detector moved by x and y in m (``detector_shift_x``, ``_y``); the same object for the same shift."""
         # CrystFEL ignores a shift that is NaN (create_detgeom in datatemplate.c)
         x, y = (0.0 if np.isnan(x) else float(x)), (0.0 if np.isnan(y) else float(y))
         return self if x == y == 0.0 else _shifted(self, x, y)

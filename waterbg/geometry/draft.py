@@ -1,7 +1,8 @@
 """Panels and bad regions while a geometry is being read, and the statements that change them.
 
 Mirrors ``parse_field_for_panel``, ``parse_mask``, ``set_dim``, ``dir_conv`` and ``parse_field_bad`` of CrystFEL's
-datatemplate.c. What CrystFEL refuses is a :class:`Refused`; what it complains about and reads all the same goes to ``complain``.
+datatemplate.c. What CrystFEL refuses is a :class:`Refused`; what it complains about and reads all the same goes to
+``complain``.
 """
 
 from __future__ import annotations
@@ -162,7 +163,9 @@ class PanelDraft:
         elif key.startswith("mask"):
             match = _MASK_KEY.fullmatch(key)
             if match is None:
-                raise Refused(f"'{key}' is not a mask statement (maskN_data, _file, _goodbits, _badbits with N from 0 to 7)")
+                raise Refused(
+                    f"'{key}' is not a mask statement (maskN_data, _file, _goodbits, _badbits with N from 0 to 7)"
+                )
             number = int(match[1])
             if number < MAX_MASKS:
                 self._say_mask(number, match[2], value)
@@ -170,7 +173,9 @@ class PanelDraft:
                 complain(f"'{key}' ignored, masks are numbered from 0 to {MAX_MASKS - 1}")
         elif key == "clen":
             self.old_clen = Length.parse(value, 1e-3, line)
-            raise Refused("'clen' of one panel; the camera length is given once, without a panel (use coffset for offsets)")
+            raise Refused(
+                "'clen' of one panel; the camera length is given once, without a panel (use coffset for offsets)"
+            )
         elif key == "badrow_direction":
             complain("'badrow_direction' is ignored")
         elif key.startswith("dim"):

@@ -35,8 +35,8 @@ def parse_geometry(
     path : str
         For messages.
     lenient : bool
-        Read what older CrystFEL versions wrote and 0.12 refuses (no wavelength, ``#`` comments, a bad region outside its
-        panel, a camera length for each panel, ...): such things become warnings. Without it they are errors.
+        Read what older CrystFEL versions wrote and 0.12 refuses (no wavelength, ``#`` comments, a bad region outside
+        its panel, a camera length for each panel, ...): such things become warnings. Without it they are errors.
     first_line : int
         Number of the text's first line in ``path``, for messages; more than 1 for a geometry embedded in a stream.
 
@@ -82,7 +82,9 @@ class _Reader:
 
     def read(self, text: str) -> None:
         # \r ends a line for CrystFEL; \r\n is one line end for people, who count lines in an editor
-        for self.line, whole in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), self.first_line):
+        self.last_line = self.first_line - 1
+        for whole in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+            self.line = self.last_line = self.last_line + 1
             statement = whole.lstrip(" \t").partition(";")[0]
             if self.lenient and statement.startswith("#"):
                 self.complain("comment with '#' instead of ';'")
@@ -91,8 +93,8 @@ class _Reader:
                     self.statement(statement)
                 except Refused as problem:
                     self.refuse(str(problem))
-        self.last_line = self.line
-        for self.line, name, members in self.group_lines:
+        for line, name, members in self.group_lines:
+            self.line = line
             try:
                 self.group(name, [m for m in members.split(",") if m])
             except Refused as problem:
@@ -189,7 +191,9 @@ class _Reader:
 
     def finish(self, digest: str) -> Detector:
         if not self.panels:
-            raise self.error(self.problems[0] if self.problems else (self.last_line, "the geometry ends without a panel"))
+            raise self.error(
+                self.problems[0] if self.problems else (self.last_line, "the geometry ends without a panel")
+            )
         if self.lenient:
             self.old_camera_lengths()
         fatal: list[tuple[int, str]] = []
@@ -276,7 +280,9 @@ class _Reader:
             if len(names) > 1:
                 self.refuse(f"bad region '{draft.name}' names no panel", draft.line)
                 return None
-            self.warnings.append(f"{self.path}:{draft.line}: bad region '{draft.name}' is taken to be on panel {names[0]}")
+            self.warnings.append(
+                f"{self.path}:{draft.line}: bad region '{draft.name}' is taken to be on panel {names[0]}"
+            )
             # CrystFEL forgets to subtract the panel's first pixel here (try_guess_panel)
             return BadRegion(draft.name, 0, draft.min_fs, draft.max_fs, draft.min_ss, draft.max_ss)
         panel = self.panels.get(draft.panel)
@@ -311,9 +317,7 @@ def _unusable(panel: PanelDraft) -> list[tuple[int, str]]:
         lacks.append("no dimension that is fs, or none that is ss")
     elif known.index("ss") > known.index("fs"):
         lacks.append("the dimension of fs before that of ss")
-    for name in ("fs", "ss"):
-        if math.isnan(getattr(panel, name)[0]):
-            lacks.append(f"no {name} direction")
+    lacks += [f"no {name} direction" for name in ("fs", "ss") if math.isnan(getattr(panel, name)[0])]
     lacks += [f"no {name}" for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
     lacks += [f"no {name}" for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
     if panel.pixel_size < 0:

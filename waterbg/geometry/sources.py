@@ -1,6 +1,7 @@
 """Where a number of the geometry comes from: written in the file, or to be read from each image.
 
-Units, defaults and constants are those of CrystFEL 0.12 (``im_get_length``, ``convert_to_m`` in datatemplate.c; utils.h).
+Units, defaults and constants are those of CrystFEL 0.12 (``im_get_length``, ``convert_to_m`` in datatemplate.c;
+utils.h).
 """
 
 from __future__ import annotations
