@@ -61,6 +61,13 @@ class BackgroundEstimate:
     ring_variance: NDArray[np.float64]
     fallbacks: list[str] = field(default_factory=list)
 
+    def first(self, n: int) -> BackgroundEstimate:
+        """The estimate of the first ``n`` targets."""
+        return BackgroundEstimate(
+            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.noise, self.scale[:n],
+            self.ring_variance[:n], self.fallbacks,
+        )  # fmt: skip
+
     @property
     def half(self) -> int:
         """Half width of the boxes, pixels."""

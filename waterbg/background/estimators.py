@@ -79,7 +79,9 @@ class Radial:
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
-        surface, _ = frame_surface(frame, scene, radii, self.noise, self.polarisation)
+        flags = flag_pixels(frame, scene, radii)
+        noise = (self.noise.gain, self.noise.read2)
+        surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
         surface.ratio[:] = 1
         spots = scene.spots if targets is None else targets
         expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
@@ -102,21 +104,41 @@ class Water:
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
-        spots, detector = scene.spots if targets is None else targets, frame.detector
-        surface, flags = frame_surface(frame, scene, radii, self.noise, self.polarisation)
-        expected, factor = surface.boxes(*_places(spots), box_half(radii), detector.shapes)
-        scale, ring_variance = ring_scale(
-            frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, spots,
-            (int(radii[1]), int(radii[2])), expected, factor, self.noise.gain, self.noise.read2,
-        )  # fmt: skip
-        tau2 = self.trust.at(spots["inv_d"])
-        weight = tau2 / (tau2 + ring_variance)
-        known = np.isfinite(scale)
-        shrunk = np.where(known, 1 + weight * (np.where(known, scale, 1) - 1), 1)
-        expected *= shrunk[:, None, None].astype(np.float32)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            variance = np.where(known, weight * ring_variance, tau2) / shrunk**2
-        return BackgroundEstimate(expected, variance, factor, self.noise, scale, ring_variance, surface.fallbacks)
+        flags = flag_pixels(frame, scene, radii)
+        noise = (self.noise.gain, self.noise.read2)
+        surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
+        spots = scene.spots if targets is None else targets
+        return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
+
+
+def water_estimate(
+    frame: Frame,
+    surface: Surface,
+    flags: NDArray[np.uint8],
+    targets: NDArray[np.void],
+    radii: Radii,
+    noise: Noise,
+    trust: Trust,
+) -> BackgroundEstimate:
+    """Scale a frame's surface to each target's own ring, as far as the surface is not to be trusted.
+
+    The ring's ratio a to the surface, with variance v from counting, is shrunk towards 1 by what surfaces are known to be
+    off: 1 + w (a - 1), w = tau²/(tau² + v), with variance w v (empirical Bayes: Efron & Morris 1973, JASA 68, 117).
+    """
+    detector = frame.detector
+    expected, factor = surface.boxes(*_places(targets), box_half(radii), detector.shapes)
+    scale, ring_variance = ring_scale(
+        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
+        (int(radii[1]), int(radii[2])), expected, factor, noise.gain, noise.read2,
+    )  # fmt: skip
+    tau2 = trust.at(targets["inv_d"])
+    known = np.isfinite(scale)
+    with np.errstate(invalid="ignore"):
+        weight = np.where(known & (tau2 > 0), tau2 / (tau2 + ring_variance), 0)
+    shrunk = 1 + weight * (np.where(known, scale, 1) - 1)
+    expected *= shrunk[:, None, None].astype(np.float32)
+    variance = np.where(weight > 0, weight * np.where(known, ring_variance, 0), tau2) / np.maximum(shrunk, 1e-3) ** 2
+    return BackgroundEstimate(expected, variance, factor, noise, scale, ring_variance, surface.fallbacks)
 
 
 def make_estimator(
@@ -161,10 +183,8 @@ def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
     return make_rays(frame.detector, frame.clen, shift, polarisation)
 
 
-def frame_surface(
-    frame: Frame, scene: Scene, radii: Radii, noise: Noise, polarisation: str
-) -> tuple[Surface, NDArray[np.uint8]]:
-    """Background of a whole frame, and the flags of its pixels."""
+def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
+    """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
     usable = max(np.count_nonzero(flags & BAD == 0), 1)
@@ -176,7 +196,7 @@ def frame_surface(
             add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin)
         if np.count_nonzero(flags & NOT_CLEAN == 0) >= LEAST_CLEAN * usable:
             break
-    return fit_surface(frame, flags, frame_rays(frame, scene, polarisation), (noise.gain, noise.read2)), flags
+    return flags
 
 
 def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:

@@ -20,6 +20,7 @@ from waterbg.background.tiles import TILE, TileGrid
 TAIL = 4.3
 SKEW = 3.2
 
+
 @dataclass
 class Sums:
     """What one walk collects; tiles as in the grid, radial bins of one pixel.

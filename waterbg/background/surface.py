@@ -44,6 +44,8 @@ class Surface:
         Gain and read noise²: a pixel of expected counts mu has variance factor·(noise[0]·mu + noise[1]).
     factor : (n_tiles,) float32
         What the frame's own scatter says on top of that, about 1.
+    expected, scatter, pixels : (n_tiles,) float32
+        Of the clean pixels of each tile: sum of expected counts, sum of squared deviations from them, number.
     clean : float
         Share of the detector's pixels that were used.
     fallbacks : list of str
@@ -57,6 +59,9 @@ class Surface:
     ratio: NDArray[np.float32]
     noise: tuple[float, float]
     factor: NDArray[np.float32]
+    expected: NDArray[np.float32]
+    scatter: NDArray[np.float32]
+    pixels: NDArray[np.float32]
     clean: float
     fallbacks: list[str] = field(default_factory=list)
 
@@ -126,9 +131,14 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     sums.tile_s *= error
     before = ratio / error
     ratio, _ = _new_ratio(grid, ratio, sums, noise)
-    factor = _noise_factor(grid, sums, ratio / np.maximum(before, 1e-6), noise)
-    clean = float(sums.tile_k.sum()) / max(int(frame.detector.offsets[-1]), 1)
-    return Surface(rays, grid, means, curve(means), ratio, noise, factor, clean)
+    # rejected tiles are empty by now; the error of the model during the walk is taken off the scatter about it
+    pixels = np.where(sums.tile_s > 0, sums.tile_k, 0)
+    off = (ratio / np.maximum(before, 1e-6) - 1) * sums.tile_s
+    scatter = np.where(pixels > 0, np.maximum(sums.tile_v - off**2 / np.maximum(pixels, 1), 0), 0)
+    model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
+    factor = smooth_ratio(grid, scatter, model, panel_means(grid, scatter, model))
+    clean = float(pixels.sum()) / max(int(frame.detector.offsets[-1]), 1)
+    return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean)
 
 
 def _update_means(
@@ -139,7 +149,9 @@ def _update_means(
     change = pooled(n, s, COUNTS)
     new = means * np.where(np.isnan(change), n.sum() / max(s.sum(), 1e-9), change)
     with np.errstate(divide="ignore", invalid="ignore"):
-        variance = np.where(s > 0, (noise[0] * np.maximum(n, COUNTS) + noise[1] * sums.radial_k) * (means / s) ** 2, np.inf)
+        variance = np.where(
+            s > 0, (noise[0] * np.maximum(n, COUNTS) + noise[1] * sums.radial_k) * (means / s) ** 2, np.inf
+        )
     new = denoise(fill_gaps(new, s), variance)
     with np.errstate(divide="ignore", invalid="ignore"):
         return new, np.where(means > 0, new / means, 1.0)
@@ -166,18 +178,6 @@ def _at_tiles(
     out = np.empty(grid.n_tiles, np.float32)
     _tile_values(grid.shapes, shapes, rays.panel, rays.length, smooth, out)
     return out
-
-
-def _noise_factor(
-    grid: TileGrid, sums: Sums, change: NDArray[np.float32], noise: tuple[float, float]
-) -> NDArray[np.float32]:
-    """Smoothed variance over what gain and read noise say; the error of the model during the walk is taken off."""
-    used = sums.tile_s > 0  # rejected tiles are empty by now
-    error = (change - 1) * sums.tile_s
-    with np.errstate(divide="ignore", invalid="ignore"):
-        scatter = np.where(used, np.maximum(sums.tile_v - error**2 / sums.tile_k, 0), 0).astype(np.float32)
-    expected = np.where(used, noise[0] * sums.tile_s + noise[1] * sums.tile_k, 0).astype(np.float32)
-    return smooth_ratio(grid, scatter, expected, panel_means(grid, scatter, expected))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -14,7 +14,8 @@ MEASURED = np.dtype(
         ("dy", "f8"),
         ("radial", "f8"),
         ("tangential", "f8"),
-        ("var_position", "f8"),
+        ("var_u", "f8"),  # of the offset along the radius
+        ("var_v", "f8"),  # and across it
         ("var_radial", "f8"),
         ("var_tangential", "f8"),
         ("I", "f8"),
@@ -129,6 +130,6 @@ def measure_spots(
             covariance = np.linalg.inv(matrix)
             out[m].dx, out[m].dy = ux * du - uy * dv, uy * du + ux * dv
             out[m].radial, out[m].tangential = sr, st
-            out[m].var_position = 0.5 * (covariance[1, 1] + covariance[2, 2])
+            out[m].var_u, out[m].var_v = covariance[1, 1], covariance[2, 2]
             out[m].var_radial, out[m].var_tangential = covariance[3, 3], covariance[4, 4]
             out[m].I, out[m].deviance = intensity, deviance

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,18 +14,43 @@ from waterbg.background.masks import spot_mask
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, accept_spots, fit_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
-from waterbg.integrate.positions import PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, Psf, learn_psf, profiles
+from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.psf import DEFAULT, FLOOR, Lines, Psf, learn_lines, profiles
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
 
-STRONG, STRONG_PLACE = 12.0, 15.0  # I/sigma of spots that teach widths, places
-MOST = 200  # strong spots that are measured
+STRONG = 12.0  # I/sigma of spots that teach places and widths
+MOST = 1000  # strong spots that are measured
+SURE = 0.2  # px: a place that is less sure teaches nothing
+FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN = 1.0  # px beyond the peak disc
 SIGNAL_ERROR = 0.03  # relative error of strong spots, not to be learnt from repeats, which show partiality
+
+ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
+ABOUT_RUN = Lines(0.3, 0.0, 0.3, 0.0)
+
+
+@dataclass(frozen=True)
+class Spots:
+    """What the strong spots of a run say about all of its frames.
+
+    Attributes
+    ----------
+    psf : Psf
+        Median of the frames.
+    map : PositionMap
+        Offset from the predictions that all frames share.
+    about_map, about_run : Lines
+        Scatter of places about a frame's own map, and about the run's where a frame has none.
+    """
+
+    psf: Psf = DEFAULT
+    map: PositionMap = NO_MAP
+    about_map: Lines = ABOUT_MAP
+    about_run: Lines = ABOUT_RUN
 
 
 @dataclass
@@ -35,6 +61,10 @@ class Shapes:
     ----------
     psf : Psf
     positions : PositionMap
+    n_terms : int
+        Terms of the map that the frame decided.
+    places : Lines
+        Scatter of places about the map.
     measured : (m,) MEASURED
         Every strong spot.
     which : (m,) int64
@@ -44,6 +74,8 @@ class Shapes:
 
     psf: Psf
     positions: PositionMap
+    n_terms: int
+    places: Lines
     measured: NDArray[np.void]
     which: NDArray[np.int64]
     fallbacks: list[str] = field(default_factory=list)
@@ -57,7 +89,7 @@ def integrate_profile(
     rays: Rays,
     *,
     targets: NDArray[np.void] | None = None,
-    run_psf: Psf = DEFAULT,
+    run: Spots = Spots(),
     sigma_scale: float = 1.0,
     summation: bool = False,
 ) -> tuple[NDArray[np.void], NDArray[np.void], Shapes]:
@@ -74,8 +106,8 @@ def integrate_profile(
     rays : Rays
     targets : (m,) SPOT, optional
         What to integrate; default: ``scene.spots``. If given it begins with these: they teach places and shapes.
-    run_psf : Psf
-        The run's median widths.
+    run : Spots
+        What is known from the run.
     sigma_scale : float
         What decoys say sigma must be multiplied with.
     summation : bool
@@ -92,9 +124,8 @@ def integrate_profile(
     spots = scene.spots if targets is None else targets
     flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
     fits = accepted(frame, spots, flags, radii)
-    shapes = learn_shapes(frame, spots, len(scene.spots), flags, fits, radii, background, rays, run_psf)
-    shift, blur = places(shapes, rays, spots)
-    fit_all(frame, spots, flags, fits, radii, background, rays, shapes.psf, shift, blur)
+    shapes = learn_shapes(frame, spots, len(scene.spots), flags, fits, radii, background, rays, run)
+    fit_all(frame, spots, flags, fits, radii, background, rays, *spot_shapes(shapes, rays, spots), shapes.psf.tail)
     return as_integrated(frame, spots, fits, sigma_scale, summation), fits, shapes
 
 
@@ -118,12 +149,13 @@ def fit_all(
     radii: Radii,
     background: BackgroundEstimate,
     rays: Rays,
-    psf: Psf,
     shift: NDArray[np.float64],
+    widths: NDArray[np.float64],
     blur: NDArray[np.float64],
+    tail: float,
 ) -> None:
     """Fit the accepted spots; fills ``fits``."""
-    shape = profiles(psf, rays, *_places(spots), np.ascontiguousarray(spots["inv_d"]), shift, blur, background.half)
+    shape = profiles(rays, *_places(spots), shift, widths, blur, tail, background.half)
     inner = int(radii[0])
     fit_spots(
         frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, *_places(spots), inner,
@@ -141,67 +173,111 @@ def learn_shapes(
     radii: Radii,
     background: BackgroundEstimate,
     rays: Rays,
-    run_psf: Psf,
+    run: Spots,
 ) -> Shapes:
-    """Measure the strong spots of a frame and learn its position map and widths from them.
-
-    Spots are chosen by their summation over the peak disc, which needs neither place nor width.
-    """
-    fit_all(frame, spots, flags, fits, radii, background, rays, run_psf, np.zeros((len(spots), 2)), np.zeros(len(spots)))
-    which = strong_spots(spots[:n_teachers], fits[:n_teachers])
-    measured = measure(frame, spots, flags, which, radii, background, rays, run_psf)
-    good = (measured["ok"] > 0) & (measured["var_position"] < 0.2**2)
-    which, measured = which[good], measured[good]
+    """Measure the strong spots of a frame and learn its position map and widths from them."""
+    inv_d = spots["inv_d"]
+    which, (measured,) = measure_strong(
+        frame, spots[:n_teachers], flags, fits[:n_teachers], radii, background, rays, (run.psf.tail,), MOST, run
+    )
     x, y = lab_positions(rays, spots[which])
-    sure = measured["var_position"] < 0.12**2
-    positions = learn_positions(
-        x[sure], y[sure], np.stack([measured["dx"], measured["dy"]], axis=1)[sure], measured["var_position"][sure]
-    )
-    fallbacks = (
-        []
-        if len(positions.coefficients)
-        else ["too few strong spots for a position map: predictions taken as they are"]
-    )
-    # a width at the floor is a spot of one pixel, a hot one as a rule
-    spot_like = (measured["radial"] > FLOOR) & (measured["tangential"] > FLOOR)
-    m = measured[spot_like]
-    psf = learn_psf(
-        m["radial"], m["tangential"], m["var_radial"], m["var_tangential"], spots["inv_d"][which[spot_like]], run_psf,
-        all_inv_d=spots["inv_d"],
-    )  # fmt: skip
-    return Shapes(psf, positions, m, which[spot_like], fallbacks)
+    found, counting = offsets_of(measured)
+    positions, n_terms = learn_positions(x, y, found, counting.mean(axis=1), run.map)
+    places = run.about_map if n_terms >= 3 else run.about_run
+    if len(which):
+        places = scatter_lines(scatter_about(positions, found, counting, x, y), inv_d[which], places, inv_d)
+    widths = learn_lines(*widths_of(measured), inv_d[which], run.psf.widths, inv_d, run.psf.scatter)
+    fallbacks = []
+    if n_terms < 3:
+        fallbacks.append("too few strong spots for a position map of the frame")
+    if len(which) < FEW:
+        fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
+    return Shapes(replace(run.psf, widths=widths), positions, n_terms, places, measured, which, fallbacks)
 
 
-def measure(
+def measure_strong(
     frame: Frame,
     spots: NDArray[np.void],
     flags: NDArray[np.uint8],
-    which: NDArray[np.int64],
+    fits: NDArray[np.void],
     radii: Radii,
     background: BackgroundEstimate,
     rays: Rays,
-    psf: Psf,
-) -> NDArray[np.void]:
-    """(len(which),) MEASURED: place and widths of single spots; ``psf`` says where to start, and its tail is taken."""
-    measured = np.zeros(len(which), MEASURED).view(np.recarray)
-    measure_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
-        background.noise.gain, background.noise.read2, psf.widths(spots["inv_d"]), psf.tail, measured,
-    )  # fmt: skip
-    return measured
+    tails: Sequence[float],
+    most: int,
+    run: Spots = Spots(),
+) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+    """Place and widths of a frame's strong spots, measured one by one with each of the tails.
+
+    They are chosen by their summation over the peak disc, which needs neither place nor width.
+
+    Returns
+    -------
+    which : (m,) int64
+        Rows of the spots that look like spots with every tail.
+    measured : (n_tails, m) MEASURED
+    """
+    start = run.psf.widths.at(spots["inv_d"], FLOOR)
+    offset = to_panel(run.map.at(*lab_positions(rays, spots)), rays, spots)
+    blur = run.about_run.at(spots["inv_d"]) ** 2
+    fit_all(frame, spots, flags, fits, radii, background, rays, offset, start, blur, run.psf.tail)
+    which = strong_spots(spots, fits, most)
+    measured = np.zeros((len(tails), len(which)), MEASURED)
+    for tail, out in zip(tails, measured, strict=True):
+        measure_spots(
+            frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+            *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
+            background.noise.gain, background.noise.read2, start, tail, out.view(np.recarray),
+        )  # fmt: skip
+    # a width at the floor is a spot of one pixel, a hot one as a rule
+    good = (measured["ok"] > 0) & (measured["radial"] > FLOOR) & (measured["tangential"] > FLOOR)
+    good &= measured["var_u"] + measured["var_v"] < 2 * SURE**2
+    good = good.all(axis=0)
+    return which[good], measured[:, good]
 
 
-def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void]) -> NDArray[np.int64]:
-    """Rows of unsaturated strong spots, at most MOST: the strongest from each of ten groups by resolution."""
+def offsets_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, 2) offset in x and y, and its variance from counting along and across the radius; pixels."""
+    found = np.stack([measured["dx"], measured["dy"]], axis=1)
+    return found, np.stack([measured["var_u"], measured["var_v"]], axis=1)
+
+
+def widths_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n, 2) radial and tangential width, and its variance from counting; pixels."""
+    found = np.stack([measured["radial"], measured["tangential"]], axis=1)
+    return found, np.stack([measured["var_radial"], measured["var_tangential"]], axis=1)
+
+
+def scatter_about(
+    positions: PositionMap,
+    found: NDArray[np.float64],
+    counting: NDArray[np.float64],
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """(n, 2) size of what is left of offsets, along and across the radius, as estimates of its standard deviation."""
+    left = along_radius(found - positions.at(x, y), x, y)
+    # the mean of |x| is 0.80 sigma
+    return np.sqrt(np.maximum((left / 0.80) ** 2 - counting, 0.0025))
+
+
+def scatter_lines(
+    values: NDArray[np.float64], inv_d: NDArray[np.float64], before: Lines, everywhere: NDArray[np.float64]
+) -> Lines:
+    """Lines through single estimates of a standard deviation, each of which scatters by three quarters."""
+    return learn_lines(values, np.zeros_like(values), inv_d, before, everywhere, 0.75, limit=3)
+
+
+def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
+    """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = np.where(fits["status"] == 0, fits["sum"] / fits["sum_sigma"], 0)
     rows = np.flatnonzero((signal > STRONG) & (fits["saturated"] == 0))
-    if len(rows) <= MOST:
+    if len(rows) <= most:
         return rows
     rows = rows[np.argsort(spots["inv_d"][rows], kind="stable")]
     groups = np.array_split(rows, 10)
-    return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: MOST // 10]] for g in groups]))
+    return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: most // 10]] for g in groups]))
 
 
 def lab_positions(rays: Rays, spots: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -212,35 +288,56 @@ def lab_positions(rays: Rays, spots: NDArray[np.void]) -> tuple[NDArray[np.float
     return x, y
 
 
-def places(
-    shapes: Shapes, rays: Rays, spots: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Where each spot is expected, and how surely.
+def along_radius(offset: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 2) part of an offset in x and y that is along, and across, the radius at (x, y)."""
+    radius = np.maximum(np.hypot(x, y), 1e-9)
+    ux, uy = x / radius, y / radius
+    return np.stack([offset[:, 0] * ux + offset[:, 1] * uy, offset[:, 1] * ux - offset[:, 0] * uy], axis=1)
 
-    All follow the position map, and their profiles are blurred by what strong spots scatter about it. A strong spot's own
-    place counts by its precision against that scatter.
+
+def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
+    """(n, 2) offset along fs and ss of an offset in x and y."""
+    ray = rays.panel[spots["panel"]]
+    determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
+    fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
+    ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
+    return np.stack([fs, ss], axis=1)
+
+
+def spot_shapes(
+    shapes: Shapes, rays: Rays, spots: NDArray[np.void]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Where each spot is expected, how wide, and how sure the place is.
+
+    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own place and
+    widths count by their precision against that scatter.
 
     Returns
     -------
     shift : (n, 2) float64
         Offset from the prediction along fs and ss, pixels.
-    blur : (n,) float64
-        Variance of the place along one axis, pixels².
+    widths : (n, 2) float64
+        Along and across the radius, pixels.
+    blur : (n, 2) float64
+        Variance of the place along and across the radius, pixels².
     """
-    offset = shapes.positions.at(*lab_positions(rays, spots))
-    scatter = shapes.positions.rms**2
-    blur = np.full(len(spots), scatter)
+    x, y = lab_positions(rays, spots)
+    offset = shapes.positions.at(x, y)
+    widths = shapes.psf.widths.at(spots["inv_d"], FLOOR)
+    blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
     own, which = shapes.measured, shapes.which
-    if scatter > 0 and len(which):
-        trust = scatter / (scatter + own["var_position"])
-        found = np.stack([own["dx"], own["dy"]], axis=1)
-        offset[which] += trust[:, None] * (found - offset[which])
-        blur[which] = scatter * (1 - trust)
-    ray = rays.panel[spots["panel"]]
-    determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
-    fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
-    ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
-    return np.stack([fs, ss], axis=1), blur
+    if len(which):
+        counting = np.stack([own["var_u"], own["var_v"]], axis=1)
+        trust = blur[which] / (blur[which] + counting)
+        found = np.stack([own["dx"], own["dy"]], axis=1) - offset[which]
+        moved = trust * along_radius(found, x[which], y[which])
+        offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
+        blur[which] *= 1 - trust
+        counting = np.stack([own["var_radial"], own["var_tangential"]], axis=1)
+        scatter = (shapes.psf.scatter * widths[which]) ** 2
+        found = np.stack([own["radial"], own["tangential"]], axis=1) - widths[which]
+        widths[which] += scatter / (scatter + counting) * found
+    return to_panel(offset, rays, spots), widths, blur
 
 
 def as_integrated(

@@ -15,62 +15,73 @@ from waterbg.background.rays import Rays
 
 FLOOR = 0.5  # px: no spot is narrower than what its pixel makes of it
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
+RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Two lengths in pixels, along and across the radius, each a straight line over 1/d (nm⁻¹)."""
+
+    radial: float = 0.0
+    radial_slope: float = 0.0
+    tangential: float = 0.0
+    tangential_slope: float = 0.0
+
+    def at(self, inv_d: NDArray[np.float64], floor: float = 0.0) -> NDArray[np.float64]:
+        """(n, 2) radial and tangential length at each 1/d."""
+        radial = np.maximum(self.radial + self.radial_slope * inv_d, floor)
+        tangential = np.maximum(self.tangential + self.tangential_slope * inv_d, floor)
+        return np.stack([radial, tangential], axis=1)
 
 
 @dataclass(frozen=True)
 class Psf:
-    """Widths of the spots of a frame, in pixels.
+    """Shapes of the spots of a frame.
 
     Attributes
     ----------
-    radial, radial_slope : float
-        Gaussian sigma along the radius at 1/d = 0, and its growth per nm⁻¹.
-    tangential, tangential_slope : float
-        The same across the radius.
+    widths : Lines
+        Gaussian sigma of the core.
     tail : float
         Share of the intensity in a component TAIL_WIDTH times as wide.
+    scatter : float
+        How far single spots are from these widths, relative.
     """
 
-    radial: float = 1.2
-    radial_slope: float = 0.0
-    tangential: float = 1.2
-    tangential_slope: float = 0.0
+    widths: Lines = Lines(1.2, 0.0, 1.2, 0.0)
     tail: float = 0.0
+    scatter: float = 0.1
 
-    def as_array(self) -> NDArray[np.float64]:
-        """The five numbers, in the order of the attributes."""
-        return np.array([self.radial, self.radial_slope, self.tangential, self.tangential_slope, self.tail])
 
-    def widths(self, inv_d: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) radial and tangential sigma at each 1/d (nm⁻¹)."""
-        radial = np.maximum(self.radial + self.radial_slope * inv_d, FLOOR)
-        tangential = np.maximum(self.tangential + self.tangential_slope * inv_d, FLOOR)
-        return np.stack([radial, tangential], axis=1)
+DEFAULT = Psf()
 
 
 def profiles(
-    psf: Psf,
     rays: Rays,
     panel: NDArray[np.int32],
     fs: NDArray[np.float64],
     ss: NDArray[np.float64],
-    inv_d: NDArray[np.float64],
     shift: NDArray[np.float64],
+    widths: NDArray[np.float64],
     blur: NDArray[np.float64],
+    tail: float,
     half: int,
 ) -> NDArray[np.float32]:
     """Share of each spot in the pixels around it.
 
     Parameters
     ----------
-    psf : Psf
     rays : Rays
-    panel, fs, ss, inv_d : (n,) arrays
-        Predicted positions, panel-local pixels, and 1/d in nm⁻¹.
+    panel, fs, ss : (n,) arrays
+        Predicted positions, panel-local pixels.
     shift : (n, 2) float64
         Where the spots are instead, relative to the prediction, along fs and ss.
-    blur : (n,) float64
-        Variance of the place along one axis, pixels², added to the core's.
+    widths : (n, 2) float64
+        Gaussian sigma along and across the radius, pixels.
+    blur : (n, 2) float64
+        Variance of the place along and across the radius, pixels², by which core and tail are widened.
+    tail : float
+        Share of the component that is TAIL_WIDTH times as wide.
     half : int
         Half width of the boxes, which are centred on the pixel the *prediction* falls into.
 
@@ -80,7 +91,7 @@ def profiles(
         Integrated over each pixel; over an infinite box it would sum to 1.
     """
     out = np.zeros((len(panel), 2 * half + 1, 2 * half + 1), np.float32)
-    _profiles(psf.as_array(), rays.panel, panel, fs, ss, inv_d, shift, blur, half, out)
+    _profiles(rays.panel, panel, fs, ss, shift, widths, blur, tail, half, out)
     return out
 
 
@@ -94,12 +105,6 @@ def metric(ray, fs, ss, sigma_r, sigma_t):
     rf, rs = (ux * ray[3] + uy * ray[4]) / sigma_r, (ux * ray[6] + uy * ray[7]) / sigma_r
     tf, ts = (ux * ray[4] - uy * ray[3]) / sigma_t, (ux * ray[7] - uy * ray[6]) / sigma_t
     return rf * rf + tf * tf, rf * rs + tf * ts, rs * rs + ts * ts
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def widths(psf, inv_d):
-    """Radial and tangential sigma in pixels."""
-    return max(psf[0] + psf[1] * inv_d, FLOOR), max(psf[2] + psf[3] * inv_d, FLOOR)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -122,75 +127,62 @@ def add_gaussian(a, b, c, fs, ss, left, top, weight, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _profiles(psf, rays, panel, fs, ss, inv_d, shift, blur, half, out):
+def _profiles(rays, panel, fs, ss, shift, widths, blur, tail, half, out):
     for k in range(panel.size):
         p = panel[k]
         if p < 0:
             continue
-        sigma_r, sigma_t = widths(psf, inv_d[k])
         left, top = int(fs[k]) - half, int(ss[k]) - half
         x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
-        for wider, weight in ((1.0, 1 - psf[4]), (TAIL_WIDTH, psf[4])):
+        for wider, weight in ((1.0, 1 - tail), (TAIL_WIDTH, tail)):
             if weight > 0:
-                r, t = np.sqrt((wider * sigma_r) ** 2 + blur[k]), np.sqrt((wider * sigma_t) ** 2 + blur[k])
+                r = np.sqrt((wider * widths[k, 0]) ** 2 + blur[k, 0])
+                t = np.sqrt((wider * widths[k, 1]) ** 2 + blur[k, 1])
                 a, b, c = metric(rays[p], fs[k], ss[k], r, t)
                 add_gaussian(a, b, c, x, y, left, top, weight, out[k])
 
 
-RUN_WEIGHT = 20  # spots: how many a frame needs until its own widths count as much as the run's
-SCATTER = 0.1  # relative, of the widths of spots beyond counting
-DEFAULT = Psf()
-
-
-def learn_psf(
-    radial: NDArray[np.float64],
-    tangential: NDArray[np.float64],
-    var_radial: NDArray[np.float64],
-    var_tangential: NDArray[np.float64],
+def learn_lines(
+    values: NDArray[np.float64],
+    variance: NDArray[np.float64],
     inv_d: NDArray[np.float64],
-    run: Psf,
-    run_weight: float = RUN_WEIGHT,
-    all_inv_d: NDArray[np.float64] | None = None,
-) -> Psf:
-    """Robust straight lines through the widths of strong spots over 1/d, shrunk to the run's by n/(n + run_weight).
+    run: Lines,
+    everywhere: NDArray[np.float64],
+    scatter: float,
+    limit: float = 1.5,
+) -> Lines:
+    """Robust straight lines through measured lengths over 1/d, shrunk to the run's by n/(n + RUN_WEIGHT).
 
     Parameters
     ----------
-    radial, tangential, var_radial, var_tangential : (n,) float64
-        Measured widths in pixels and their variances from counting.
+    values, variance : (n, 2) float64
+        Radial and tangential, pixels; variance from counting.
     inv_d : (n,) float64
         nm⁻¹.
-    run : Psf
-        What to shrink to; its tail is kept.
-    run_weight : float
-    all_inv_d : (m,) float64, optional
-        1/d of all spots of the frame: few strong spots at low angle shall not
-        extrapolate.
+    run : Lines
+        What to shrink to.
+    everywhere : (m,) float64
+        1/d of all spots of the frame: few strong spots at low angle shall not extrapolate.
+    scatter : float
+        Relative, of single spots beyond counting.
+    limit : float
+        Standard deviations beyond which a spot loses weight (Huber 1964).
     """
     if not len(inv_d):
         return run
-    at = inv_d if all_inv_d is None or not len(all_inv_d) else all_inv_d
-    terms, held = _line(inv_d), _line(at)
-    moment = held.T @ held / len(at)
-    lines = []
-    for width, variance, before in (
-        (radial, var_radial, np.array([run.radial, run.radial_slope])),
-        (tangential, var_tangential, np.array([run.tangential, run.tangential_slope])),
-    ):
-        line = before
+    terms = np.stack([np.ones(len(inv_d)), inv_d], axis=1)
+    held = np.stack([np.ones(len(everywhere)), everywhere], axis=1)
+    moment = held.T @ held / max(len(everywhere), 1)
+    found = []
+    for axis, before in enumerate(([run.radial, run.radial_slope], [run.tangential, run.tangential_slope])):
+        line = np.array(before)
         for _ in range(6):
-            expected = np.maximum(terms @ line, FLOOR)
-            total = variance + (SCATTER * expected) ** 2
-            z = (width - expected) / np.sqrt(total)
-            # Huber's weights, 1.5 sigma
-            weight = np.minimum(1, 1.5 / np.maximum(np.abs(z), 1e-9)) / total
-            prior = run_weight * np.median(1 / total) * moment
-            normal = (terms * weight[:, None]).T @ terms + prior
-            line = np.linalg.solve(normal + 1e-12 * np.eye(2), (terms * weight[:, None]).T @ width + prior @ before)
-        lines.append(line)
-    (r, r_slope), (t, t_slope) = lines
-    return Psf(float(r), float(r_slope), float(t), float(t_slope), run.tail)
-
-
-def _line(inv_d: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.stack([np.ones(len(inv_d)), inv_d], axis=1)
+            expected = np.maximum(terms @ line, 0.05)
+            total = variance[:, axis] + (scatter * expected) ** 2
+            z = (values[:, axis] - expected) / np.sqrt(total)
+            weight = np.minimum(1, limit / np.maximum(np.abs(z), 1e-9)) / total
+            prior = RUN_WEIGHT * np.median(1 / total) * moment
+            normal = (terms * weight[:, None]).T @ terms + prior + 1e-12 * np.eye(2)
+            line = np.linalg.solve(normal, (terms * weight[:, None]).T @ values[:, axis] + prior @ before)
+        found += [float(line[0]), float(line[1])]
+    return Lines(*found)

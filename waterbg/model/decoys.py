@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from waterbg.background.estimate import Radii
 from waterbg.background.masks import WIDE, add_wide
+from waterbg.integrate.result import Status
+from waterbg.integrate.rings import integrate_rings
 from waterbg.predict import LIMIT, SPOT, predict
 
 if TYPE_CHECKING:
@@ -108,6 +110,29 @@ def _pick(flags, offsets, shapes, panel, fs, ss, apart):
 
 DECOY = np.dtype([("inv_d", "f8"), ("I", "f8"), ("sigma", "f8"), ("rings", "f8"), ("rings_sigma", "f8")])
 """A decoy by our method and by CrystFEL's rings, photons; NaN where a method has no answer."""
+
+
+def rings_on_decoys(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii: Radii) -> NDArray[np.void]:
+    """CrystFEL's rings on decoys, with the scene's reflections masked: (n,) INTEGRATED, ADU."""
+    n = len(scene.spots)
+    both = replace(
+        scene,
+        spots=np.concatenate([scene.spots, decoys]),
+        crystal=np.concatenate([scene.crystal, np.zeros(len(decoys), np.int32)]),
+        printed=np.concatenate([np.full(n, -1, np.int32), np.arange(len(decoys), dtype=np.int32)]),
+    )
+    return integrate_rings(frame, both, radii)[n:]
+
+
+def paired(frame: Frame, decoys: NDArray[np.void], ours: NDArray[np.void], rings: NDArray[np.void]) -> NDArray[np.void]:
+    """Put both methods' numbers side by side: (n,) DECOY."""
+    adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
+    out = np.zeros(len(decoys), DECOY)
+    out["inv_d"] = decoys["inv_d"]
+    for name, result in (("I", ours), ("rings", rings)):
+        out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
+    out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu
+    return out
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,108 @@
+"""What is done to one frame, given the run's model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.background import BackgroundEstimate, Estimator, frame_rays, make_estimator
+from waterbg.integrate.profile import Shapes, integrate_profile
+from waterbg.integrate.psf import Psf
+from waterbg.model.run_model import RunModel
+from waterbg.settings import SUM
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+    from waterbg.predict import Scene
+    from waterbg.settings import Settings
+
+
+@dataclass
+class FrameReport:
+    """What became of a frame.
+
+    Attributes
+    ----------
+    fallbacks : list of str
+        What could not be learnt from the frame and what was taken instead.
+    strong : int
+        Spots that taught places and widths.
+    psf : Psf
+    map_terms : int
+        Terms of the position map that the frame decided: 0 (none), 1, 3 or 6.
+    """
+
+    fallbacks: list[str]
+    strong: int
+    psf: Psf
+    map_terms: int
+
+
+def estimator_of(model: RunModel, settings: Settings) -> Estimator:
+    """Make the background estimator that settings and model ask for."""
+    return make_estimator(settings.background, model.noise, settings.polarisation, model.trust)
+
+
+def process_frame(
+    frame: Frame, scene: Scene, model: RunModel, settings: Settings
+) -> tuple[NDArray[np.void], FrameReport]:
+    """Integrate all spots of a frame: a pure function of its arguments.
+
+    Parameters
+    ----------
+    frame : Frame
+    scene : Scene
+    model : RunModel
+    settings : Settings
+        ``integration`` is ``profile`` or ``sum``.
+
+    Returns
+    -------
+    result : (n,) INTEGRATED
+        ADU, aligned with ``scene.spots``.
+    report : FrameReport
+    """
+    frame_result = integrate_frame(frame, scene, model, settings)
+    shapes = frame_result.shapes
+    fallbacks = [*frame_result.background.fallbacks, *shapes.fallbacks]
+    return frame_result.result, FrameReport(fallbacks, len(shapes.which), shapes.psf, shapes.n_terms)
+
+
+@dataclass
+class FrameResult:
+    """Everything that is found on a frame; arrays are aligned with the targets.
+
+    Attributes
+    ----------
+    result : (n,) INTEGRATED
+    fits : (n,) FIT
+    shapes : Shapes
+    background : BackgroundEstimate
+    """
+
+    result: NDArray[np.void]
+    fits: NDArray[np.void]
+    shapes: Shapes
+    background: BackgroundEstimate
+
+
+def integrate_frame(
+    frame: Frame, scene: Scene, model: RunModel, settings: Settings, targets: NDArray[np.void] | None = None
+) -> FrameResult:
+    """Do what :func:`process_frame` does, at any targets, and give everything that was found.
+
+    Parameters
+    ----------
+    targets : (n,) SPOT, optional
+        What to integrate; begins with ``scene.spots``. Default: these.
+    """
+    background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, targets)
+    rays = frame_rays(frame, scene, settings.polarisation)
+    result, fits, shapes = integrate_profile(
+        frame, scene, settings.int_radius, background, rays,
+        targets=targets, run=model.spots, sigma_scale=model.sigma_scale, summation=settings.integration == SUM,
+    )  # fmt: skip
+    return FrameResult(result, fits, shapes, background)

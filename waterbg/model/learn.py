@@ -1,0 +1,271 @@
+"""Learning a run's model from a sample of its frames.
+
+The first walk finds the detector's noise, how far surfaces can be trusted, and the shapes of spots; the second, with all of
+that, what decoys say about sigma. Both end when they know enough, so that a short run is not mostly learning.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.background import Trust, frame_rays
+from waterbg.background.estimators import flag_pixels, water_estimate
+from waterbg.background.noise import learn_noise, noise_groups, starting_noise
+from waterbg.background.surface import fit_surface
+from waterbg.integrate import profile
+from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.psf import FLOOR, Lines, Psf, learn_lines
+from waterbg.model.decoys import (
+    DECOY,
+    displaced_decoys,
+    equal_edges,
+    half_index_decoys,
+    paired,
+    rings_on_decoys,
+    robust_std,
+    spread_beyond,
+)
+from waterbg.model.frame import integrate_frame
+from waterbg.model.quality import judge
+from waterbg.model.run_model import RunModel
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+    from waterbg.predict import Scene
+    from waterbg.settings import Settings
+
+SAMPLE_FRAMES = 24
+"""Frames a model is learnt from, at most."""
+
+ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
+TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
+TEACHERS = 200  # strong spots a frame that are looked at
+STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
+FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
+FEWEST_DECOYS = 100  # fewer say nothing about sigma
+SCALE_RANGE = (0.6, 2.0)
+
+
+def learn_model(sample: Iterable[tuple[Frame, Scene]], settings: Settings) -> RunModel:
+    """Learn a run's model.
+
+    Parameters
+    ----------
+    sample : iterable of (Frame, Scene)
+        The same frames in the same order whenever it is walked; it is walked twice.
+    settings : Settings
+        ``decoys`` off leaves sigma as counting statistics make it.
+    """
+    seen = []
+    for frame, scene in sample:
+        seen.append(_look(frame, scene, settings))
+        spots = sum(len(each.x) for each in seen)
+        decoys = sum(len(each.scale) for each in seen)
+        if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
+            break
+    if not seen:
+        return RunModel()
+    model = RunModel(
+        noise=learn_noise(np.concatenate([each.groups for each in seen])),
+        trust=_learn_trust(seen),
+        spots=_learn_spots(seen),
+        frames=len(seen),
+    )
+    return _calibrate(sample, model, settings)
+
+
+@dataclass
+class _Look:
+    """What one frame of the first walk gives.
+
+    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``x``, ``y``, ``spot_inv_d`` of the
+    strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all.
+    """
+
+    groups: NDArray[np.float64]
+    inv_d: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    spot_inv_d: NDArray[np.float64]
+    measured: NDArray[np.void]
+    everywhere: NDArray[np.float64]
+
+
+def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
+    radii, spots = settings.int_radius, scene.spots
+    rays = frame_rays(frame, scene, settings.polarisation)
+    flags = flag_pixels(frame, scene, radii)
+    noise = starting_noise(frame, flags, rays)
+    surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
+    decoys = half_index_decoys(frame, scene, radii)
+    targets = np.concatenate([spots, decoys])
+    background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
+    fits = profile.accepted(frame, targets, flags, radii)
+    n = len(spots)
+    known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
+
+    tries = profile.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
+    which, measured = tries
+    x, y = profile.lab_positions(rays, spots[which])
+    return _Look(
+        groups=noise_groups(surface),
+        inv_d=decoys["inv_d"][known],
+        scale=background.scale[n:][known],
+        variance=background.ring_variance[n:][known],
+        x=x,
+        y=y,
+        spot_inv_d=spots["inv_d"][which],
+        measured=measured,
+        everywhere=spots["inv_d"],
+    )
+
+
+def _learn_trust(seen: list[_Look]) -> Trust:
+    """Spread of decoys' rings about the surfaces, beyond counting, by resolution."""
+    inv_d, scale, variance = (
+        np.concatenate([getattr(each, name) for each in seen]) for name in ("inv_d", "scale", "variance")
+    )
+    if len(inv_d) < FEWEST_DECOYS:
+        return Trust()
+    edges = equal_edges(inv_d)
+    tau2 = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        here = (inv_d >= low) & (inv_d < high)
+        tau2.append(spread_beyond(scale[here], variance[here]))
+    return Trust(tuple(edges[1:-1]), tuple(tau2))
+
+
+def _learn_spots(seen: list[_Look]) -> profile.Spots:
+    """Widths, tail, places and their scatter from all frames' strong spots."""
+    default = profile.Spots()
+    inv_d = np.concatenate([each.spot_inv_d for each in seen])
+    if len(inv_d) < profile.FEW:
+        return default
+    everywhere = np.concatenate([each.everywhere for each in seen])
+    deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1).sum(axis=1)
+    tail = _best_tail(deviance) if len(inv_d) >= FEWEST_FOR_TAIL else 0.0
+    per_frame = [_with_tail(each.measured, tail) for each in seen]
+    whole = np.concatenate(per_frame)
+
+    widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter)
+    own = [
+        _lines_of_widths(m, each.spot_inv_d, widths, each.everywhere, default.psf.scatter)
+        for m, each in zip(per_frame, seen, strict=True)
+    ]
+    expected = np.concatenate([lines.at(each.spot_inv_d, FLOOR) for lines, each in zip(own, seen, strict=True)])
+    found, counting = profile.widths_of(whole)
+    relative = (found / expected - 1).ravel()
+    scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
+    shared = _shared_map(seen, per_frame)
+    about_map, about_run = _lines_of_places(seen, per_frame, shared, default, everywhere)
+    return profile.Spots(Psf(widths, tail, scatter), shared, about_map, about_run)
+
+
+def _best_tail(deviance: NDArray[np.float64]) -> float:
+    """Where the deviance is least; 0 unless a tail explains the spots better by three standard deviations."""
+    best = int(np.argmin(deviance))
+    if deviance[0] - deviance[best] < 9:
+        return 0.0
+    middle = int(np.clip(best, 1, len(TAILS) - 2))
+    a, b, _ = np.polyfit(TAILS[middle - 1 : middle + 2], deviance[middle - 1 : middle + 2], 2)
+    return float(np.clip(-b / (2 * a), 0, TAILS[-1])) if a > 0 else TAILS[best]
+
+
+def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
+    """What would be measured with a tail between two that were tried."""
+    above = min(int(np.searchsorted(TAILS, tail, side="right")), len(TAILS) - 1)
+    share = (tail - TAILS[above - 1]) / (TAILS[above] - TAILS[above - 1])
+    out = measured[above].copy()
+    for name in measured.dtype.names or ():
+        if name != "ok":
+            out[name] = (1 - share) * measured[above - 1][name] + share * measured[above][name]
+    return out
+
+
+def _lines_of_widths(
+    measured: NDArray[np.void], inv_d: NDArray[np.float64], run: Lines, everywhere: NDArray[np.float64], scatter: float
+) -> Lines:
+    return learn_lines(*profile.widths_of(measured), inv_d, run, everywhere, scatter)
+
+
+def _shared_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
+    """Offsets from the predictions that all frames share, as far as one half of the frames finds what the other finds."""
+    whole = _pooled_map(seen, per_frame)
+    if len(seen) < 4 or whole is NO_MAP:
+        return NO_MAP
+    halves = [_pooled_map(seen[start::2], per_frame[start::2]) for start in (0, 1)]
+    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
+    one, other, both = (each.at(x, y) for each in (*halves, whole))
+    power = float((both**2).sum())
+    share = float(np.clip((one * other).sum() / power, 0, 1)) if power > 0 else 0.0
+    if share < 0.1:
+        return NO_MAP
+    return PositionMap(tuple((share * a, share * b) for a, b in whole.coefficients), whole.scale)
+
+
+def _pooled_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
+    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
+    found, counting = profile.offsets_of(np.concatenate(per_frame))
+    return learn_positions(x, y, found, counting.mean(axis=1), NO_MAP)[0]
+
+
+def _lines_of_places(
+    seen: list[_Look],
+    per_frame: list[NDArray[np.void]],
+    shared: PositionMap,
+    default: profile.Spots,
+    everywhere: NDArray[np.float64],
+) -> tuple[Lines, Lines]:
+    """Scatter of places about the frames' own maps, and about the shared one."""
+    mapped, unmapped = [], []
+    for m, each in zip(per_frame, seen, strict=True):
+        found, counting = profile.offsets_of(m)
+        own, n_terms = learn_positions(each.x, each.y, found, counting.mean(axis=1), shared)
+        unmapped.append((profile.scatter_about(shared, found, counting, each.x, each.y), each.spot_inv_d))
+        if n_terms >= 3:
+            mapped.append((profile.scatter_about(own, found, counting, each.x, each.y), each.spot_inv_d))
+    lines = []
+    for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
+        if parts:
+            values, at = (np.concatenate(column) for column in zip(*parts, strict=True))
+            before = profile.scatter_lines(values, at, before, everywhere)
+        lines.append(before)
+    return lines[0], lines[1]
+
+
+def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> RunModel:
+    """Integrate decoys with the model; their scatter over their sigma is what every sigma is multiplied with."""
+    half, displaced, ratios = [np.zeros(0, DECOY)], [np.zeros(0, DECOY)], [np.zeros(0)]
+    for walked, (frame, scene) in enumerate(sample, start=1):
+        kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
+        targets = np.concatenate([scene.spots, *kinds])
+        found = integrate_frame(frame, scene, model, settings, targets)
+        start = len(scene.spots)
+        for decoys, out in zip(kinds, (half, displaced), strict=True):
+            rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
+            out.append(paired(frame, decoys, found.result[start : start + len(decoys)], rings))
+            start += len(decoys)
+        fits = found.fits[: len(scene.spots)]
+        strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["sum"] > STRONG_RATIO * fits["sum_sigma"])
+        ratios.append(fits["I"][strong] / fits["sum"][strong])
+        if walked >= model.frames or (sum(map(len, half)) + sum(map(len, displaced)) >= ENOUGH_DECOYS and walked >= 2):
+            break
+    at_half, beside = np.concatenate(half), np.concatenate(displaced)
+    everything = np.concatenate([at_half, beside])
+    known = np.isfinite(everything["I"]) & (everything["sigma"] > 0)
+    scale = 1.0
+    if settings.decoys and known.sum() >= FEWEST_DECOYS:
+        z = everything["I"][known] / everything["sigma"][known]
+        scale = robust_std(z)
+        # half of what quantiles of so many decoys scatter is not believed (the variance of the estimate is 0.92/n)
+        excess = scale - 1
+        scale = float(np.clip(1 + excess * excess**2 / (excess**2 + 0.92 / len(z)), *SCALE_RANGE))
+    return dataclasses.replace(model, sigma_scale=scale, quality=judge(at_half, beside, np.concatenate(ratios)))

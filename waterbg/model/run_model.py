@@ -1,0 +1,91 @@
+"""What a run teaches before its first reflection is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from waterbg.background import Noise, Trust
+from waterbg.errors import OutputError, UsageError
+from waterbg.integrate.positions import PositionMap
+from waterbg.integrate.profile import Spots
+from waterbg.integrate.psf import Lines, Psf
+from waterbg.model.quality import Quality
+
+_FORMAT = "waterbg run model 1"
+
+
+@dataclass(frozen=True)
+class RunModel:
+    """Quantities of a whole run; they decide numbers, so they are learnt once, from a fixed sample of its frames.
+
+    Attributes
+    ----------
+    noise : Noise
+        Of the detector.
+    trust : Trust
+        How far the true background strays from the frame's surface.
+    spots : Spots
+        Widths, places and their scatter.
+    sigma_scale : float
+        Robust standard deviation of decoys over their sigma: multiplies every sigma.
+    frames : int
+        Frames the model was learnt from; 0 for the defaults.
+    quality : Quality
+        What decoys and strong spots say about the numbers.
+    """
+
+    noise: Noise = field(default_factory=Noise)
+    trust: Trust = field(default_factory=Trust)
+    spots: Spots = field(default_factory=Spots)
+    sigma_scale: float = 1.0
+    frames: int = 0
+    quality: Quality = field(default_factory=Quality)
+
+    def save(self, path: str | Path) -> None:
+        """Write the model as JSON.
+
+        Raises
+        ------
+        OutputError
+        """
+        try:
+            Path(path).write_text(json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1) + "\n")
+        except OSError as err:
+            raise OutputError(f"cannot be written ({err.strerror})", path=str(path)) from None
+
+    @classmethod
+    def load(cls, path: str | Path) -> RunModel:
+        """Read a model that :meth:`save` wrote.
+
+        Raises
+        ------
+        UsageError
+            When the file cannot be read, or is no run model.
+        """
+        try:
+            data: dict[str, Any] = json.loads(Path(path).read_text())
+            if data.pop("format") != _FORMAT:
+                raise ValueError
+            spots, psf = data.pop("spots"), data["spots"].pop("psf")
+            return cls(
+                noise=Noise(**data.pop("noise")),
+                trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
+                spots=Spots(
+                    psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
+                    map=PositionMap(tuple(map(tuple, spots["map"]["coefficients"])), spots["map"]["scale"]),
+                    about_map=Lines(**spots["about_map"]),
+                    about_run=Lines(**spots["about_run"]),
+                ),
+                quality=Quality.from_dict(data.pop("quality")),
+                **data,
+            )
+        except OSError as err:
+            raise UsageError(f"--model={path}: cannot be read ({err.strerror})") from None
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise UsageError(
+                f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
+            ) from None
