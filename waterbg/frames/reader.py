@@ -241,7 +241,8 @@ class FrameReader:
             if dataset.is_float or self._flags.any:
                 if bad is None:
                     bad = self._bad_buffer(known, copy)
-                unpack_and_judge(raw, block.table, data, bad, known, *self._flags.arrays, dataset.is_float)
+                with np.errstate(over="ignore"):  # uncompiled: too large for float32 is infinite, and so bad
+                    unpack_and_judge(raw, block.table, data, bad, known, *self._flags.arrays, dataset.is_float)
             else:
                 unpack(raw, block.table, data)
         return data, known if bad is None else bad
