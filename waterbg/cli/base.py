@@ -47,6 +47,7 @@ SUBCOMMANDS = {
     "compare": "waterbg.cli.compare.Compare",
     "peaks": "waterbg.cli.peaks.Peaks",
     "overwrite": "waterbg.cli.overwrite.Overwrite",
+    "script": "waterbg.cli.script.Script",
 }
 for _name, _where in SUBCOMMANDS.items():
     WaterBg.subcommand(_name, _where)

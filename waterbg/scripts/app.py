@@ -1,0 +1,185 @@
+"""What all of CrystFEL's helper scripts share: options, exit statuses, streams in, files out."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+from plumbum import cli
+
+import waterbg
+from waterbg.errors import OutputError, UsageError, WaterbgError
+from waterbg.stream import OutputFile, StreamFile
+
+_NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
+
+
+class Script(cli.Application):  # type: ignore[misc]
+    """Base of the scripts
+
+    A script is a class with a docstring (its help), switches and ``main``; the file ends with ``NAME.entry()``.
+    """
+
+    VERSION = waterbg.__version__
+    SUBCOMMAND_HELPMSG = False
+    # positional arguments may be negative numbers, which would be taken for switches; these switches have a value
+    NUMBERS_AFTER: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def invoke(cls, argv: list[str]) -> int:
+        """Run with ``argv`` (program name first); exit status 0 done, 1 bad data, 2 bad usage."""
+        name = os.path.basename(argv[0])
+        try:
+            _, status = cls.run([name, *cls._behind_dashes(argv[1:])], exit=False)
+        except UsageError as err:
+            print(f"{name}: {err}", file=sys.stderr)
+            return 2
+        except WaterbgError as err:
+            print(f"{name}: error: {err}", file=sys.stderr)
+            return 1
+        except BrokenPipeError:
+            # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+        except KeyboardInterrupt:
+            print(f"{name}: interrupted", file=sys.stderr)
+            return 130
+        return int(status or 0)
+
+    @classmethod
+    def entry(cls) -> None:
+        """Run the script and end with its exit status."""
+        sys.exit(cls.invoke(sys.argv))
+
+    @classmethod
+    def _behind_dashes(cls, words: list[str]) -> list[str]:
+        if cls.NUMBERS_AFTER is None or "--" in words or not any(map(_NUMBER.match, words)):
+            return words
+        switches, rest = [], []
+        left = iter(words)
+        for word in left:
+            if word.startswith("-") and not _NUMBER.match(word) and word != "-":
+                switches.append(word)
+                if word in cls.NUMBERS_AFTER:
+                    switches += [value for value in [next(left, None)] if value is not None]
+            else:
+                rest.append(word)
+        return [*switches, "--", *rest]
+
+
+def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
+    """Open streams one after the other; ``-`` is standard input.
+
+    Raises
+    ------
+    UsageError
+        When none is given, or standard input twice.
+    """
+    names = list(paths)
+    if not names:
+        raise UsageError("a stream is needed; - is standard input")
+    if names.count("-") > 1:
+        raise UsageError("standard input can be read only once")
+    for name in names:
+        with StreamFile(name) as stream:
+            yield stream
+
+
+def beside(path: str, ending: str) -> str:
+    """Name in the current folder for what is made of a stream: ``run.stream`` to ``run`` and ``ending``.
+
+    Raises
+    ------
+    UsageError
+        For standard input, which has no name.
+    """
+    if path == "-":
+        raise UsageError("reading standard input, so -o is needed")
+    return Path(path).stem + ending
+
+
+def write_text(text: str, path: str | None, force: bool = False) -> None:
+    """Write to a new file, or to standard output for None and ``-``."""
+    data = text.encode("utf-8", "surrogateescape")
+    if path in (None, "-"):
+        write_stdout(data)
+        return
+    write_pieces([data], path, force)
+
+
+def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False) -> None:
+    """Write bytes to a file that appears whole or not at all, or to standard output for None and ``-``.
+
+    Raises
+    ------
+    OutputError
+        When the file exists (and not ``force``) or cannot be written.
+    """
+    if path is None or path == "-":
+        for piece in pieces:
+            write_stdout(piece)
+        return
+    with OutputFile(path, force=force).begin() as out:
+        try:
+            for piece in pieces:
+                out.write(piece)
+            out.finish()
+        except BaseException:
+            out.discard()
+            raise
+
+
+def write_stdout(data: bytes) -> None:
+    """Write bytes to standard output, behind what was printed."""
+    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except AttributeError:  # a text stream without bytes beneath
+        sys.stdout.write(data.decode("utf-8", "surrogateescape"))
+
+
+def write_h5(datasets: dict[str, Any], path: str, force: bool = False) -> None:
+    """Write arrays to a new HDF5 file, compressed, which appears whole or not at all.
+
+    Raises
+    ------
+    OutputError
+    """
+    import h5py
+
+    file = OutputFile(path, force=force)
+    try:
+        with h5py.File(file.partial, "w") as h5:
+            for name, values in datasets.items():
+                h5.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
+        os.replace(file.partial, path)
+    except (OSError, RuntimeError, ValueError) as err:
+        file.partial.unlink(missing_ok=True)
+        said = (str(err).splitlines() or [type(err).__name__])[0]
+        raise OutputError(f"cannot be written ({said})", path=path) from None
+
+
+def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:
+    """Read a number that was given on the command line.
+
+    Raises
+    ------
+    UsageError
+    """
+    try:
+        value = of(text)
+    except ValueError:
+        raise UsageError(f"{what}: {text!r} is not a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise UsageError(f"{what}: {text!r} is not a finite number")
+    return value
+
+
+def note(message: str) -> None:
+    """Say something on standard error."""
+    print(message, file=sys.stderr)
