@@ -120,6 +120,30 @@ def test_only_the_sources_of_the_event_must_be_there(folders):
     np.testing.assert_array_equal(read(run / "master.h5").data, DATA[1].ravel())
 
 
+@pytest.mark.parametrize("n", [3, 40])
+def test_each_panel_may_be_in_a_file_of_its_own(n, folders):
+    run, _ = folders
+    panels = {f"m{k}": {"extent": (0, 4, 0, 5), "data": f"/m{k}/data"} for k in range(n)}
+    data = np.arange(2 * n * 2 * 30).reshape(2, n, 2, 6, 5)  # two master files
+    for master in range(2):
+        with h5py.File(run / f"master{master}.h5", "w") as file:
+            for k in range(n):
+                file[f"m{k}"] = h5py.ExternalLink(f"module{master}_{k}.h5", "/")
+                with h5py.File(run / f"module{master}_{k}.h5", "w") as module:
+                    module["data"] = data[master, k]
+    with FrameReader(parse_geometry(geometry(panels, data=None, dims=("%", "ss", "fs")))) as reader:
+        for master in (0, 1, 0):
+            for i in range(2):
+                frame = reader.read(str(run / f"master{master}.h5"), f"//{i}")
+                np.testing.assert_array_equal(frame.data, data[master, :, i].ravel())
+        # a module that is written anew is noticed
+        with h5py.File(run / "new.h5", "w") as module:
+            module["data"] = data[0, 1] + 1
+        (run / "new.h5").replace(run / "module0_1.h5")
+        frame = reader.read(str(run / "master0.h5"), "//1")
+        np.testing.assert_array_equal(frame.panel(1)[0], data[0, 1, 1] + 1)
+
+
 def test_links_in_a_circle_are_given_up(folders):
     run, _ = folders
     with h5py.File(run / "master.h5", "w") as file:

@@ -62,7 +62,24 @@ def _mark_lab(bad: NDArray[np.uint8], panel: Panel, region: BadRegion) -> None:
         ends = [corner + i * panel.fs[axis] + j * panel.ss[axis] for i in (0, panel.n_fs) for j in (0, panel.n_ss)]
         if not (max(ends) + 1e-3 > low[axis] and min(ends) - 1e-3 < high[axis]):  # NaN: never inside
             return
-    mark_lab_region(bad, (panel.corner_x, panel.corner_y), panel.fs, panel.ss, low, high)
+    rows, columns = _around(panel, low, high)
+    mark_lab_region(bad, rows, columns, (panel.corner_x, panel.corner_y), panel.fs, panel.ss, low, high)
+
+
+def _around(
+    panel: Panel, low: tuple[float, float], high: tuple[float, float]
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """First and last + 1 of the rows and columns that a region in the laboratory may touch, with room for rounding."""
+    matrix = np.array([[panel.fs[0], panel.ss[0]], [panel.fs[1], panel.ss[1]]])
+    whole = (0, panel.n_ss), (0, panel.n_fs)
+    if not abs(np.linalg.det(matrix)) > 1e-3 or not np.isfinite([*low, *high]).all():
+        return whole
+    x, y = np.meshgrid((low[0], high[0]), (low[1], high[1]))
+    columns, rows = np.linalg.solve(matrix, np.stack([x.ravel() - panel.corner_x, y.ravel() - panel.corner_y]))
+    return (
+        (int(np.clip(rows.min() - 1, 0, panel.n_ss)), int(np.clip(rows.max() + 2, 0, panel.n_ss))),
+        (int(np.clip(columns.min() - 1, 0, panel.n_fs)), int(np.clip(columns.max() + 2, 0, panel.n_fs))),
+    )
 
 
 class Masks:
@@ -96,27 +113,26 @@ class Masks:
         self.by_index = False  # found out when a mask turns out to have one slice for each event
         self._kept: OrderedDict[Any, NDArray[np.uint8]] = OrderedDict()
 
-    def read(self, path: str, event: Event, fixed: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """``fixed`` with the masked pixels of this event added; do not write to it."""
+    def read(self, path: str, event: Event) -> NDArray[np.uint8] | None:
+        """(n_pixels,) masked pixels of this event, the same array as long as they are the same; None without masks."""
         if not self.layers:
-            return fixed
-        key = self._key(path, event, fixed)
+            return None
+        key = self._key(path, event)
         kept = self._kept.get(key)
         if kept is None:
-            kept = fixed.copy()
+            kept = np.zeros(self.n_pixels, np.uint8)
             for file, block, good, wrong in self.layers:
                 self._apply(path if file is None else self.locate(file), block, good, wrong, event, kept)
             kept.flags.writeable = False
-            self._kept[self._key(path, event, fixed)] = kept
+            self._kept[self._key(path, event)] = kept
             if len(self._kept) > MOST_KEPT:
                 self._kept.popitem(last=False)
         else:
             self._kept.move_to_end(key)
         return kept
 
-    def _key(self, path: str, event: Event, fixed: NDArray[np.uint8]) -> tuple[Any, ...]:
+    def _key(self, path: str, event: Event) -> tuple[Any, ...]:
         return (
-            id(fixed),
             (path, self.files.stamp(path)) if self.in_image else None,
             event.parts if self.by_parts else None,
             event.indices if self.by_index else None,

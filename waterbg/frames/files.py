@@ -7,6 +7,7 @@ component of a path after the other, and HDF5 itself never meets an external lin
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from waterbg.frames.kinds import what_is
 
 MOST_OPEN = 8
 MOST_DATASETS = 256  # open in one file; a path with % has one for each event
+MOST_VALUES = 1 << 20  # in one place of the file, one for each event
 MOST_LINKS = 32  # soft and external, on the way to one dataset
 MOST_CHUNK_CACHE = 256 << 20  # bytes for one dataset
 
@@ -72,6 +74,7 @@ class Dataset:
 class _Open:
     file: h5py.File
     stamp: tuple[int, ...]
+    event: int  # that used it last
     groups: dict[str, tuple[str, Any]] = field(default_factory=dict)
     datasets: OrderedDict[str, Dataset] = field(default_factory=OrderedDict)
     numbers: dict[str, NDArray[Any]] = field(default_factory=dict)
@@ -89,12 +92,17 @@ class Files:
     def __init__(self, follow: bool = False) -> None:
         self.follow = follow
         self._open: OrderedDict[str, _Open] = OrderedDict()
+        self._event = 0
         self._pid = os.getpid()
 
     def close(self) -> None:
         """Close all files; the next use opens them again."""
         while self._open:
             self._close(next(iter(self._open)))
+
+    def begin(self) -> None:
+        """A new event: files that only earlier ones needed may be closed from here on."""
+        self._event += 1
 
     def _close(self, path: str) -> None:
         entry = self._open.pop(path)
@@ -126,18 +134,14 @@ class Files:
         entry = self._open.get(path)
         if entry is not None and entry.stamp == stamp:
             self._open.move_to_end(path)
+            entry.event = self._event
             return entry
         if entry is not None:
             self._close(path)
-        while len(self._open) >= MOST_OPEN:
+        while len(self._open) >= MOST_OPEN and next(iter(self._open.values())).event != self._event:
             self._close(next(iter(self._open)))
-        entry = self._open[path] = _Open(_open_hdf5(path), stamp)
+        entry = self._open[path] = _Open(_open_hdf5(path), stamp, self._event)
         return entry
-
-    def refresh(self, path: str) -> None:
-        """Forget what is known of a file that may be growing."""
-        if path in self._open:
-            self._close(path)
 
     # Datasets ------------------------------------------------------------------------------------------------------
 
@@ -158,8 +162,11 @@ class Files:
         entry = self.open(path)
         found = entry.datasets.get(name)
         if found is not None:
-            entry.datasets.move_to_end(name)
-            return found
+            if found.path != path:
+                self.open(found.path)  # closes it if it has changed
+            if found.id.valid:
+                entry.datasets.move_to_end(name)
+                return found
         where, group, last = self._locate(path, name, name, depth)
         found = self._describe(where, name, group, last, part_of_chunk)
         entry.datasets[name] = found
@@ -323,12 +330,15 @@ class Files:
         Raises
         ------
         ImageError
+            Also when it is too large for a number for each event.
         """
         entry = self.open(path)
         kept = entry.numbers.get(name)
         if kept is not None:
             return kept
         data = self.dataset(path, name)
+        if math.prod(data.shape) > MOST_VALUES:
+            raise ImageError("holds an image, not a number for each event", path=data.path, dataset=name)
         found = h5py.Dataset(data.id)
         if data.sources:
             self.check_sources(data, tuple(0 for _ in data.shape), data.shape)

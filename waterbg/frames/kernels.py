@@ -68,13 +68,15 @@ def mark_masked(raw, table, bad, good_bits, bad_bits):
 
 
 @njit(cache=True, nogil=True)
-def mark_lab_region(bad, corner, fs, ss, low, high):
-    """Mark pixels (rows, columns) of a panel whose corner lies inside low < (x, y) < high, all in pixels.
+def mark_lab_region(bad, rows, columns, corner, fs, ss, low, high):
+    """Mark pixels of a panel whose corner lies inside low < (x, y) < high, all in pixels.
+
+    ``rows``, ``columns``: first and last + 1 to look at.
 
     The order of the sums is that of ``draw_bad_region_xy`` of CrystFEL's image.c, so that pixels on the border agree.
     """
-    for i in range(bad.shape[0]):
-        for j in range(bad.shape[1]):
+    for i in range(rows[0], rows[1]):
+        for j in range(columns[0], columns[1]):
             x = j * fs[0] + i * ss[0] + corner[0]
             y = j * fs[1] + i * ss[1] + corner[1]
             if low[0] < x < high[0] and low[1] < y < high[1]:

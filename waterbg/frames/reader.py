@@ -21,6 +21,8 @@ from waterbg.frames.layout import Block, Misfit, blocks_of
 from waterbg.frames.places import Places
 from waterbg.geometry import Detector
 
+MOST_PIXELS = 1 << 29  # the largest detectors have 2**25
+_Found = tuple[Dataset, tuple[int, ...], tuple[int, ...]]
 MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
 
 
@@ -56,6 +58,9 @@ class FrameReader:
         basename: bool = False,
         follow_external_links: bool = False,
     ) -> None:
+        n_pixels = sum(panel.n_fs * panel.n_ss for panel in detector.panels)
+        if n_pixels > MOST_PIXELS:
+            raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         self.detector = detector
         self.warnings: list[str] = []
         self.files = Files(follow_external_links)
@@ -73,6 +78,7 @@ class FrameReader:
         self._flags = Flags(detector)
         self._masks = Masks(detector, self.files, self.places.mask)
         self._fixed: dict[int, tuple[Detector, NDArray[np.uint8]]] = {}
+        self._known: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._raw: dict[tuple[Any, ...], NDArray[Any]] = {}
         self._data: NDArray[np.float32] | None = None
         self._bad: NDArray[np.uint8] | None = None
@@ -112,6 +118,7 @@ class FrameReader:
         """
         path = self.locate(filename)
         parsed = Event.parse(event, path)
+        self.files.begin()
         for block in self.blocks:
             self._find(path, event, parsed, block)
 
@@ -152,6 +159,7 @@ class FrameReader:
         """
         path = self.locate(filename)
         parsed = Event.parse(event, path)
+        self.files.begin()
         try:
             return self._read(path, event, parsed, photon_energy_eV, camera_length, copy)
         except ImageError as err:
@@ -171,8 +179,11 @@ class FrameReader:
         energy = self._energy(path, parsed) if photon_energy_eV is None else float(photon_energy_eV)
         clen = self._camera_length(path, parsed, camera_length)
         detector = self._shifted(path, parsed)
-        known = self._masks.read(path, parsed, self._fixed_bad(detector))
-        data, bad = self._pixels(path, event, parsed, known, copy)
+        found = [
+            self._find(path, event, parsed, *block) for block in zip(self.blocks, self._part_of_chunk, strict=True)
+        ]
+        known = self._known_bad(detector, path, parsed)
+        data, bad = self._pixels(event, found, known, copy)
         return Frame(
             data=data,
             bad=bad,
@@ -187,9 +198,7 @@ class FrameReader:
 
     # Pixels ----------------------------------------------------------------------------------------------------------
 
-    def _find(
-        self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool = False
-    ) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
+    def _find(self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool = False) -> _Found:
         """Dataset, start and count of a block for an event."""
         name = block.location
         try:
@@ -202,7 +211,7 @@ class FrameReader:
             try:
                 start, count = block.select(data.shape, parsed)
             except Misfit:  # the file may have grown since it was opened
-                self.files.refresh(path)
+                self.files.close()
                 data = self.files.dataset(path, name, part_of_chunk)
                 start, count = block.select(data.shape, parsed)
             if data.sources:
@@ -215,7 +224,7 @@ class FrameReader:
         return data, start, count
 
     def _pixels(
-        self, path: str, event: str | None, parsed: Event, known: NDArray[np.uint8], copy: bool
+        self, event: str | None, found: list[_Found], known: NDArray[np.uint8], copy: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         if copy or self._data is None:
             # panels without a pixel to read (none today) stay zero
@@ -224,17 +233,16 @@ class FrameReader:
         else:
             data = self._data
         bad: NDArray[np.uint8] | None = None
-        for number, block in enumerate(self.blocks):
-            dataset, start, count = self._find(path, event, parsed, block, self._part_of_chunk[number])
+        for block, (dataset, start, count) in zip(self.blocks, found, strict=True):
             raw = self._buffer(block.shape, dataset.raw)
             try:
                 dataset.read(start, count, raw)
             except (OSError, RuntimeError, ValueError) as problem:
                 said = (str(problem).strip().splitlines() or [""])[0]
-                self.files.refresh(path)
+                self.files.close()
                 raise ImageError(
                     f"the pixels cannot be read, the file is damaged or still being written ({said})",
-                    path=path,
+                    path=dataset.path,
                     event=event,
                     dataset=dataset.name,
                 ) from None
@@ -308,6 +316,17 @@ class FrameReader:
             bad.flags.writeable = False
             kept = self._fixed[id(detector)] = detector, bad  # holds the detector, so that its id stays its own
         return kept[1]
+
+    def _known_bad(self, detector: Detector, path: str, event: Event) -> NDArray[np.uint8]:
+        """Bad pixels that do not depend on the pixels' values."""
+        fixed, masked = self._fixed_bad(detector), self._masks.read(path, event)
+        if masked is None:
+            return fixed
+        if self._known is None or self._known[0] is not fixed or self._known[1] is not masked:
+            both = fixed | masked
+            both.flags.writeable = False
+            self._known = fixed, masked, both
+        return self._known[2]
 
     def _saturation_map(self, path: str, event: Event) -> NDArray[np.float32] | None:
         panels = self.detector.panels

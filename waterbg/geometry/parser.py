@@ -175,7 +175,9 @@ class _Reader:
             raise Refused(f"there is a group or panel '{name}' already")
         if len(self.groups) >= MAX_GROUPS:
             raise Refused(f"more than {MAX_GROUPS} groups and panels")
-        unknown = next((m for m in members if m not in self.groups), None)
+        if name in members:  # CrystFEL adds the group before it looks for the members
+            self.complain(f"group '{name}' is a member of itself")
+        unknown = next((m for m in members if m not in self.groups and m != name), None)
         if unknown is not None:
             raise Refused(f"group '{name}' names '{unknown}', which is no panel and no group defined before")
         self.groups[name] = tuple(members)
@@ -203,7 +205,8 @@ class _Reader:
         if fatal:
             raise self.error((self.problems + fatal)[0] if not self.lenient else self.cause(fatal[0]))
         panels = tuple(panel.finished() for panel in self.panels.values())
-        regions = tuple(r for r in map(self.region, self.regions.values()) if r is not None)
+        numbers = {name: number for number, name in enumerate(self.panels)}
+        regions = tuple(r for r in (self.region(draft, numbers) for draft in self.regions.values()) if r is not None)
         if self.unused_default:
             self.refuse("this has no effect, for no panel is first mentioned after it", self.unused_default)
         self.check_beam()
@@ -268,20 +271,19 @@ class _Reader:
             if mask.data is None and (mask.file is not None or mask.good_bits or mask.bad_bits):
                 self.refuse(f"mask {number} of panel {panel.name} has no mask{number}_data", panel.line)
 
-    def region(self, draft: RegionDraft) -> BadRegion | None:
+    def region(self, draft: RegionDraft, numbers: dict[str, int]) -> BadRegion | None:
         if draft.in_panel is None:
             self.refuse(f"bad region '{draft.name}' has no extent", draft.line)
         elif not draft.in_panel:
             return BadRegion(
                 draft.name, None, min_x=draft.min_x, max_x=draft.max_x, min_y=draft.min_y, max_y=draft.max_y
             )
-        names = list(self.panels)
         if draft.panel is None:
-            if len(names) > 1:
+            if len(numbers) > 1:
                 self.refuse(f"bad region '{draft.name}' names no panel", draft.line)
                 return None
             self.warnings.append(
-                f"{self.path}:{draft.line}: bad region '{draft.name}' is taken to be on panel {names[0]}"
+                f"{self.path}:{draft.line}: bad region '{draft.name}' is taken to be on panel {next(iter(numbers))}"
             )
             # CrystFEL forgets to subtract the panel's first pixel here (try_guess_panel)
             return BadRegion(draft.name, 0, draft.min_fs, draft.max_fs, draft.min_ss, draft.max_ss)
@@ -301,7 +303,7 @@ class _Reader:
             low_ss, high_ss = max(low_ss, panel.min_ss), min(high_ss, panel.max_ss)
         return BadRegion(
             draft.name,
-            names.index(draft.panel),
+            numbers[draft.panel],
             low_fs - panel.min_fs,
             high_fs - panel.min_fs,
             low_ss - panel.min_ss,
