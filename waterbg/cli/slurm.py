@@ -21,24 +21,24 @@ class Slurm(Command):
     force = cli.Flag("--force", help="collect: replace the output when it exists")
     no_verify = cli.Flag("--no-verify", help="collect: do not compare the output with the input")
 
-    def main(self, verb: str, folder: str, index: str | None = None) -> int:
+    def main(self, verb: str, folder: str, *block: str) -> int:
         """Exit status 0; status gives 1 while blocks are missing."""
         from waterbg.run.slurm import JobFolder
 
         verbs = {"status": self._status, "resume": self._resume, "collect": self._collect, "cancel": self._cancel}
         if verb == "task":
-            return self._task(JobFolder(folder), index)
-        if verb not in verbs or index is not None:
+            return self._task(JobFolder(folder), block)
+        if verb not in verbs or block:
             raise UsageError(f"slurm {verb}: status, resume, collect or cancel and one folder are needed")
         return verbs[verb](JobFolder(folder))
 
-    def _task(self, folder: JobFolder, index: str | None) -> int:
+    def _task(self, folder: JobFolder, block: tuple[str, ...]) -> int:
         from waterbg.run.array import run_task
 
-        if index is None or not index.isdecimal():
+        if len(block) != 1 or not block[0].isdecimal():
             raise UsageError("slurm task needs the number of a block")
-        run_task(folder, int(index), self.jobs, lambda message: print(f"waterbg: {message}", file=sys.stderr))
-        print(f"block {index} is done")
+        run_task(folder, int(block[0]), self.jobs, lambda message: print(f"waterbg: {message}", file=sys.stderr))
+        print(f"block {block[0]} is done")
         return 0
 
     def _status(self, folder: JobFolder) -> int:
