@@ -70,7 +70,8 @@ class RunModel:
             data: dict[str, Any] = json.loads(Path(path).read_text())
             if data.pop("format") != _FORMAT:
                 raise ValueError
-            spots, psf = data.pop("spots"), data["spots"].pop("psf")
+            spots = data.pop("spots")
+            psf = spots.pop("psf")
             return cls(
                 noise=Noise(**data.pop("noise")),
                 trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
