@@ -15,6 +15,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.errors import UsageError
+from waterbg.integrate.plane import fit_plane
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
@@ -36,31 +37,37 @@ class Rings:
 
 
 def parse_integration(text: str) -> Rings:
-    """Read CrystFEL's ``--integration`` syntax for ``rings`` (``integration_method`` in integration.c).
+    """Read CrystFEL's ``--integration`` syntax, as ``integration_method`` in integration.c does.
 
-    Words are separated by ``-`` or ``,`` and a later one overrides an earlier one; ``rings`` alone means
-    ``rings-nocen-nosat-nograd``.
+    Words are separated by ``-`` or ``,`` and the last of contradicting ones counts. ``rings`` sets
+    ``nocen-nosat-nograd``, also when flags stood before it.
 
     Raises
     ------
     UsageError
-        For ``cen`` and ``prof2d``, which re-centre or learn from printed positions, and for unknown words.
+        For what is not ``rings`` without ``cen`` in the end, and for unknown words.
     """
-    words = [word for word in text.replace(",", "-").split("-") if word]
-    if words[:1] == ["prof2d"]:
-        raise UsageError(f"--integration={text}: prof2d is not repeated here; use profile, sum or rings")
-    if words[:1] != ["rings"]:
-        raise UsageError(f"--integration={text}: profile, sum or rings (with sat, nosat, grad, nograd) is needed")
-    gradient = saturated = False
-    for word in words[1:]:
-        if word in ("grad", "nograd"):
-            gradient = word == "grad"
+    option = f"--integration={text}"
+    method, centred, saturated, gradient = "", False, False, False
+    for word in text.replace(",", "-").split("-"):
+        if word in ("rings", "prof2d"):
+            method, centred, saturated, gradient = word, word == "prof2d", False, False
+        elif word in ("cen", "nocen"):
+            centred = word == "cen"
         elif word in ("sat", "nosat"):
             saturated = word == "sat"
-        elif word == "cen":
-            raise UsageError(f"--integration={text}: cen moves reflections to the brightest pixels; only nocen is done")
-        elif word != "nocen":
-            raise UsageError(f"--integration={text}: unknown word {word!r}")
+        elif word in ("grad", "nograd"):
+            gradient = word == "grad"
+        elif word in ("rescut", "norescut"):
+            raise UsageError(f"{option}: {word} is no longer a word of CrystFEL's; use --push-res")
+        elif word:
+            raise UsageError(
+                f"{option}: {word!r} is not known; rings-nocen with sat or nosat, grad or nograd can be done"
+            )
+    if method != "rings":
+        raise UsageError(f"{option}: only rings can be repeated exactly; use rings-nocen, or leave the option out")
+    if centred:
+        raise UsageError(f"{option}: cen moves reflections to their brightest pixels and is not done; use rings-nocen")
     return Rings(gradient, saturated)
 
 
@@ -90,8 +97,16 @@ def integrate_rings(
     Returns
     -------
     result : (n,) INTEGRATED
-        Aligned with ``scene.spots``; ADU.
+        Aligned with ``scene.spots``; ADU. Numbers are 0 for what is dropped before it was integrated.
+
+    Raises
+    ------
+    UsageError
+        When the radii are no rings.
     """
+    inner, middle, outer = radii
+    if not (inner >= 0 and middle >= 0 and 1 <= outer < math.inf):
+        raise UsageError(f"radii {radii}: inner, middle and outer radius of the rings in pixels are needed, as 4, 5, 7")
     spots = scene.spots
     detector = frame.detector
     result = np.zeros(len(spots), INTEGRATED)
@@ -154,6 +169,8 @@ def _fill_mask(mask, shapes, offsets, panel, fs, ss, inner):
         if p < 0:
             continue
         rows, columns = shapes[p, 0], shapes[p, 1]
+        if not (0.0 <= fs[n] < columns and 0.0 <= ss[n] < rows):
+            continue
         for i in range(-reach, reach + 1):
             for j in range(-reach, reach + 1):
                 if i * i + j * j > inner * inner:
@@ -205,6 +222,9 @@ def _rings(
             status[n] = _OFF_PANEL
             continue
         rows, columns = shapes[p, 0], shapes[p, 1]
+        if not (0.0 <= fs[n] < columns and 0.0 <= ss[n] < rows):
+            status[n] = _OFF_PANEL
+            continue
         left, top = int(fs[n]) - outer, int(ss[n]) - outer
         if left < 0 or top < 0 or left + width > columns or top + width > rows:
             status[n] = _EDGE
@@ -216,9 +236,10 @@ def _rings(
         if code != 0:
             status[n] = code
             continue
-        a, b, c = _plane(data, columns, start, box) if gradient else (0.0, 0.0, _mean(data, columns, start, box, _RING))
-        # Sums run column by column and in the order of integration.c: many I lie exactly between two printed hundredths,
-        # and the last bit decides which one is printed.
+        # Sums run column by column and in the order of integration.c: many I lie exactly between two printed
+        # hundredths, and the last bit decides which one is printed.
+        mean = _mean(data, columns, start, box, _RING)
+        a, b, c = fit_plane(data, columns, start, box, _RING) if gradient else (0.0, 0.0, mean)
         intensity, under, tallest = 0.0, 0.0, 0.0
         columns_sum = rows_sum = 0
         for j in range(width):
@@ -241,7 +262,6 @@ def _rings(
         intensity -= a * columns_sum
         intensity -= b * rows_sum
         intensity -= c * n_peak
-        mean = _mean(data, columns, start, box, _RING)
         variance = 0.0
         for j in range(width):
             for i in range(width):
@@ -250,11 +270,12 @@ def _rings(
         variance /= n_ring
         gain = adu_per_photon[p]
         poisson = gain * intensity
-        if abs(intensity / gain) < 1.0:
+        if abs(intensity) < abs(gain):  # within one photon of nothing
             poisson = gain * gain
         if intensity < -gain:
             poisson = -gain * intensity
-        sigma = math.sqrt(poisson + n_peak * variance)
+        sigma2 = poisson + n_peak * variance
+        sigma = math.sqrt(sigma2) if sigma2 >= 0.0 else np.nan
         numbers[n, 0], numbers[n, 1], numbers[n, 2], numbers[n, 3] = intensity, sigma, highest, mean
         if intensity < -5.0 * sigma:
             status[n] = _IMPLAUSIBLE
@@ -263,7 +284,10 @@ def _rings(
 
 @njit(cache=True, nogil=True)
 def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region, box):
-    """Fill ``box`` with what each pixel counts as (``check_box``); code, saturated, pixels in peak and ring, highest."""
+    """Fill ``box`` with what each pixel counts as (``check_box``).
+
+    Returns why the reflection is dropped or 0, whether it is saturated, pixels in peak and ring, the highest value.
+    """
     width = region.shape[0]
     is_saturated = False
     n_peak = n_ring = 0
@@ -304,37 +328,3 @@ def _mean(data, columns, start, box, kind):
                 total += data[start + i * columns + j]
                 n += 1
     return total / n
-
-
-@njit(cache=True, nogil=True)
-def _plane(data, columns, start, box):
-    """Least-squares plane a*fs + b*ss + c over the ring, coordinates from the corner of the box (``fit_gradient_bg``).
-
-    Solved about the ring's centroid, where the two slopes separate from the mean.
-    """
-    n = 0
-    sum_j = sum_i = total = np.float64(0)
-    for i in range(box.shape[0]):
-        for j in range(box.shape[1]):
-            if box[i, j] == _RING:
-                n += 1
-                sum_j += j
-                sum_i += i
-                total += data[start + i * columns + j]
-    mid_j, mid_i, mean = sum_j / n, sum_i / n, total / n
-    jj = ii = ij = jv = iv = np.float64(0)
-    for i in range(box.shape[0]):
-        for j in range(box.shape[1]):
-            if box[i, j] == _RING:
-                u, v, value = j - mid_j, i - mid_i, data[start + i * columns + j] - mean
-                jj += u * u
-                ii += v * v
-                ij += u * v
-                jv += u * value
-                iv += v * value
-    determinant = jj * ii - ij * ij
-    if determinant <= 1e-9 * max(jj, ii, 1.0) ** 2:  # ring pixels on one line: no plane
-        return 0.0, 0.0, mean
-    a = (ii * jv - ij * iv) / determinant
-    b = (jj * iv - ij * jv) / determinant
-    return a, b, mean - a * mid_j - b * mid_i

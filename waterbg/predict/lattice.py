@@ -68,6 +68,8 @@ def reduced_error(x, y, z, k, spread, radius):
     thick, and the loss of intensity by that is given back (``check_reflection``, "general case").
     """
     norm = math.sqrt(x * x + y * y + (z + k) * (z + k))
+    if norm == 0.0:
+        return math.inf
     error = k - norm
     across = (1.0 - (z + k) / norm) * spread
     width2 = radius * radius + across * across
@@ -95,9 +97,9 @@ def _allowed(centering, h, k, l):
 
 @njit(cache=True, nogil=True)
 def _between(a, half_b, c):
-    """Ends of the interval where a t² + 2 half_b t + c <= 0, a > 0; empty (1, 0) when there is none."""
+    """Ends of the interval where a t² + 2 half_b t + c <= 0; empty (1, 0) when there is none."""
     d = half_b * half_b - a * c
-    if not d >= 0.0:
+    if not (a > 0.0 and d >= 0.0):
         return 1.0, 0.0
     root = math.sqrt(d)
     return (-half_b - root) / a, (-half_b + root) / a

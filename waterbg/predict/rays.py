@@ -300,9 +300,9 @@ def _pink_rays(points, k, spread, radius):
     for i in range(len(points)):
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         norm = math.sqrt(x * x + y * y + (z + k) * (z + k))
-        across = (1.0 - (z + k) / norm) * spread
+        across = (1.0 - (z + k) / norm) * spread if norm > 0.0 else 0.0
         best = k
-        if across > 0.0:
+        if across > 1e-100:
             w1 = 1.0 / (across * across)
             mx = (x * w0 + x * k / norm * w1) / (w0 + w1)
             my = (y * w0 + y * k / norm * w1) / (w0 + w1)

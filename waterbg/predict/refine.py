@@ -288,7 +288,8 @@ def _solve(matrix, right, x):
             total = matrix[i, j]
             for k in range(j):
                 total -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] = math.sqrt(total) if i == j else total / matrix[j, j]
+            # without rounding every pivot is 2 or more, from the bounds on the unknowns themselves
+            matrix[i, j] = math.sqrt(max(total, 1.0)) if i == j else total / matrix[j, j]
     for i in range(n):
         total = right[i]
         for k in range(i):
