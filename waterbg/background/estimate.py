@@ -46,6 +46,8 @@ class BackgroundEstimate:
     factor : (n,) float64
         A pixel of mu expected counts has variance ``factor * (noise.gain * mu + noise.read2)``.
     noise : Noise
+    flags : (n_pixels,) uint8
+        What each pixel of the frame may be used for, see :mod:`waterbg.background.masks`.
     scale, ring_variance : (n,) float64
         What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that from
         counting; NaN for estimators without such a model.
@@ -57,6 +59,7 @@ class BackgroundEstimate:
     scale_variance: NDArray[np.float64]
     factor: NDArray[np.float64]
     noise: Noise
+    flags: NDArray[np.uint8]
     scale: NDArray[np.float64]
     ring_variance: NDArray[np.float64]
     fallbacks: list[str] = field(default_factory=list)
@@ -64,7 +67,8 @@ class BackgroundEstimate:
     def first(self, n: int) -> BackgroundEstimate:
         """The estimate of the first ``n`` targets."""
         return BackgroundEstimate(
-            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.noise, self.scale[:n],
+            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.noise, self.flags,
+            self.scale[:n],
             self.ring_variance[:n], self.fallbacks,
         )  # fmt: skip
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
 from waterbg.background.local import ring_planes, ring_scale
-from waterbg.background.masks import BAD, NOT_CLEAN, add_wide, spot_mask
+from waterbg.background.masks import BAD, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
@@ -46,7 +46,7 @@ class Ring:
         spread = np.empty((len(spots), 2))
         ring_planes(
             frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *_places(spots),
-            int(radii[1]), int(radii[2]), self.gradient, expected, spread,
+            stencil(radii)[1], self.gradient, expected, spread,
         )  # fmt: skip
         level = np.maximum(np.abs(expected[:, half, half].astype(float)), 1e-6)
         model = self.noise.gain * level + self.noise.read2
@@ -56,7 +56,7 @@ class Ring:
             factor = (model * 50 + spread[:, 0] * spread[:, 1]) / (model * (50 + spread[:, 1]))
             variance = factor * model / spread[:, 1] / level**2
         factor = np.where(np.isfinite(factor), factor, 1.0)
-        return BackgroundEstimate(expected, variance, factor, self.noise, nothing, nothing)
+        return BackgroundEstimate(expected, variance, factor, self.noise, flags, nothing, nothing)
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Radial:
         expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
         nothing = np.full(len(expected), np.nan)
         return BackgroundEstimate(
-            expected, np.zeros(len(expected)), factor, self.noise, nothing, nothing, surface.fallbacks
+            expected, np.zeros(len(expected)), factor, self.noise, flags, nothing, nothing, surface.fallbacks
         )
 
 
@@ -129,7 +129,7 @@ def water_estimate(
     expected, factor = surface.boxes(*_places(targets), box_half(radii), detector.shapes)
     scale, ring_variance = ring_scale(
         frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
-        (int(radii[1]), int(radii[2])), expected, factor, noise.gain, noise.read2,
+        stencil(radii)[1], expected, factor, noise.gain, noise.read2,
     )  # fmt: skip
     tau2 = trust.at(targets["inv_d"])
     known = np.isfinite(scale)
@@ -138,7 +138,7 @@ def water_estimate(
     shrunk = 1 + weight * (np.where(known, scale, 1) - 1)
     expected *= shrunk[:, None, None].astype(np.float32)
     variance = np.where(weight > 0, weight * np.where(known, ring_variance, 0), tau2) / np.maximum(shrunk, 1e-3) ** 2
-    return BackgroundEstimate(expected, variance, factor, noise, scale, ring_variance, surface.fallbacks)
+    return BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance, surface.fallbacks)
 
 
 def make_estimator(
@@ -187,14 +187,15 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
-    usable = max(np.count_nonzero(flags & BAD == 0), 1)
+    usable = max(count_clean(flags, BAD), 1)
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
-        flags &= ~np.uint8(MASK_WIDE)
+        if limit != WIDE[1]:
+            flags &= ~np.uint8(MASK_WIDE)
         # every crystal's own limit is at least this; the widest is only ever too careful
         for rows in (spots, near[np.abs(near["excitation"]) <= limit * radius]):
             add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin)
-        if np.count_nonzero(flags & NOT_CLEAN == 0) >= LEAST_CLEAN * usable:
+        if count_clean(flags, NOT_CLEAN) >= LEAST_CLEAN * usable:
             break
     return flags
 

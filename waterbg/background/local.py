@@ -17,7 +17,7 @@ def ring_scale(
     offsets: NDArray[np.int64],
     shapes: NDArray[np.int64],
     spots: NDArray[np.void],
-    rings: tuple[int, int],
+    ring: NDArray[np.int64],
     surface: NDArray[np.float32],
     factor: NDArray[np.float64],
     gain: float,
@@ -30,8 +30,8 @@ def ring_scale(
     counts, photons_per_adu, flags, offsets, shapes
         The frame, flat; see :mod:`waterbg.background.masks`.
     spots : (n,) SPOT
-    rings : 2 ints
-        Inner and outer radius, pixels.
+    ring : (m, 2) int64
+        Rows and columns of the ring's pixels, from the pixel the position falls into.
     surface : (n, size, size) float32
         Expected counts around each spot.
     factor : (n,) float64
@@ -45,7 +45,7 @@ def ring_scale(
     scale, variance = np.full(len(spots), np.nan), np.full(len(spots), np.inf)
     _ring_scale(
         counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), rings[0], rings[1], surface, factor,
+        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), ring, surface, factor,
         gain, read2, scale, variance,
     )  # fmt: skip
     return scale, variance
@@ -53,7 +53,7 @@ def ring_scale(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _ring_scale(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, middle, outer, surface, factor, gain, read2,
+    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2,
     scale, variance,
 ):  # fmt: skip
     half = surface.shape[1] // 2
@@ -69,18 +69,20 @@ def _ring_scale(
             total_n = total_s = 0.0
             used = 0
             wide = 1.5 if attempt == 0 else 1.0
-            for j in range(max(-outer, -cs), min(outer, n_ss - 1 - cs) + 1):
-                row = offsets[p] + (cs + j) * n_fs + cf
-                for i in range(max(-outer, -cf), min(outer, n_fs - 1 - cf) + 1):
-                    if not middle * middle <= i * i + j * j <= outer * outer or flags[row + i] & NOT_RING:
-                        continue
-                    s = surface[k, half + j, half + i]
-                    value = counts[row + i] * photons_per_adu[p]
-                    reach = wide * TAIL * np.sqrt(factor[k] * (gain * s * a + read2))
-                    if a * s - reach <= value <= a * s + reach + SKEW * gain:
-                        total_n += value
-                        total_s += s
-                        used += 1
+            for q in range(ring.shape[0]):
+                j, i = ring[q, 0], ring[q, 1]
+                if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
+                    continue
+                at = offsets[p] + (cs + j) * n_fs + cf + i
+                if flags[at] & NOT_RING:
+                    continue
+                s = surface[k, half + j, half + i]
+                value = counts[at] * photons_per_adu[p]
+                reach = wide * TAIL * np.sqrt(factor[k] * (gain * s * a + read2))
+                if a * s - reach <= value <= a * s + reach + SKEW * gain:
+                    total_n += value
+                    total_s += s
+                    used += 1
             if total_s <= 0:
                 break
             a = max(total_n / total_s, 0.0)
@@ -90,9 +92,7 @@ def _ring_scale(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def ring_planes(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, middle, outer, gradient, expected, spread
-):
+def ring_planes(counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, gradient, expected, spread):
     """Fill ``expected`` (n, size, size) with the mean of each ring, or the least-squares plane through it.
 
     ``spread`` (n, 2) becomes the variance of the ring's pixels about that and their number. Nothing is clipped: clipping
@@ -109,16 +109,18 @@ def ring_planes(
         cf, cs = int(fs[k]), int(ss[k])
         n = 0
         si = sj = sv = sii = sij = sjj = siv = sjv = svv = 0.0
-        for j in range(max(-outer, -cs), min(outer, n_ss - 1 - cs) + 1):
-            row = offsets[p] + (cs + j) * n_fs + cf
-            for i in range(max(-outer, -cf), min(outer, n_fs - 1 - cf) + 1):
-                if not middle * middle <= i * i + j * j <= outer * outer or flags[row + i] & NOT_RING:
-                    continue
-                v = counts[row + i] * photons_per_adu[p]
-                n += 1
-                si, sj, sv = si + i, sj + j, sv + v
-                sii, sij, sjj = sii + i * i, sij + i * j, sjj + j * j
-                siv, sjv, svv = siv + i * v, sjv + j * v, svv + v * v
+        for q in range(ring.shape[0]):
+            j, i = ring[q, 0], ring[q, 1]
+            if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
+                continue
+            at = offsets[p] + (cs + j) * n_fs + cf + i
+            if flags[at] & NOT_RING:
+                continue
+            v = counts[at] * photons_per_adu[p]
+            n += 1
+            si, sj, sv = si + i, sj + j, sv + v
+            sii, sij, sjj = sii + i * i, sij + i * j, sjj + j * j
+            siv, sjv, svv = siv + i * v, sjv + j * v, svv + v * v
         if n < 4:
             continue
         mi, mj, mean = si / n, sj / n, sv / n

@@ -2,11 +2,12 @@
 
 A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it counts
 the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's peak mask,
-``make_BgMask`` in integration.c). DROPPED are isolated hot and dead pixels found in the run.
+``make_BgMask`` in integration.c).
 """
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 BAD, WIDE, ONE, TWO = 1, 2, 4, 8
 NOT_CLEAN = BAD | WIDE  # the global model
 NOT_RING = BAD | ONE | TWO  # a reflection's own ring
+
+
+@lru_cache(maxsize=16)
+def stencil(radii: tuple[float, float, float]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pixels of the peak disc and of the ring about a pixel: (n, 2) rows of ss and fs; what is both is ring."""
+    inner, middle, outer = (int(radius) for radius in radii)  # as CrystFEL cuts them
+    reach = np.arange(-outer, outer + 1)
+    j, i = (axis.ravel() for axis in np.meshgrid(reach, reach, indexing="ij"))
+    r2 = i * i + j * j
+    ring = (r2 >= middle**2) & (r2 <= outer**2)
+    peak = (r2 <= inner**2) & ~ring
+    return np.stack([j[peak], i[peak]], axis=1), np.stack([j[ring], i[ring]], axis=1)
 
 
 def spot_mask(
@@ -44,7 +57,8 @@ def spot_mask(
     -------
     flags : (n_pixels,) uint8
     """
-    flags = (bad != 0).astype(np.uint8)
+    flags = np.empty(bad.size, np.uint8)
+    _copy_bad(bad, flags)
     _count_discs(flags, detector.offsets, detector.shapes, panel, fs, ss, inner)
     return flags
 
@@ -59,6 +73,25 @@ def add_wide(
 ) -> None:
     """Set WIDE within ``radius`` pixels of the given positions."""
     _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, radius, WIDE)
+
+
+def count_clean(flags: NDArray[np.uint8], unwanted: int) -> int:
+    """Pixels without any of the unwanted flags."""
+    return int(_count_clean(flags, np.uint8(unwanted)))
+
+
+@njit(cache=True, nogil=True)
+def _copy_bad(bad, flags):
+    for i in range(bad.size):
+        flags[i] = bad[i] != 0
+
+
+@njit(cache=True, nogil=True)
+def _count_clean(flags, unwanted):
+    n = 0
+    for i in range(flags.size):
+        n += (flags[i] & unwanted) == 0
+    return n
 
 
 @njit(cache=True, nogil=True)

@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN
-from waterbg.background.rays import Rays, trace_row
+from waterbg.background.rays import Rays, trace_point, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
 
@@ -79,13 +79,13 @@ def walk(
     noise : 2 floats
         Variance of a pixel is noise[0] times its expected counts plus noise[1].
     step : int
-        Only every step-th row is walked.
+        Only every step-th row is walked, but for those that ``every`` wants.
     slack : float
         Relative error allowed to the model on top of the noise.
     quiet : (n_tiles,) uint8, optional
         Tiles that count for the radial sums; default: all.
     every : (n_bins,) uint8, optional
-        Radial bins that are so full that every so-manieth row will do; default: all rows.
+        Of the rows that reach a radial bin every so-manieth will do; default: ``step``.
     """
     sums = Sums(
         np.zeros(rays.n_bins),
@@ -109,7 +109,7 @@ def walk(
         step,
         np.float32(slack),
         np.ones(grid.n_tiles, np.uint8) if quiet is None else quiet,
-        np.ones(rays.n_bins, np.uint8) if every is None else every,
+        np.full(rays.n_bins, step, np.uint8) if every is None else every,
         sums.radial_n,
         sums.radial_s,
         sums.radial_k,
@@ -119,6 +119,13 @@ def walk(
         sums.tile_k,
     )
     return sums
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def foot(ray, ss, n_fs):
+    """Column at which a row is nearest to the beam."""
+    x, y = ray[0] + (ss + 0.5) * ray[6], ray[1] + (ss + 0.5) * ray[7]
+    return min(max(-(x * ray[3] + y * ray[4]) / (ray[3] * ray[3] + ray[4] * ray[4]), 0.0), float(n_fs))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -178,7 +185,11 @@ def _walk(
         to_photons = inverse_adu[p]
         for top in range(0, n_ss, TILE):
             column_n[:], column_s[:], column_v[:], column_k[:] = zero, zero, zero, zero
-            for ss in range(top, min(top + TILE, n_ss), step):
+            for ss in range(top, min(top + TILE, n_ss)):
+                # rows that come near the beam hold the only pixels of small bins: none of them is skipped
+                _, _, nearest, _ = trace_point(rays[p], foot(rays[p], ss, n_fs), ss + 0.5, length, polarisation)
+                if ss % min(step, every[int(nearest)]) != 0:
+                    continue
                 trace_row(rays[p], ss, n_fs, length, polarisation, r, g)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
                 _expected_row(profile, r, g, blended, n_fs, n_tf, S)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 1500  # pixels: a radial bin that has more adds nothing to the noise of a reflection, and rows are skipped
+SMALL, LARGE = 2_500_000, 9_000_000  # pixels: below, all rows are walked; above, every fourth; else every second
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 
 
@@ -114,17 +115,20 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
     fixed = (frame.data, np.asarray(frame.adu_per_photon, float), flags, shapes, rays)
     means, _ = first_profile(*fixed, noise)
-    # A quarter of the rows finds the level of every panel and the shape of the ratio, with room for what is not yet
-    # in the model; then all rows, against a model that is right to a few per cent.
-    sums = walk(*fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=4, slack=0.6)
+    # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model; then
+    # more rows, against a model that is right to a few per cent.
+    step = 1 if frame.detector.n_pixels < SMALL else 2 if frame.detector.n_pixels < LARGE else 4
+    sums = walk(
+        *fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=min(4 * step, TILE), slack=0.6
+    )
     ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
     means, _ = _update_means(means, sums, noise)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=4, slack=0.1)
-    ratio, fine = _new_ratio(grid, ratio, sums, noise)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=min(4 * step, TILE), slack=0.1)
+    ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
     quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
     means, _ = _update_means(means, sums, noise)
-    every = np.clip(4 * sums.radial_k // ENOUGH, 1, 4).astype(np.uint8)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, quiet=quiet, every=every)
+    every = np.clip(4 * step * sums.radial_k // ENOUGH, 1, 4).astype(np.uint8)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
     # the tiles were summed before the profile changed: their expected counts change with it
     error = _at_tiles(grid, rays, shapes, change)
@@ -158,7 +162,7 @@ def _update_means(
 
 
 def _new_ratio(
-    grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float]
+    grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float], coarse: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Ratio after a walk that was made with the ratio ``before``, without the tiles that stick out (emptied in ``sums``)."""
     reject_tiles(grid, sums.tile_n, sums.tile_s, np.ones_like(before))
@@ -166,7 +170,7 @@ def _new_ratio(
         bare = np.where(before > 0, sums.tile_s / before, 0).astype(np.float32)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    return scaled_ratio(grid, sums.tile_n, bare, excess, panel_means(grid, sums.tile_n, bare))
+    return scaled_ratio(grid, sums.tile_n, bare, excess, panel_means(grid, sums.tile_n, bare), coarse)
 
 
 def _at_tiles(

@@ -49,16 +49,30 @@ class TileGrid:
 
 
 def panel_means(grid: TileGrid, top: NDArray, bottom: NDArray) -> NDArray[np.float64]:
-    """Sum of ``top`` over sum of ``bottom`` for each panel; the whole detector's where a panel has nothing, 1 at last."""
-    tops = np.bincount(grid.panel, top, len(grid.shapes))
-    bottoms = np.bincount(grid.panel, bottom, len(grid.shapes))
+    """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
+    sums = np.zeros((2, len(grid.shapes)))
+    _panel_sums(top, bottom, grid.offsets, sums)
+    tops, bottoms = sums
     whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(bottoms > 0, tops / bottoms, whole)
 
 
+@njit(cache=True, nogil=True)
+def _panel_sums(top, bottom, offsets, sums):
+    for p in range(offsets.size - 1):
+        for t in range(offsets[p], offsets[p + 1]):
+            sums[0, p] += top[t]
+            sums[1, p] += bottom[t]
+
+
 def scaled_ratio(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], excess: float, default: NDArray[np.float64]
+    grid: TileGrid,
+    top: NDArray[np.float32],
+    bottom: NDArray[np.float32],
+    excess: float,
+    default: NDArray[np.float64],
+    coarse: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Map of ``top`` over ``bottom``, as smooth as the counts allow, panel by panel.
 
@@ -76,6 +90,8 @@ def scaled_ratio(
         Variance of the counts over their mean.
     default : (n_panels,) float64
         Where there is nothing within reach.
+    coarse : bool
+        Leave out the finest level, which costs most.
 
     Returns
     -------
@@ -84,7 +100,7 @@ def scaled_ratio(
         Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
     ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
-    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, default, ratio, fine)
+    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, default, coarse, ratio, fine)
     return ratio, fine
 
 
@@ -178,7 +194,7 @@ def _refine(top, bottom, ratio, kernel, around, excess):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, out, fine):
+def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, coarse, out, fine):
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -196,7 +212,8 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, out, fin
         ratio = wide.copy()
         _refine(top_1, bottom_1, ratio, kernel, around, excess)
         wide, ratio = _doubled(wide, n_ts, n_tf), _doubled(ratio, n_ts, n_tf)
-        _refine(top_0, bottom_0, ratio, kernel, around, excess)
+        if not coarse:
+            _refine(top_0, bottom_0, ratio, kernel, around, excess)
         for j in range(n_ts):
             for i in range(n_tf):
                 out[first + j * n_tf + i] = ratio[j, i]
@@ -237,7 +254,7 @@ def reject_tiles(
     """Empty the tiles that are not smooth background (edges of shadows, ice spots); how many.
 
     A tile goes when its ratio leaves the median of the 5 x 5 tiles around it by more than 6 % and four standard
-    deviations. Only tiles that leave ``expected`` by half of that are looked at: the median is dear.
+    deviations. Only tiles that leave ``expected`` by three quarters of that are looked at: the median is dear.
 
     Parameters
     ----------
@@ -267,7 +284,7 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
                     continue
                 ratio = top[t] / bottom[t]
                 limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))
-                if abs(ratio - expected[t]) < 0.5 * limit * expected[t]:
+                if abs(ratio - expected[t]) < 0.75 * limit * expected[t]:
                     continue
                 n = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):

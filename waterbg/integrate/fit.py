@@ -8,13 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import BAD, ONE, TWO
+from waterbg.background.masks import BAD, NOT_RING, ONE, TWO
+from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 from waterbg.integrate.result import Status
 
 FIT = np.dtype(
     [
         ("I", "f8"),
         ("sigma", "f8"),  # counting and background scale, without the share that grows with I
+        ("sigma_zero", "f8"),  # the same if the true intensity is 0
         ("sum", "f8"),  # summation over the peak disc
         ("sum_sigma", "f8"),
         ("background", "f8"),  # mean expected counts under the peak disc
@@ -32,13 +34,16 @@ _FEW_PIXELS, _BACKGROUND = int(Status.FEW_PIXELS), int(Status.BACKGROUND)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def accept_spots(
-    counts, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, radii, out,
+def sum_spots(
+    counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
+    expected, scale_variance, factor, gain, read2, out,
 ):  # fmt: skip
-    """CrystFEL's acceptance (``check_box`` in integration.c): whole box on the panel, no bad pixel under the peak, at least
-    four pixels in peak and ring; fills peak, saturated and status.
+    """CrystFEL's acceptance, and the sum over the peak disc.
+
+    Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and at least
+    four pixels in peak and ring. ``out`` (n,) FIT: all but what the profile fit finds.
     """
-    inner, middle, outer = radii
+    half = expected.shape[1] // 2
     for k in range(panel.size):
         p = panel[k]
         result = out[k]
@@ -50,40 +55,50 @@ def accept_spots(
         if cf < outer or cs < outer or cf + outer >= n_fs or cs + outer >= n_ss:
             result.status = _EDGE
             continue
-        highest = -np.inf
+        centre = offsets[p] + cs * n_fs + cf
+        highest = np.float32(-np.inf)
         n_peak = n_ring = 0
         saturated = is_bad = False
-        for j in range(-outer, outer + 1):
-            row = offsets[p] + (cs + j) * n_fs + cf
-            for i in range(-outer, outer + 1):
-                r2 = i * i + j * j
-                is_ring = middle * middle <= r2 <= outer * outer
-                is_peak = r2 <= inner * inner and not is_ring
-                if not (is_ring or is_peak):
-                    continue
-                flag = flags[row + i]
-                if flag & BAD:
-                    is_bad = is_bad or is_peak
-                    continue
-                if flag & TWO or (flag & ONE and is_ring):
-                    continue
-                value = counts[row + i]
-                if value > max_adu[p] or (has_map and value > saturation[row + i]):
-                    saturated = True
-                highest = max(highest, np.float64(value))
-                n_peak += is_peak
-                n_ring += is_ring
+        total = under = np.float64(0)
+        for q in range(peak.shape[0]):
+            j, i = peak[q, 0], peak[q, 1]
+            at = centre + j * n_fs + i
+            flag = flags[at]
+            if flag & BAD:
+                is_bad = True
+            elif flag & TWO == 0:
+                value = counts[at]
+                saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
+                highest = max(highest, value)
+                n_peak += 1
+                total += value
+                under += expected[k, half + j, half + i]
+        for q in range(ring.shape[0]):
+            at = centre + ring[q, 0] * n_fs + ring[q, 1]
+            if flags[at] & NOT_RING == 0:
+                value = counts[at]
+                saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
+                highest = max(highest, value)
+                n_ring += 1
         result.peak, result.saturated = highest, saturated
         if is_bad:
             result.status = _BAD_PIXEL
         elif n_peak < 4 or n_ring < 4:
             result.status = _FEW_PIXELS
+        else:
+            signal = total * photons_per_adu[p] - under
+            empty = max(factor[k] * (gain * under + read2 * n_peak), 0.0)
+            variance = empty + factor[k] * gain * max(signal - 0.5 * np.sqrt(empty), 0.0)
+            result.sum, result.background = signal, under / n_peak
+            result.sum_sigma = np.sqrt(variance + under * under * scale_variance[k])
+            if not result.sum_sigma > 0:  # also where the background has no answer
+                result.status = _BACKGROUND
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, inner, reach, shift, expected, scale_variance,
-    factor, gain, read2, shape, out,
+    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
+    expected, scale_variance, factor, gain, read2, out,
 ):  # fmt: skip
     """Fit every accepted spot by itself, over its own pixels.
 
@@ -92,14 +107,16 @@ def fit_spots(
     counts : (n_pixels,) float32, ADU
     photons_per_adu : (n_panels,) float32
     flags : (n_pixels,) uint8
+    rays : (n_panels, 9) float64
     inner : int
         Radius of the peak disc about the predicted pixel.
     reach : float
         Radius of the fit about the spot's own place, pixels.
-    shift : (n, 2) float64
-        The spot's own place relative to the predicted position.
-    expected, shape : (n, size, size) float32
-        Background and profile.
+    shift, widths, blur : (n, 2) float64
+        Place relative to the prediction along fs and ss; widths, and variance of the place, along and across the radius.
+    tail : float
+    expected : (n, size, size) float32
+        Background around the predicted pixel.
     scale_variance : (n,) float64
         Relative variance of ``expected`` as a whole.
     factor : (n,) float64
@@ -117,54 +134,54 @@ def fit_spots(
         p = panel[k]
         n_ss, n_fs = shapes[p]
         cf, cs = int(fs[k]), int(ss[k])
-        used = n_disc = 0
-        disc_n = disc_b = 0.0
-        for j in range(max(-half, -cs), min(half, n_ss - 1 - cs) + 1):
-            row = offsets[p] + (cs + j) * n_fs + cf
-            for i in range(max(-half, -cf), min(half, n_fs - 1 - cf) + 1):
-                dx, dy = cf + i + 0.5 - fs[k] - shift[k, 0], cs + j + 0.5 - ss[k] - shift[k, 1]
-                near = dx * dx + dy * dy <= reach * reach
-                own = i * i + j * j <= inner * inner
-                flag = flags[row + i]
-                if not (near or own) or flag & (BAD | TWO) or (flag & ONE and not own):
+        x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
+        core = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
+        wide = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
+        used = 0
+        for j in range(max(cs - half, 0, int(y - reach)), min(cs + half, n_ss - 1, int(y + reach)) + 1):
+            for i in range(max(cf - half, 0, int(x - reach)), min(cf + half, n_fs - 1, int(x + reach)) + 1):
+                dx, dy = i + 0.5 - x, j + 0.5 - y
+                if dx * dx + dy * dy > reach * reach:
                     continue
-                value, b = counts[row + i] * photons_per_adu[p], expected[k, half + j, half + i]
-                if own:
-                    disc_n, disc_b, n_disc = disc_n + value, disc_b + b, n_disc + 1
-                if near:
-                    n[used], B[used], P[used] = value, b, shape[k, half + j, half + i]
-                    used += 1
+                at = offsets[p] + j * n_fs + i
+                own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
+                if flags[at] & (BAD | TWO) or (flags[at] & ONE and not own):
+                    continue
+                n[used], B[used] = counts[at] * photons_per_adu[p], expected[k, half + j - cs, half + i - cf]
+                P[used] = pixel_share(core, dx, dy)
+                if tail > 0:
+                    P[used] += pixel_share(wide, dx, dy)
+                used += 1
         # I from the counts, weights from the model alone, else low counts would weigh more than high ones
         guess = intensity = first_sigma = information = pull = 0.0
         for iteration in range(ITERATIONS):
-            top = information = 0.0
+            top = information = pull = 0.0
             for q in range(used):
                 v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
                 top += P[q] * (n[q] - B[q]) / v
                 information += P[q] * P[q] / v
+                pull += P[q] * B[q] / v
             if not information > 0:
                 break
             intensity = top / information
             if iteration == 0:
                 first_sigma = np.sqrt(1 / information)
-            guess = max(intensity - 2 * first_sigma, 0.0)
-        if not information > 0:  # also where the background has no answer
+                result.sigma_zero = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
+            if intensity <= 2 * first_sigma:  # nothing would change
+                break
+            guess = intensity - 2 * first_sigma
+        if not information > 0:
             result.status = _BACKGROUND
             continue
-        # sigma has the weights of max(I - sigma_0, 0): a low fluctuation must not look precise
-        guess = max(intensity - first_sigma, 0.0)
-        information = chi2 = 0.0
+        # sigma has the weights of max(I - sigma_0/2, 0): a low fluctuation must not look precise, a high one not too poor
+        guess = max(intensity - 0.5 * first_sigma, 0.0)
+        information = chi2 = pull = 0.0
         for q in range(used):
             v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
             information += P[q] * P[q] / v
             pull += P[q] * B[q] / v
             left = n[q] - B[q] - intensity * P[q]
             chi2 += left * left / v
-        with_scale = pull / information
         result.I = intensity
-        result.sigma = np.sqrt(1 / information + with_scale * with_scale * scale_variance[k])
+        result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
         result.chi2 = chi2 / max(used - 1, 1)
-        result.sum = disc_n - disc_b
-        variance = factor[k] * (gain * (disc_b + max(result.sum - first_sigma, 0.0)) + read2 * n_disc)
-        result.sum_sigma = np.sqrt(max(variance, 0.0) + disc_b * disc_b * scale_variance[k])
-        result.background = disc_b / max(n_disc, 1)

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Radii, count_constant
-from waterbg.background.masks import spot_mask
+from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
-from waterbg.integrate.fit import FIT, accept_spots, fit_spots
+from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, Lines, Psf, learn_lines, profiles
+from waterbg.integrate.psf import DEFAULT, FLOOR, Lines, Psf, learn_lines
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
@@ -122,52 +122,39 @@ def integrate_profile(
     shapes : Shapes
     """
     spots = scene.spots if targets is None else targets
-    flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
-    fits = accepted(frame, spots, flags, radii)
-    shapes = learn_shapes(frame, spots, len(scene.spots), flags, fits, radii, background, rays, run)
-    fit_all(frame, spots, flags, fits, radii, background, rays, *spot_shapes(shapes, rays, spots), shapes.psf.tail)
+    flags = background.flags
+    fits = sum_all(frame, spots, flags, radii, background)
+    shapes = learn_shapes(
+        frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
+    )
+    shift, widths, blur = spot_shapes(shapes, rays, spots)
+    inner = int(radii[0])
+    fit_spots(
+        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *_places(spots), inner, inner + FIT_MARGIN, shift, widths, blur, shapes.psf.tail, background.expected,
+        background.scale_variance, background.factor, background.noise.gain, background.noise.read2, fits,
+    )  # fmt: skip
     return as_integrated(frame, spots, fits, sigma_scale, summation), fits, shapes
 
 
-def accepted(frame: Frame, spots: NDArray[np.void], flags: NDArray[np.uint8], radii: Radii) -> NDArray[np.void]:
-    """(n,) FIT with CrystFEL's acceptance, highest pixel and saturation filled in."""
+def sum_all(
+    frame: Frame, spots: NDArray[np.void], flags: NDArray[np.uint8], radii: Radii, background: BackgroundEstimate
+) -> NDArray[np.void]:
+    """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs."""
     fits = np.zeros(len(spots), FIT).view(np.recarray)
     has_map = frame.saturation is not None
-    accept_spots(
-        frame.data, flags, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
+    sum_spots(
+        frame.data, count_constant(frame), flags, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes, *_places(spots),
-        tuple(int(radius) for radius in radii), fits,
+        int(radii[2]), *stencil(radii), background.expected, background.scale_variance, background.factor,
+        background.noise.gain, background.noise.read2, fits,
     )  # fmt: skip
     return fits
-
-
-def fit_all(
-    frame: Frame,
-    spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
-    shift: NDArray[np.float64],
-    widths: NDArray[np.float64],
-    blur: NDArray[np.float64],
-    tail: float,
-) -> None:
-    """Fit the accepted spots; fills ``fits``."""
-    shape = profiles(rays, *_places(spots), shift, widths, blur, tail, background.half)
-    inner = int(radii[0])
-    fit_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, *_places(spots), inner,
-        inner + FIT_MARGIN, shift, background.expected, background.scale_variance, background.factor,
-        background.noise.gain, background.noise.read2, shape, fits,
-    )  # fmt: skip
 
 
 def learn_shapes(
     frame: Frame,
     spots: NDArray[np.void],
-    n_teachers: int,
     flags: NDArray[np.uint8],
     fits: NDArray[np.void],
     radii: Radii,
@@ -177,9 +164,7 @@ def learn_shapes(
 ) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
     inv_d = spots["inv_d"]
-    which, (measured,) = measure_strong(
-        frame, spots[:n_teachers], flags, fits[:n_teachers], radii, background, rays, (run.psf.tail,), MOST, run
-    )
+    which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
     x, y = lab_positions(rays, spots[which])
     found, counting = offsets_of(measured)
     positions, n_terms = learn_positions(x, y, found, counting.mean(axis=1), run.map)
@@ -218,9 +203,6 @@ def measure_strong(
     measured : (n_tails, m) MEASURED
     """
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
-    offset = to_panel(run.map.at(*lab_positions(rays, spots)), rays, spots)
-    blur = run.about_run.at(spots["inv_d"]) ** 2
-    fit_all(frame, spots, flags, fits, radii, background, rays, offset, start, blur, run.psf.tail)
     which = strong_spots(spots, fits, most)
     measured = np.zeros((len(tails), len(which)), MEASURED)
     for tail, out in zip(tails, measured, strict=True):

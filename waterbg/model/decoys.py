@@ -108,7 +108,16 @@ def _pick(flags, offsets, shapes, panel, fs, ss, apart):
     return keep
 
 
-DECOY = np.dtype([("inv_d", "f8"), ("I", "f8"), ("sigma", "f8"), ("rings", "f8"), ("rings_sigma", "f8")])
+DECOY = np.dtype(
+    [
+        ("inv_d", "f8"),
+        ("I", "f8"),
+        ("sigma", "f8"),
+        ("sigma_zero", "f8"),  # what sigma should be, as the true intensity is known to be 0
+        ("rings", "f8"),
+        ("rings_sigma", "f8"),
+    ]
+)
 """A decoy by our method and by CrystFEL's rings, photons; NaN where a method has no answer."""
 
 
@@ -124,11 +133,13 @@ def rings_on_decoys(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii:
     return integrate_rings(frame, both, radii)[n:]
 
 
-def paired(frame: Frame, decoys: NDArray[np.void], ours: NDArray[np.void], rings: NDArray[np.void]) -> NDArray[np.void]:
+def paired(
+    frame: Frame, decoys: NDArray[np.void], ours: NDArray[np.void], fits: NDArray[np.void], rings: NDArray[np.void]
+) -> NDArray[np.void]:
     """Put both methods' numbers side by side: (n,) DECOY."""
     adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
     out = np.zeros(len(decoys), DECOY)
-    out["inv_d"] = decoys["inv_d"]
+    out["inv_d"], out["sigma_zero"] = decoys["inv_d"], fits["sigma_zero"]
     for name, result in (("I", ours), ("rings", rings)):
         out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
     out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu
@@ -209,23 +220,24 @@ def _inliers(z: NDArray[np.float64]) -> NDArray[np.bool_]:
 
 
 def spread_beyond(values: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """Variance of ``values`` beyond what their own variances explain: 0 or more, robust.
+    """Variance of ``values`` beyond what their own variances explain, less its own standard error: 0 or more, robust.
 
-    The number x for which (values - median)/sqrt(variance + x) has a robust standard deviation of 1.
+    The number x for which (values - median)/sqrt(variance + x) has a robust standard deviation of 1; x is known to
+    1.36 (variance + x) sqrt(2/n) or so.
     """
     if len(values) < 20:
         return 0.0
     left = values - np.median(values)
-    low, high = 0.0, float(robust_std(left) ** 2 * 4 + 1e-12)
-    if robust_std(left / np.sqrt(variance)) <= 1:
-        return 0.0
+    low, high = -0.9 * float(variance.min()), float(robust_std(left) ** 2 * 4 + 1e-12)
     for _ in range(60):
         middle = (low + high) / 2
         if robust_std(left / np.sqrt(variance + middle)) > 1:
             low = middle
         else:
             high = middle
-    return (low + high) / 2
+    beyond = (low + high) / 2
+    error = 1.36 * math.sqrt(2 / len(values)) * (float(np.median(variance)) + max(beyond, 0))
+    return max(beyond - error, 0.0)
 
 
 def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:

@@ -108,7 +108,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
-    fits = profile.accepted(frame, targets, flags, radii)
+    fits = profile.sum_all(frame, targets, flags, radii, background)
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
 
@@ -251,7 +251,8 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
         start = len(scene.spots)
         for decoys, out in zip(kinds, (half, displaced), strict=True):
             rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
-            out.append(paired(frame, decoys, found.result[start : start + len(decoys)], rings))
+            rows = slice(start, start + len(decoys))
+            out.append(paired(frame, decoys, found.result[rows], found.fits[rows], rings))
             start += len(decoys)
         fits = found.fits[: len(scene.spots)]
         strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["sum"] > STRONG_RATIO * fits["sum_sigma"])
@@ -259,13 +260,18 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
         if walked >= model.frames or (sum(map(len, half)) + sum(map(len, displaced)) >= ENOUGH_DECOYS and walked >= 2):
             break
     at_half, beside = np.concatenate(half), np.concatenate(displaced)
-    everything = np.concatenate([at_half, beside])
-    known = np.isfinite(everything["I"]) & (everything["sigma"] > 0)
-    scale = 1.0
-    if settings.decoys and known.sum() >= FEWEST_DECOYS:
-        z = everything["I"][known] / everything["sigma"][known]
-        scale = robust_std(z)
-        # half of what quantiles of so many decoys scatter is not believed (the variance of the estimate is 0.92/n)
-        excess = scale - 1
-        scale = float(np.clip(1 + excess * excess**2 / (excess**2 + 0.92 / len(z)), *SCALE_RANGE))
+    scale = _sigma_scale(np.concatenate([at_half, beside])) if settings.decoys else 1.0
+    for decoys in (at_half, beside):
+        decoys["sigma"] *= scale
     return dataclasses.replace(model, sigma_scale=scale, quality=judge(at_half, beside, np.concatenate(ratios)))
+
+
+def _sigma_scale(decoys: NDArray[np.void]) -> float:
+    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error may explain it."""
+    known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > 0)
+    if known.sum() < FEWEST_DECOYS:
+        return 1.0
+    z = decoys["I"][known] / decoys["sigma_zero"][known]
+    excess = robust_std(z) - 1
+    # the variance of half the distance of these quantiles is 0.92/n
+    return float(np.clip(1 + excess**3 / (excess**2 + 0.92 / len(z)), *SCALE_RANGE))
