@@ -108,6 +108,10 @@ class ImageStack:
             raise self._wrong(f"cannot be read ({said})") from None
         return image
 
+    def read_all(self) -> NDArray[Any]:
+        """Read all images: (n_images, n_ss, n_fs)."""
+        return np.stack([self.read(frame) for frame in range(len(self))])
+
     def _wrong(self, reason: str) -> ImageError:
         return ImageError(reason, path=self.path, dataset=self.dataset)
 

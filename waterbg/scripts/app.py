@@ -26,6 +26,8 @@ class Script(cli.Application):  # type: ignore[misc]
 
     VERSION = waterbg.__version__
     SUBCOMMAND_HELPMSG = False
+    # other spellings of switches that people know
+    ALIASES: ClassVar[dict[str, str]] = {}
     # positional arguments may be negative numbers, which would be taken for switches; these switches have a value
     NUMBERS_AFTER: ClassVar[tuple[str, ...] | None] = None
 
@@ -34,7 +36,9 @@ class Script(cli.Application):  # type: ignore[misc]
         """Run with ``argv`` (program name first); exit status 0 done, 1 bad data, 2 bad usage."""
         name = os.path.basename(argv[0])
         try:
-            _, status = cls.run([name, *cls._behind_dashes(argv[1:])], exit=False)
+            _, status = cls.run(
+                [name, *cls._behind_dashes([cls.ALIASES.get(word, word) for word in argv[1:]])], exit=False
+            )
         except UsageError as err:
             print(f"{name}: {err}", file=sys.stderr)
             return 2
