@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,6 +45,11 @@ class Tally:
         self.images += other.images
         self.fallbacks += other.fallbacks
         self.unreadable += other.unreadable
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for a file."""
+        # dataclasses.asdict would make a Counter of a Counter's items
+        return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
 
 
 class Subtractor:

@@ -133,7 +133,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
             tally.add(piece.tally)
         if tally.chunks != block.chunks and not last:
             raise OutputError(f"block {index} has {tally.chunks} chunks, not {block.chunks}", path=str(out.path))
-        (folder.path / f"block-{index}.json").write_text(json.dumps(dataclasses.asdict(tally)) + "\n")
+        (folder.path / f"block-{index}.json").write_text(json.dumps(tally.as_dict()) + "\n")
         out.finish()
 
 

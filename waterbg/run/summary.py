@@ -37,13 +37,7 @@ class Summary:
     def as_dict(self) -> dict[str, Any]:
         """The same for a program."""
         return {
-            "chunks": self.tally.chunks,
-            "crystals": self.tally.crystals,
-            "reflections": self.tally.reflections,
-            "integrated": self.tally.integrated,
-            "dropped": dict(self.tally.dropped),
-            "images": dict(self.tally.images),
-            "fallbacks": dict(self.tally.fallbacks),
+            **self.tally.as_dict(),
             "chunks_before": self.chunks_before,
             "seconds": self.seconds,
             "notes": self.notes,
