@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import ImageError
-from waterbg.frames.events import Event
+from waterbg.frames.events import Event, TooFewParts
 from waterbg.frames.files import Files
+from waterbg.frames.hdf5 import HDF5_ERRORS, said
 from waterbg.frames.kernels import mark_lab_region, mark_masked
 from waterbg.frames.layout import PANEL, Block, Misfit, blocks_of
 from waterbg.geometry import BadRegion, Detector, Panel
@@ -175,8 +176,8 @@ def read_block(
         files.check_sources(data, start, count)
         raw = np.empty(block.shape, dtype)
         data.read(start, count, raw)
-    except (Misfit, ValueError) as problem:
+    except (Misfit, TooFewParts) as problem:
         raise ImageError(f"the {what} does not fit: {problem}", path=path, dataset=name) from None
-    except (OSError, RuntimeError) as problem:
-        raise ImageError(f"the {what} cannot be read ({problem})", path=path, dataset=name) from None
+    except HDF5_ERRORS as problem:
+        raise ImageError(f"the {what} cannot be read ({said(problem)})", path=path, dataset=name) from None
     return raw, len(count) == len(block.dims) and "%" in block.dims

@@ -11,6 +11,10 @@ from waterbg.geometry.cnumbers import atoi
 MAX_PARTS = 16  # of each kind, as in CrystFEL
 
 
+class TooFewParts(ValueError):
+    """An event that has not enough parts for a path."""
+
+
 @dataclass(frozen=True)
 class Event:
     """One frame of a file.
@@ -35,10 +39,10 @@ class Event:
             raise ImageError(f"{problem}; expected something like //3 or tag-5//", path=path, event=text) from None
 
     def substitute(self, pattern: str) -> str:
-        """The pattern with its ``%`` replaced; raises ValueError when the event has too few parts."""
+        """The pattern with its ``%`` replaced; raises TooFewParts when the event has too few parts."""
         wanted = pattern.count("%")
         if wanted > len(self.parts):
-            raise ValueError(f"the event has {len(self.parts)} path parts, '{pattern}' needs {wanted}")
+            raise TooFewParts(f"the event has {len(self.parts)} path parts, '{pattern}' needs {wanted}")
         pieces = pattern.split("%")
         return "".join(piece + part for piece, part in zip(pieces, (*self.parts[:wanted], ""), strict=True))
 

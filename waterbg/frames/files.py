@@ -16,18 +16,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Blosc, Zstd ... with HDF5)
 import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import ImageError
-from waterbg.frames.kinds import what_is
+from waterbg.frames.hdf5 import HDF5_ERRORS, chunk_cache, damaged, inside, names_in, open_dataset, open_hdf5, said
 
 MOST_OPEN = 8
 MOST_DATASETS = 256  # open in one file; a path with % has one for each event
 MOST_VALUES = 1 << 20  # in one place of the file, one for each event
 MOST_LINKS = 32  # soft and external, on the way to one dataset
-MOST_CHUNK_CACHE = 256 << 20  # bytes for one dataset
 
 # Read as they are and made float32 by our own loop; every other type is made float32 by HDF5.
 _PLAIN = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
@@ -108,7 +106,7 @@ class Files:
         entry = self._open.pop(path)
         entry.groups.clear()
         entry.datasets.clear()
-        with suppress(OSError, RuntimeError):  # the medium is gone; there is nothing to save in a file open for reading
+        with suppress(*HDF5_ERRORS):  # the medium is gone; there is nothing to save in a file open for reading
             entry.file.close()
 
     def stamp(self, path: str) -> tuple[int, ...]:
@@ -140,7 +138,7 @@ class Files:
             self._close(path)
         while len(self._open) >= MOST_OPEN and next(iter(self._open.values())).event != self._event:
             self._close(next(iter(self._open)))
-        entry = self._open[path] = _Open(_open_hdf5(path), stamp, self._event)
+        entry = self._open[path] = _Open(open_hdf5(path), stamp, self._event)
         return entry
 
     # Datasets ------------------------------------------------------------------------------------------------------
@@ -167,8 +165,9 @@ class Files:
             if found.id.valid:
                 entry.datasets.move_to_end(name)
                 return found
-        where, group, last = self._locate(path, name, name, depth)
-        found = self._describe(where, name, group, last, part_of_chunk)
+        with damaged(path, name):
+            where, group, last = self._locate(path, name, name, depth)
+            found = self._describe(where, name, group, last, part_of_chunk)
         entry.datasets[name] = found
         if len(entry.datasets) > MOST_DATASETS:
             entry.datasets.popitem(last=False)
@@ -183,9 +182,9 @@ class Files:
         where, group = self._group(path, "/".join(parts), asked, depth)
         try:
             kind = group.id.links.get_info(os.fsencode(last)).type
-        except (KeyError, ValueError, RuntimeError, OSError):
+        except HDF5_ERRORS:
             raise ImageError(
-                f"there is no '{last}' in {group.name}{_names_in(group)}; is the geometry that of these images?",
+                f"there is no '{last}' in {group.name}{names_in(group)}; is the geometry that of these images?",
                 path=where,
                 dataset=asked,
             ) from None
@@ -209,12 +208,7 @@ class Files:
         if kept is not None and kept[1]:  # a group of a file that was closed since is false
             return kept
         where, parent, last = self._locate(path, name, asked, depth)
-        try:
-            group = parent[last]
-        except (KeyError, OSError, RuntimeError) as err:
-            raise ImageError(
-                f"cannot be opened, the file is damaged ({_said(err)})", path=where, dataset=asked
-            ) from None
+        group = parent[last]
         if not isinstance(group, h5py.Group):
             raise ImageError(f"'{name}' is no group", path=where, dataset=asked)
         if len(entry.groups) >= MOST_DATASETS:
@@ -222,21 +216,22 @@ class Files:
         entry.groups[name] = where, group
         return where, group
 
-    def beside(self, path: str, name: str, what: str, dataset: str) -> str:
-        """Where a file is that an image names; ImageError if it is missing, or elsewhere and links are not followed."""
-        folder = os.path.dirname(os.path.abspath(path))
-        target = os.path.normpath(os.path.join(folder, name))
-        real = os.path.dirname(os.path.realpath(path))
-        if not self.follow and not any(_inside(target, home) for home in (folder, real)):
+    def allowed(self, path: str, name: str, what: str, dataset: str) -> None:
+        """ImageError if a file that an image names is not in the image's folder, and links are not followed."""
+        homes = {os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}
+        if not self.follow and not any(inside(os.path.normpath(os.path.join(h, name)), h) for h in homes):
             raise ImageError(
                 f"{what} leads to {name}, outside the image's folder; allow it with --follow-external-links",
                 path=path,
                 dataset=dataset,
             )
-        others = [os.path.normpath(os.path.join(real, name))]
-        if self.follow:
-            others.append(os.path.abspath(name))
-        for candidate in (target, *others):
+
+    def beside(self, path: str, name: str, what: str, dataset: str) -> str:
+        """Where a file is that an image names; ImageError if it is missing or not allowed."""
+        self.allowed(path, name, what, dataset)
+        homes = [os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))]
+        for home in [*homes, os.getcwd()] if self.follow else homes:
+            candidate = os.path.normpath(os.path.join(home, name))
             if os.path.exists(candidate):
                 return candidate
         raise ImageError(f"{what} leads to {name}, which does not exist", path=path, dataset=dataset)
@@ -246,17 +241,17 @@ class Files:
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
         sources = []
         try:
-            dataset = h5py.Dataset(_open_dataset(group, last, access))
+            dataset = h5py.Dataset(open_dataset(group, last, access))
             dtype = dataset.dtype
             shape = tuple(dataset.shape or ())
             plan = dataset.id.get_create_plist()
             elsewhere = [source for source, _, _ in dataset.external or ()]
             if dataset.is_virtual:
                 sources = list(self._sources(path, name, dataset))
-        except (TypeError, OSError, RuntimeError, KeyError) as err:
+        except HDF5_ERRORS as err:
             if group.get(last, getclass=True) is h5py.Group:
                 raise ImageError("is a group, not a dataset", **here) from None
-            raise ImageError(f"cannot be opened or understood ({_said(err)})", **here) from None
+            raise ImageError(f"cannot be opened or understood ({said(err)})", **here) from None
         for number in range(plan.get_nfilters()):
             code, _, _, label = plan.get_filter(number)
             if not h5py.h5z.filter_avail(code):
@@ -265,7 +260,7 @@ class Files:
         identifier = dataset.id
         size = None
         if plan.get_layout() == h5py.h5d.CHUNKED:
-            size = _chunk_cache(plan.get_chunk(), shape, dtype.itemsize, part_of_chunk)
+            size = chunk_cache(plan.get_chunk(), shape, dtype.itemsize, part_of_chunk)
         if size:
             access.set_chunk_cache(*size)
         for source in elsewhere:
@@ -274,7 +269,7 @@ class Files:
             access.set_efile_prefix(b"${ORIGIN}")
         if size or elsewhere:
             del dataset, identifier  # access properties count only when nothing else holds the dataset open
-            identifier = _open_dataset(group, last, access)
+            identifier = open_dataset(group, last, access)
         native = dtype.newbyteorder("=")
         plain = native.str[1:] in _PLAIN
         return Dataset(
@@ -295,19 +290,15 @@ class Files:
     ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], str, str]]:
         """Where the pieces of a virtual dataset come from, judged by name before HDF5 opens any."""
         for piece in dataset.virtual_sources():
-            source = piece.file_name
-            if source == ".":
-                source_path = path
-            elif "%" in source:  # numbered files: HDF5 finds how many there are, and takes no more frames than that
-                self.beside(path, os.path.dirname(source) or ".", "a virtual dataset", name)
-                continue
-            else:
-                source_path = source
-            low, high = piece.vspace.get_select_bounds()
-            yield tuple(low), tuple(high), source_path, piece.dset_name
+            source = path if piece.file_name == "." else piece.file_name.replace("%%", "%")
+            if source != path:
+                self.allowed(path, source, "a virtual dataset", name)
+            if "%b" not in piece.file_name:  # numbered files: HDF5 has as many frames as there are files
+                low, high = piece.vspace.get_select_bounds()
+                yield tuple(low), tuple(high), source, piece.dset_name
 
     def check_sources(self, data: Dataset, start: tuple[int, ...], count: tuple[int, ...], depth: int = 0) -> None:
-        """HDF5 gives zeros for a missing source of a virtual dataset; ImageError instead."""
+        """ImageError if a source of a virtual dataset is missing for these pixels; HDF5 would give zeros."""
         for low, high, source, name in data.sources:
             if all(a <= h and l < a + n for a, n, l, h in zip(start, count, low, high, strict=True)):
                 if depth >= MOST_LINKS:
@@ -339,73 +330,12 @@ class Files:
         data = self.dataset(path, name)
         if math.prod(data.shape) > MOST_VALUES:
             raise ImageError("holds an image, not a number for each event", path=data.path, dataset=name)
-        found = h5py.Dataset(data.id)
         if data.sources:
             self.check_sources(data, tuple(0 for _ in data.shape), data.shape)
-        try:
-            kept = np.asarray(found[()])
-        except (OSError, RuntimeError, TypeError, ValueError) as err:
-            raise ImageError(f"cannot be read ({_said(err)})", path=data.path, dataset=name) from None
+        with damaged(data.path, name):
+            kept = np.asarray(h5py.Dataset(data.id)[()])
         entry = self.open(path)
         if len(entry.numbers) >= MOST_DATASETS:
             entry.numbers.clear()
         entry.numbers[name] = kept
         return kept
-
-
-def _open_dataset(group: h5py.Group, name: str, access: h5py.h5p.PropDAID) -> h5py.h5d.DatasetID:
-    return h5py.h5d.open(group.id, os.fsencode(name), access)
-
-
-def _open_hdf5(path: str) -> h5py.File:
-    problem = what_is(path)
-    if problem:
-        raise ImageError(problem, path=path)
-    # Locks fail on some network file systems; a file that is being written in SWMR mode opens only as such.
-    last: Exception | None = None
-    attempts: tuple[dict[str, bool], ...] = ({}, {"locking": False}, {"swmr": True})
-    for options in attempts:
-        try:
-            return h5py.File(path, "r", **options)
-        except (OSError, RuntimeError, ValueError) as err:
-            last = last or err
-    said = _said(last)
-    if "truncated" in said:
-        raise ImageError(f"the file is cut short ({said}); copy it again", path=path)
-    raise ImageError(f"cannot be opened ({said})", path=path)
-
-
-def _chunk_cache(
-    chunk: tuple[int, ...], shape: tuple[int, ...], itemsize: int, part_of_chunk: bool
-) -> tuple[int, int, float] | None:
-    """Arguments of set_chunk_cache when chunks should be kept from one read to the next, else None."""
-    if len(chunk) < 2 or not (part_of_chunk or any(n > 1 for n in chunk[:-2])):
-        return None
-    size = int(np.prod(chunk, dtype=np.int64)) * itemsize
-    # chunks of one frame: along the axes before the last two a frame takes one chunk, or the few of its stack
-    n_chunks = int(np.prod([-(-n // c) for n, c in zip(shape[1:], chunk[1:], strict=True)], dtype=np.int64))
-    if size * n_chunks > MOST_CHUNK_CACHE:
-        return None
-    return 10 * n_chunks + 1, size * n_chunks + size, 0.75
-
-
-def _inside(path: str, folder: str) -> bool:
-    return os.path.commonpath([path, folder]) == folder
-
-
-def _names_in(group: Any) -> str:
-    """What a group holds, for messages."""
-    if not isinstance(group, h5py.Group):
-        return ""
-    names = []
-    for name in group:
-        names.append(name)
-        if len(names) == 6:
-            names[-1] = "..."
-            break
-    return f" (which holds {', '.join(names)})" if names else " (which is empty)"
-
-
-def _said(err: Exception | None) -> str:
-    """First line of what HDF5 said."""
-    return (str(err).strip().splitlines() or ["no reason given"])[0][:200]

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames.badmap import Masks, fixed_bad, read_block
-from waterbg.frames.events import Event
+from waterbg.frames.events import Event, TooFewParts
 from waterbg.frames.files import Dataset, Files
 from waterbg.frames.flags import Flags
 from waterbg.frames.frame import Frame
+from waterbg.frames.hdf5 import HDF5_ERRORS, said
 from waterbg.frames.headers import header_number
 from waterbg.frames.kernels import unpack, unpack_and_judge
 from waterbg.frames.layout import Block, Misfit, blocks_of
@@ -216,7 +217,7 @@ class FrameReader:
                 start, count = block.select(data.shape, parsed)
             if data.sources:
                 self.files.check_sources(data, start, count)
-        except (Misfit, ValueError) as problem:
+        except (Misfit, TooFewParts) as problem:
             hint = "" if "no frame" in str(problem) else "; is the geometry that of these images?"
             raise ImageError(f"{problem}{hint}", path=path, event=event, dataset=name) from None
         except ImageError as err:
@@ -237,11 +238,10 @@ class FrameReader:
             raw = self._buffer(block.shape, dataset.raw)
             try:
                 dataset.read(start, count, raw)
-            except (OSError, RuntimeError, ValueError) as problem:
-                said = (str(problem).strip().splitlines() or [""])[0]
+            except HDF5_ERRORS as problem:
                 self.files.close()
                 raise ImageError(
-                    f"the pixels cannot be read, the file is damaged or still being written ({said})",
+                    f"the pixels cannot be read, the file is damaged or still being written ({said(problem)})",
                     path=dataset.path,
                     event=event,
                     dataset=dataset.name,
