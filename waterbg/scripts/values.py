@@ -56,6 +56,18 @@ def radii_and_limits(streams: Iterable[StreamFile]) -> tuple[Values, Values]:
     return radius, limit
 
 
+def detector_shifts(streams: Iterable[StreamFile]) -> Values:
+    """(n, 2) ``predict_refine/det_shift`` in mm of every crystal that has one."""
+    shifts = [
+        crystal.det_shift
+        for stream in streams
+        for chunk in stream.chunks()
+        for crystal in chunk.crystals
+        if b"predict_refine/det_shift" in chunk.bytes[crystal.start : crystal.stop]
+    ]
+    return np.array(shifts, float).reshape(-1, 2)
+
+
 @dataclass(frozen=True)
 class Intensities:
     """How many frames and peaks, and the sum of the peaks' intensities in ADU."""

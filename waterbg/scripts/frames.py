@@ -1,0 +1,315 @@
+"""Frames named by a stream or a list, added up: raw, less a dark frame, or less their water background."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.errors import ImageError, UsageError
+from waterbg.h5_image import ImageStack
+from waterbg.scripts.layout import ImageLayout, stream_detector
+from waterbg.stream import Chunk, StreamFile
+from waterbg.stream.grammar import VERSION
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame, FrameReader
+    from waterbg.geometry import Detector
+    from waterbg.predict import Scene
+
+_HALF = 31  # of the boxes the model is asked for, pixels
+
+
+@dataclass
+class FrameSum:
+    """A sum of frames, in ADU.
+
+    Attributes
+    ----------
+    datasets : dict
+        Dataset name -> sum, in the layout of the data files.
+    counts : dict
+        Dataset name -> (same shape) int64: frames that count for each pixel.
+    frames : int
+    """
+
+    datasets: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
+    frames: int = 0
+
+    def mean(self) -> dict[str, NDArray[np.float64]]:
+        """Sum over frames; 0 where no frame counts."""
+        return {name: values / np.maximum(self.counts[name], 1) for name, values in self.datasets.items()}
+
+
+@dataclass(frozen=True)
+class Named:
+    """A frame: file and event as they are written, and the chunk that names them, if one does."""
+
+    filename: str
+    event: str | None
+    chunk: Chunk | None = None
+
+
+def is_stream(path: str) -> bool:
+    """Whether a file begins as a stream does (standard input is taken for a list)."""
+    if path == "-":
+        return False
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(VERSION)) == VERSION
+    except OSError as err:
+        raise UsageError(f"{path}: cannot be read ({err.strerror})") from None
+
+
+def listed_frames(path: str) -> Iterator[Named]:
+    """Frames of a list: ``file`` or ``file event`` on each line; ``-`` is standard input."""
+    with ExitStack() as stack:
+        lines = sys.stdin if path == "-" else stack.enter_context(open(path, errors="surrogateescape"))
+        for line in lines:
+            name, _, event = line.strip().rpartition(" ")
+            if "//" in event and name:
+                yield Named(name.rstrip(), event)
+            elif line.strip():
+                yield Named(line.strip(), None)
+
+
+def read_dark(path: str, dataset: str | None) -> NDArray[Any]:
+    """Image to be taken off all others: 2-D, or 3-D for detectors whose panels are a stack."""
+    with ImageStack(path, dataset) as stack:
+        return stack.read_all() if len(stack) > 1 else stack.read()
+
+
+@contextmanager
+def open_frames(
+    path: str, geometry: str | None, prefix: str = "", basename: bool = False
+) -> Iterator[tuple[Iterator[Named], FrameReader | None]]:
+    """Frames that a stream or list names, and what reads them.
+
+    Parameters
+    ----------
+    path : str
+        Stream or list; ``-`` is a list on standard input.
+    geometry : str or None
+        Geometry file; None is the stream's own, and none for a list.
+    prefix, basename
+        As indexamajig's.
+
+    Yields
+    ------
+    frames : iterator of Named
+    reader : FrameReader or None
+        None without a geometry.
+    """
+    from waterbg.frames import FrameReader
+    from waterbg.scripts.geometry_text import read_geometry
+
+    with ExitStack() as stack:
+        detector = read_geometry(geometry)[1] if geometry else None
+        beside = None
+        if is_stream(path):
+            stream = stack.enter_context(StreamFile(path))
+            detector, beside = detector or stream_detector(stream), path
+            frames = stream_frames(stream)
+        else:
+            frames = listed_frames(path)
+        if detector is None:
+            if prefix or basename:
+                frames = (
+                    Named(prefix + (os.path.basename(one.filename) if basename else one.filename), one.event)
+                    for one in frames
+                )
+            yield frames, None
+            return
+        reader = FrameReader(detector, geometry_path=geometry, stream_path=beside, prefix=prefix, basename=basename)
+        yield frames, stack.enter_context(reader)
+
+
+def stream_frames(stream: StreamFile) -> Iterator[Named]:
+    """Frames of a stream, in its order; a frame that stands twice comes twice."""
+    for chunk in stream.chunks():
+        yield Named(chunk.filename, chunk.event, chunk)
+
+
+def sum_plain(
+    frames: Iterator[Named], dataset: str | None, dark: NDArray[Any] | None, say: Callable[[str], None]
+) -> FrameSum:
+    """Add up images as they are, without a geometry; not finite pixels count as nothing.
+
+    Parameters
+    ----------
+    frames : iterator of Named
+        An event like ``//3`` is the number of an image in a stack; without one, all of the stack are added.
+    dataset : str or None
+        Where images are in the files; None finds out.
+    dark : (n_ss, n_fs) array or None
+        Taken off each image.
+    say : callable
+        Told of each frame.
+
+    Raises
+    ------
+    ImageError
+    """
+    total = FrameSum()
+    for frame in frames:
+        with ImageStack(frame.filename, dataset) as stack:
+            for number in _numbers(frame, stack):
+                image = _less_dark(stack.read(number).astype(np.float64), dark, frame)
+                _add(total, {"/data": image}, frame)
+        say(f"Summed {frame.filename} {frame.event or ''}".rstrip())
+    return total
+
+
+def _numbers(frame: Named, stack: ImageStack) -> range:
+    left, _, right = (frame.event or "//").partition("//")
+    if left or "/" in right or not (right.isdecimal() or not right):
+        raise ImageError("such an event needs a geometry", path=frame.filename, event=frame.event)
+    if right:
+        return range(int(right), int(right) + 1)
+    return range(len(stack))
+
+
+def _less_dark(image: NDArray[np.float64], dark: NDArray[Any] | None, frame: Named) -> NDArray[np.float64]:
+    if dark is None:
+        return image
+    if dark.shape != image.shape:
+        raise ImageError(f"is of shape {image.shape}, the dark image of {dark.shape}", path=frame.filename)
+    return image - dark
+
+
+def _add(total: FrameSum, images: dict[str, NDArray[np.float64]], frame: Named) -> None:
+    for name, image in images.items():
+        if name not in total.datasets:
+            total.datasets[name] = np.zeros(image.shape)
+            total.counts[name] = np.zeros(image.shape, np.int64)
+        if total.datasets[name].shape != image.shape:
+            before = total.datasets[name].shape
+            raise ImageError(f"is of shape {image.shape}, those before of {before}", path=frame.filename)
+        known = np.isfinite(image)
+        total.datasets[name] += np.where(known, image, 0)
+        total.counts[name] += known
+    total.frames += 1
+
+
+def sum_with_geometry(
+    frames: Iterator[Named],
+    reader: FrameReader,
+    *,
+    dark: NDArray[Any] | None,
+    subtract: bool,
+    say: Callable[[str], None],
+) -> FrameSum:
+    """Add up frames with their bad pixels left out.
+
+    Parameters
+    ----------
+    frames : iterator of Named
+    reader : FrameReader
+    dark : array or None
+        In the layout of the images; taken off each frame.
+    subtract : bool
+        Take the water background off each frame: the model of ``waterbg subtract`` for the whole frame.
+    say : callable
+        Told of each frame.
+
+    Raises
+    ------
+    ImageError, GeometryError
+    """
+    total = FrameSum()
+    layout = ImageLayout(reader.detector)
+    dark_flat = None if dark is None else flatten(layout, dark)
+    for named in frames:
+        for event in _events(named, reader):
+            energy = named.chunk.photon_energy_eV if named.chunk is not None else None
+            frame = reader.read(named.filename, event, energy, copy=True)
+            if dark_flat is not None:
+                frame.data -= dark_flat
+            image = np.where(frame.bad != 0, np.nan, frame.data)
+            if subtract:
+                image -= whole_background(frame, named.chunk)
+            _add(total, spread(layout, image), named)
+        say(f"Summed {named.filename} {named.event or ''}".rstrip())
+    return total
+
+
+def _events(named: Named, reader: FrameReader) -> list[str | None]:
+    """The event, or all of the file when none is named."""
+    panel = reader.detector.panels[0]
+    if named.event is not None or named.chunk is not None or "%" in panel.data or "%" not in panel.dims:
+        return [named.event]
+    with ImageStack(reader.locate(named.filename), panel.data) as stack:
+        return [f"//{number}" for number in range(len(stack))]
+
+
+def flatten(layout: ImageLayout, image: NDArray[Any]) -> NDArray[np.float32]:
+    """Pixels of all panels one after the other, out of an image in the layout of the data files.
+
+    Raises
+    ------
+    UsageError
+        When it does not have the size.
+    """
+    array = next(iter(layout.arrays.values()))
+    if len(layout.arrays) != 1 or image.ndim != array.ndim or any(m < n for m, n in zip(image.shape, array.shape)):
+        raise UsageError(f"the dark image is of shape {image.shape}; the geometry needs {array.shape}")
+    flat = np.empty(layout.detector.n_pixels, np.float32)
+    for number, place in enumerate(layout.places):
+        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
+        flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]] = part.ravel()
+    return flat
+
+
+def spread(layout: ImageLayout, flat: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+    """Put pixels of all panels one after the other into the layout of the data files; NaN where no panel is."""
+    images = {name: np.full(array.shape, np.nan) for name, array in layout.arrays.items()}
+    for number, place in enumerate(layout.places):
+        image = images[place.dataset]
+        pixels = flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]]
+        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
+        part[:] = pixels.reshape(part.shape)
+    return images
+
+
+def whole_background(frame: Frame, chunk: Chunk | None = None) -> NDArray[np.float32]:
+    """Model of the background of a whole frame: radial profile and smooth two-dimensional ratio.
+
+    Parameters
+    ----------
+    frame : Frame
+    chunk : Chunk, optional
+        Its crystals' reflections are kept out of the model; without it, only what sticks out is.
+
+    Returns
+    -------
+    (n_pixels,) float32
+        ADU.
+    """
+    from waterbg.background.estimators import flag_pixels, frame_rays
+    from waterbg.background.surface import fit_surface
+    from waterbg.predict import build_scene
+
+    crystals = [crystal for crystal in (chunk.crystals if chunk is not None else []) if crystal.axes is not None]
+    scene: Scene = build_scene(crystals, frame.detector, frame.clen, frame.photon_energy_eV)
+    flags = flag_pixels(frame, scene, (4.0, 5.0, 7.0))
+    surface = fit_surface(frame, flags, frame_rays(frame, scene, "horiz"), (1.0, 0.0))
+    detector: Detector = frame.detector
+    flat = np.empty(detector.n_pixels, np.float32)
+    size = 2 * _HALF + 1
+    for number, (n_ss, n_fs) in enumerate(detector.shapes):
+        rows, columns = np.arange(_HALF, n_ss + _HALF, size), np.arange(_HALF, n_fs + _HALF, size)
+        ss, fs = (grid.ravel() + 0.5 for grid in np.meshgrid(rows, columns, indexing="ij"))
+        panel = np.full(len(fs), number, np.int32)
+        boxes, _ = surface.boxes(panel, fs, ss, _HALF, detector.shapes)
+        whole = boxes.reshape(len(rows), len(columns), size, size).transpose(0, 2, 1, 3)
+        whole = whole.reshape(len(rows) * size, len(columns) * size)[:n_ss, :n_fs]
+        start, stop = detector.offsets[number : number + 2]
+        flat[start:stop] = (whole * frame.adu_per_photon[number]).ravel()
+    return flat
