@@ -19,12 +19,12 @@ def latin(text):
 
 def dump(path):
     try:
-        stream = StreamFile(path)
-        detector = parse_geometry(stream.geometry_text)
+        with StreamFile(path) as stream:
+            detector = parse_geometry(stream.geometry_text)
     except WaterbgError as err:
         return {"opened": False, "reason": str(err)}
     chunks = []
-    with stream:
+    with StreamFile(path) as stream:
         for chunk in stream.chunks():
             known = detector.panel_numbers(chunk.peak_panel_names) >= 0
             chunks.append(

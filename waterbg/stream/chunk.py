@@ -113,15 +113,23 @@ class Crystal:
 
     def count_line(self, name: bytes) -> tuple[int, bytes] | None:
         """Byte within the chunk and text of a line like ``num_reflections = 12``."""
-        return next(((at, line) for at, line in self._lines if line.startswith(name + b" = ")), None)
+        return next(((at, line) for at, line in self._by_word.get(name, ()) if line.startswith(name + b" = ")), None)
+
+    @cached_property
+    def _by_word(self) -> dict[bytes, list[tuple[int, bytes]]]:
+        """Lines by what stands before their first blank or equals sign: sscanf takes ``astar=`` for ``astar =``."""
+        found: dict[bytes, list[tuple[int, bytes]]] = {}
+        for at, line in self._lines:
+            found.setdefault(line.partition(b" ")[0].partition(b"=")[0], []).append((at, line))
+        return found
 
     def _number(self, layout: str) -> float | None:
         found = self._last(layout)
         return float(found[0]) if found else None
 
     def _scan(self, layout: str) -> list[list[float | int | bytes]]:
-        prefix = layout.split(" ")[0].encode()
-        found = (g.scan(line, layout) for _, line in self._lines if line.startswith(prefix))
+        word = layout.partition(" ")[0].encode()
+        found = (g.scan(line, layout) for _, line in self._by_word.get(word, ()))
         return [values for values in found if values is not None]
 
     def _last(self, layout: str) -> list[float | int | bytes] | None:
@@ -131,7 +139,8 @@ class Crystal:
         return next(iter(self._scan(layout)), None)
 
     def _text(self, prefix: bytes) -> str | None:
-        return next((text_of(line[len(prefix) :]) for _, line in self._lines if line.startswith(prefix)), None)
+        lines = self._by_word.get(prefix.partition(b" ")[0], ())
+        return next((text_of(line[len(prefix) :]) for _, line in lines if line.startswith(prefix)), None)
 
 
 @dataclass

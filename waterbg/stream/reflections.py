@@ -208,11 +208,18 @@ def _read_fast(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd 
     if end < 0:
         return None
     block = np.frombuffer(data, np.uint8, end + 1 - body, body)
-    newlines = np.flatnonzero(block == 10)
-    begins = np.empty_like(newlines)
-    begins[0], begins[1:] = 0, newlines[:-1] + 1
-    lengths = newlines - begins
-    shortest, longest = int(lengths.min()), int(lengths.max())
+    first = data.find(b"\n", body) + 1 - body
+    n = len(block) // first
+    # rows of one length are the rule, and checked at once
+    if n * first == len(block) and (block[first - 1 :: first] == 10).all() and data.count(b"\n", body, end + 1) == n:
+        begins = np.arange(n) * first
+        ends = begins + first
+        shortest = longest = first - 1
+    else:
+        ends = np.flatnonzero(block == 10) + 1
+        begins = np.concatenate([[0], ends[:-1]])
+        lengths = ends - begins - 1
+        shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest <= layout.name or longest - layout.name > LONGEST_PANEL_NAME:
         return None
     if shortest == longest:
@@ -232,8 +239,7 @@ def _read_fast(data: bytes, start: int, stop: int, layout: _Layout) -> BlockEnd 
         return None
     panel, panel_names = _number_names(names)
     values["panel"] = panel
-    begin = body + begins
-    rows = Rows(values, panel_names, begin, body + newlines + 1, None)
+    rows = Rows(values, panel_names, body + begins, body + ends, None)
     return BlockEnd(rows, end + 1 + len(marker))
 
 
@@ -318,14 +324,15 @@ def format_numbers(values: NDArray[np.void]) -> NDArray[np.uint8]:
         nearest = np.rint(scaled)
         # printf rounds the exact value; the product is off by half an ulp at most, which matters near a tie only
         unsure = ~(scaled < 1e8) | (np.abs(np.abs(scaled - nearest) - 0.5) < 1e-6)
-    whole = np.where(unsure, 0, nearest).astype(np.int64)
+    whole = np.where(unsure, 0, nearest).astype(np.uint32)
     negative = np.signbit(table)
     rest = whole
     for place in range(10, 0, -1):
         if place == 8:
             text[:, :, 8] = 46
             continue
-        rest, last = np.divmod(rest, 10)
+        higher = rest // np.uint32(10)
+        last, rest = rest - higher * np.uint32(10), higher
         shown = (place >= 7) | (rest > 0) | (last > 0)
         text[:, :, place] = np.where(shown, last + 48, 32)
     digits = np.maximum(1, (whole >= 1000).astype(np.int64) + 1)
