@@ -70,13 +70,16 @@ def fit_plane(data, columns, start, box, kind):
 
 @njit(cache=True, nogil=True)
 def _diagonalise(matrix, vectors):
-    """Jacobi's rotations: eigenvalues on the diagonal of the symmetric matrix, eigenvectors in columns; in place."""
+    """Jacobi's rotations: eigenvalues on the diagonal of the symmetric matrix, eigenvectors in columns; in place.
+
+    The diagonal is 1 at first, so that all else can be compared with 1.
+    """
     for _ in range(50):
-        if abs(matrix[0, 1]) + abs(matrix[0, 2]) + abs(matrix[1, 2]) == 0.0:
+        if max(abs(matrix[0, 1]), abs(matrix[0, 2]), abs(matrix[1, 2])) < 1e-30:
             return
         for i in range(2):
             for j in range(i + 1, 3):
-                if matrix[i, j] == 0.0:
+                if abs(matrix[i, j]) < 1e-30:
                     continue
                 theta = (matrix[j, j] - matrix[i, i]) / (2.0 * matrix[i, j])
                 t = 1.0 / (abs(theta) + math.sqrt(theta * theta + 1.0))
