@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from plumbum import cli
 
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from waterbg.crystfel.programs import Running
 
 _OWN = "--waterbg-"
-_FLAGS = {f"{_OWN}{name}" for name in ("help", "force", "no-verify", "joint", "no-decoys", "follow-external-links")}
+_FLAGS = {
+    f"{_OWN}{name}"
+    for name in (
+        *("help", "force", "no-verify", "joint", "no-decoys", "follow-external-links"),
+        *("slurm", "no-submit"),
+    )
+}
 
 
 class Indexamajig(Command):
@@ -27,6 +33,7 @@ class Indexamajig(Command):
     run.orig.stream, and what it says is also in run.stream.log. --help is indexamajig's.
     """
 
+    given: ClassVar[list[str]] = []
     USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
 
     jobs = cli.SwitchAttr(
@@ -65,6 +72,27 @@ class Indexamajig(Command):
     no_decoys = cli.Flag(f"{_OWN}no-decoys", help="do not calibrate sigma by decoys")
     model = cli.SwitchAttr(f"{_OWN}model", str, argname="FILE", help="as --model of waterbg subtract")
 
+    slurm = cli.Flag(
+        f"{_OWN}slurm", group="Slurm", help="(or --slurm) index as a job array, each task with its own subtraction"
+    )
+    no_submit = cli.Flag(f"{_OWN}no-submit", group="Slurm", help="make the job folder and submit nothing")
+    block_size = cli.SwitchAttr(
+        f"{_OWN}block-size", cli.Range(1, 10**9), default=1000, argname="EVENTS", group="Slurm", help="events a task"
+    )
+    partition = cli.SwitchAttr(f"{_OWN}partition", str, argname="NAME", group="Slurm", help="partition")
+    account = cli.SwitchAttr(f"{_OWN}account", str, argname="NAME", group="Slurm", help="account to charge")
+    qos = cli.SwitchAttr(f"{_OWN}qos", str, argname="NAME", group="Slurm", help="quality of service")
+    constraint = cli.SwitchAttr(f"{_OWN}constraint", str, argname="LIST", group="Slurm", help="features of the nodes")
+    reservation = cli.SwitchAttr(f"{_OWN}reservation", str, argname="NAME", group="Slurm", help="reservation")
+    time = cli.SwitchAttr(
+        f"{_OWN}time",
+        str,
+        argname="LIMIT",
+        default="60",
+        group="Slurm",
+        help="time limit of a task, as sbatch takes it",
+    )
+
     @classmethod
     def run(cls, argv: Any = None, exit: bool = True) -> Any:
         """Give plumbum the ``--waterbg-`` options only."""
@@ -73,6 +101,8 @@ class Indexamajig(Command):
         rest = argv[1:]
         while rest:
             word = rest.pop(0)
+            if word == "--slurm":  # indexamajig has no such option
+                word = f"{_OWN}slurm"
             if not word.startswith(_OWN):
                 theirs.append(word)
                 continue
@@ -80,6 +110,7 @@ class Indexamajig(Command):
             if "=" not in word and word not in _FLAGS:
                 mine += rest[:1]
                 del rest[:1]
+        cls.given = mine
         return super().run([argv[0], *mine, "--", *theirs], exit=exit)
 
     def main(self, *arguments: str) -> int:
@@ -92,6 +123,8 @@ class Indexamajig(Command):
             return 2
         request = read_request(arguments)
         settings = self._settings()
+        if self.slurm:
+            return self._submit(arguments)
         program = find_real(self.crystfel_bin)
         environment = with_tried(program.path)
         if request.output is None or request.original is None:
@@ -126,6 +159,29 @@ class Indexamajig(Command):
         if trouble is not None:
             print(f"waterbg: error: {trouble}; indexamajig's own stream is {request.original}", file=sys.stderr)
         return status or (1 if trouble is not None else 0)
+
+    def _submit(self, arguments: tuple[str, ...]) -> int:
+        """Make the job array and give it to Slurm."""
+        from waterbg.crystfel.turbo import make_turbo
+        from waterbg.run.slurm import slurm_options
+
+        names = ("partition", "account", "qos", "constraint", "reservation", "time")
+        folder = make_turbo(
+            arguments,
+            _for_tasks(self.given),
+            block_size=self.block_size,
+            slurm=slurm_options({name: getattr(self, name) for name in names}),
+            crystfel_bin=self.crystfel_bin,
+            force=self.force,
+        )
+        what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
+        if self.no_submit:
+            print(f"{what}, not submitted; 'waterbg slurm resume' does that")
+        else:
+            print(
+                f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
+            )
+        return 0
 
     def _settings(self) -> dict[str, Any]:
         """Settings the user gave, checked before indexing begins."""
@@ -189,6 +245,23 @@ class Indexamajig(Command):
             running.send(signal.SIGINT)
         print(f"waterbg: {summary.text()}", file=sys.stderr)
         return None
+
+
+_FOR_SLURM = ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos", "constraint", "reservation",
+              "time", "crystfel-bin")  # fmt: skip
+
+
+def _for_tasks(given: list[str]) -> list[str]:
+    """Options of the subtraction, without those that make the job array."""
+    kept: list[str] = []
+    rest = list(given)
+    while rest:
+        word = rest.pop(0)
+        words = [word] if "=" in word or word in _FLAGS else [word, *rest[:1]]
+        del rest[: len(words) - 1]
+        if word.partition("=")[0] not in {f"{_OWN}{name}" for name in _FOR_SLURM}:
+            kept += words
+    return kept
 
 
 def _share(arguments: list[str]) -> int:

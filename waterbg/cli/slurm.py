@@ -77,6 +77,14 @@ class Slurm(Command):
     def _collect(self, folder: JobFolder) -> int:
         from waterbg.run.array import collect
 
+        if folder.options.get("kind") == "indexing":
+            from waterbg.crystfel.turbo import collect_turbo
+
+            chunks, seconds = collect_turbo(folder, force=self.force)
+            print(
+                f"{folder.output}: {chunks} chunks from {len(folder.blocks)} blocks, {seconds:.1f} s", file=sys.stderr
+            )
+            return 0
         print(collect(folder, force=self.force, verify=not self.no_verify).text(), file=sys.stderr)
         return 0
 
