@@ -5,7 +5,7 @@ import os
 import h5py
 import numpy as np
 import pytest
-from frame_factory import own_datasets, stack
+from frame_factory import LAYOUTS, geometry, own_datasets, stack
 
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames import FrameReader
@@ -166,3 +166,30 @@ def test_a_file_that_grew_or_was_replaced_is_read_anew(tmp_path, rng):
     for event in ("//0", "//4"):
         np.testing.assert_array_equal(reader.read(str(run.path), event).data, longer.expected[event])
     reader.close()
+
+
+def test_a_geometry_of_more_pixels_than_any_detector_is_refused():
+    text = geometry({"p": {"extent": (0, 2**31 - 1, 0, 2**31 - 1)}})
+    with pytest.raises(GeometryError, match="more than any detector has"):
+        FrameReader(parse_geometry(text))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda f: f.__name__)
+def test_damage_anywhere_in_a_file_is_an_image_error_in_one_line(layout, tmp_path, rng):
+    run = layout(tmp_path, rng)
+    whole = run.path.read_bytes()
+    damaged = 0
+    for _ in range(40):
+        text = bytearray(whole)
+        for _ in range(4):
+            text[rng.integers(len(text)) if rng.random() < 0.3 else rng.integers(2500) % len(text)] = rng.integers(256)
+        run.path.write_bytes(text)
+        with reader_of(run) as reader:
+            for event in run.expected:
+                try:
+                    reader.read(str(run.path), event)
+                except (ImageError, GeometryError) as err:
+                    damaged += 1
+                    assert "\n" not in str(err)
+                    assert len(str(err)) < 1000
+    assert damaged

@@ -204,6 +204,7 @@ def test_what_crystfel_refuses_is_refused_at_its_line(statement, why):
         "bandwidth = wide",
         "p/badrow_direction = x",
         "p/mask8_data = /m",
+        "group_a = a,p",
     ],
 )
 def test_what_crystfel_only_complains_about_is_a_warning_with_its_line(statement):
