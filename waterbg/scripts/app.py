@@ -28,8 +28,8 @@ class Script(cli.Application):  # type: ignore[misc]
     SUBCOMMAND_HELPMSG = False
     # other spellings of switches that people know
     ALIASES: ClassVar[dict[str, str]] = {}
-    # positional arguments may be negative numbers, which would be taken for switches; these switches have a value
-    NUMBERS_AFTER: ClassVar[tuple[str, ...] | None] = None
+    # whether positional arguments may be negative numbers
+    NEGATIVE_NUMBERS: ClassVar[bool] = False
 
     @classmethod
     def invoke(cls, argv: list[str]) -> int:
@@ -61,17 +61,21 @@ class Script(cli.Application):  # type: ignore[misc]
 
     @classmethod
     def _behind_dashes(cls, words: list[str]) -> list[str]:
-        if cls.NUMBERS_AFTER is None or "--" in words or not any(map(_NUMBER.match, words)):
-            return words
-        switches, rest = [], []
+        """Switches first, then ``--`` and the rest: else ``-`` and negative numbers are taken for switches."""
+        known = cls("script")._switches_by_name
+        switches: list[str] = []
+        rest: list[str] = []
         left = iter(words)
         for word in left:
-            if word.startswith("-") and not _NUMBER.match(word) and word != "-":
-                switches.append(word)
-                if word in cls.NUMBERS_AFTER:
-                    switches += [value for value in [next(left, None)] if value is not None]
-            else:
+            if word == "--":
+                rest += left
+            elif word == "-" or not word.startswith("-") or (cls.NEGATIVE_NUMBERS and _NUMBER.match(word)):
                 rest.append(word)
+            else:
+                switches.append(word)
+                named = known.get(word.lstrip("-"))
+                if named is not None and named.argtype is not None:
+                    switches += [value for value in [next(left, None)] if value is not None]
         return [*switches, "--", *rest]
 
 

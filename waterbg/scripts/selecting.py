@@ -40,10 +40,10 @@ def select_chunks(
     stream : StreamFile
     wanted : callable
         Gives the bytes to take for a chunk (its own, as a rule), or None for none. What stands between a chunk and the
-        next goes with it.
+        next goes with it; on standard input, which cannot be read twice, it is left out.
     count : Selected
     say : callable
-        Told when the stream does not end where its last whole chunk ends.
+        Told when the stream does not end where its last whole chunk ends, and when something was left out.
     until : callable
         Asked after each chunk whether that was the last.
 
@@ -52,10 +52,12 @@ def select_chunks(
     bytes
     """
     yield stream.header
-    at, took = stream.header_end, False
+    at, took, between = stream.header_end, False, 0
     for chunk in stream.chunks():
         if took and chunk.start > at:
-            yield stream.read(at, chunk.start)
+            between += chunk.start - at
+            if stream.path != "-":
+                yield stream.read(at, chunk.start)
         count.chunks += 1
         part = wanted(chunk)
         at, took = chunk.stop, part is not None
@@ -64,6 +66,8 @@ def select_chunks(
             yield part
         if until():
             return
+    if between and stream.path == "-":
+        say(f"{between} bytes between chunks were left out")
     if stream.ended is not None:
         say(f"{stream.path}: {stream.ended.reason}; nothing behind byte {at} was read")
 

@@ -1,0 +1,166 @@
+"""Finding and running the scripts, as a library and as ``waterbg script``."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from waterbg import scripts
+from waterbg.cli.base import run as waterbg
+from waterbg.errors import ProgramError, UsageError
+
+from .conftest import load
+
+NAMED = {
+    "sum-peaks",
+    "sum-hdf5-files",
+    "peakogram-stream",
+    "plot-pr-contourmap",
+    "peak-intensity",
+    "ave-resolution",
+    "ave-peak-resolution",
+    "plot-radius-resolution",
+    "stream_grep",
+    "truncate-stream",
+    "clean-stream",
+    "indexed-filenames",
+    "find-filename",
+    "find-multiples",
+    "crystal-frame-number",
+    "extract-geom",
+    "split-by-mask",
+    "stream2sol",
+    "make-csplit",
+    "detector-shift",
+    "turbo-index-slurm",
+    "display-hdf5",
+    "Rsplit_surface",
+    "check-hkl",
+    "check-hkl-completeness",
+    "check-hkl-quality",
+    "compare-hkl",
+    "transfer-geom",
+    "move-entire-detector",
+    "eiger-badmap",
+    "gaincal-to-saturation-map",
+}
+OURS = [name for name in scripts.names() if name != "indexamajig"]
+
+
+def test_every_script_people_know_is_there_and_executable():
+    assert set(OURS) == NAMED
+    for name in NAMED:
+        path = scripts.script_path(name)
+        assert path.read_text().startswith("#!/usr/bin/env python3\n")
+        assert path.stat().st_mode & 0o111 == 0o111 or "site-packages" in str(path)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_script_explains_itself_and_refuses_unknown_switches(name, script):
+    said = script(name, "--help")
+    assert said.status == 0
+    assert load(name).__doc__.strip().splitlines()[0].split()[0] in said.out
+    assert said.err == ""
+    said = script(name, "--no-such-switch")
+    assert said.status == 2
+
+
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"stream_grep", "plot-pr-contourmap"}))
+def test_a_script_without_what_it_needs_is_a_usage_error(name, script):
+    assert script(name).status == 2
+
+
+def test_crystfels_own_endings_may_be_left_on():
+    assert scripts.script_path("stream2sol.py").name == "stream2sol"
+    assert scripts.script_path("clean-stream.py").name == "clean-stream"
+    assert scripts.script_path("compare-hkl.gp").name == "compare-hkl"
+    with pytest.raises(UsageError, match="no script named 'sum_peaks'; there are"):
+        scripts.script_path("sum_peaks")
+
+
+def test_run_gives_status_output_and_errors(golden, tmp_path):
+    status, output, errors = scripts.run("extract-geom", golden)
+    assert (status, errors) == (0, "")
+    assert output.startswith("; waterbg simulated detector")
+    done = scripts.run("extract-geom", golden, "--output", tmp_path / "a.geom")
+    assert done.output == ""
+    assert (tmp_path / "a.geom").read_text() == output
+
+
+def test_run_feeds_standard_input(golden):
+    assert "6 crystals" in scripts.run("stream2sol", "-i", "-", "-o", "-", stdin=golden.read_bytes()).errors
+
+
+def test_run_raises_with_what_the_script_said_last(tmp_path):
+    with pytest.raises(ProgramError, match=r"extract-geom \(exit status 1\): .*none.stream.*cannot be opened"):
+        scripts.run("extract-geom", tmp_path / "none.stream")
+    assert scripts.run("extract-geom", tmp_path / "none.stream", check=False).status == 1
+
+
+def test_the_command_lists_the_scripts_and_refuses_unknown_ones(capsys):
+    assert waterbg(["waterbg", "script"]) == 0
+    assert capsys.readouterr().out.split() == scripts.names()
+    assert waterbg(["waterbg", "script", "nonsense"]) == 2
+    assert "no script named 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_command_passes_everything_behind_the_name_and_the_exit_status(golden, tmp_path):
+    command = [sys.executable, "-m", "waterbg", "script"]
+    done = subprocess.run([*command, "extract-geom", golden], capture_output=True, check=True)
+    assert done.stdout.startswith(b"; waterbg simulated detector")
+    done = subprocess.run(
+        [*command, "stream_grep", "-n", "hit", "-eq", "1"], input=golden.read_bytes(), capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (0, golden.read_bytes())
+    done = subprocess.run([*command, "extract-geom", "--help"], capture_output=True)
+    assert b"geometry file that a stream holds" in done.stdout
+    assert subprocess.run([*command, "extract-geom", "none.stream"], capture_output=True).returncode == 1
+    assert subprocess.run([*command, "extract-geom"], capture_output=True).returncode == 2
+
+
+def test_a_script_is_run_by_our_python_whatever_is_on_path(golden, monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert scripts.run("indexed-filenames", golden).output == "".join(f"images.h5 //{i}\n" for i in range(6))
+
+
+def test_a_file_run_directly_finds_the_package_beside_the_checkout(golden):
+    python3 = os.path.dirname(sys.executable)
+    if not os.path.exists(os.path.join(python3, "python3")):
+        pytest.skip("this environment has no python3")
+    if not os.access(scripts.script_path("indexed-filenames"), os.X_OK):
+        pytest.skip("an installed package's scripts are not executable")
+    done = subprocess.run(
+        [scripts.script_path("indexed-filenames"), golden],
+        env={**os.environ, "PATH": python3 + os.pathsep + os.environ["PATH"]},
+        capture_output=True,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(b"images.h5 //0\n")
+
+
+def test_a_reader_that_goes_away_is_not_an_error(golden):
+    command = f"{sys.executable} -m waterbg script extract-geom {golden} | head -n 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True)
+    assert done.stderr == b""
+    assert shutil.which("bash")
+
+
+def test_outputs_are_not_overwritten_without_force(script, golden, tmp_path):
+    out = tmp_path / "out"
+    for name, arguments in [
+        ("extract-geom", [golden, "-o", out]),
+        ("sum-peaks", [golden, "-o", out]),
+        ("clean-stream", [golden, out]),
+        ("truncate-stream", ["--input", golden, "--output", out]),
+        ("stream2sol", ["-i", golden, "-o", out]),
+    ]:
+        out.write_text("precious")
+        said = script(name, *arguments)
+        assert (said.status, out.read_text()) == (1, "precious")
+        assert said.err.startswith(f"{name}: error: {out}: exists; --force replaces it")
+        assert said.err.count("\n") == 1
+        assert script(name, *arguments, "--force").status == 0
+        assert out.stat().st_size > 100
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
