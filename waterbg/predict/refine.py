@@ -28,6 +28,8 @@ _MARGIN = 1.02  # on the first two, for what else was rounded
 _FEWEST = 3  # reflections
 _PART = 1500  # coordinates that are looked at first when there are many
 _CLOSE = 2e-3  # px; that many tell to much less than that
+_MOST_CONTRADICTIONS = 8  # times that contradicting positions are left out
+_SLACK = 1e-4  # px
 
 
 def refine_det_shift(
@@ -185,8 +187,29 @@ def _linearise(rays, inverses, indices, observed, boxes, n_unknown):
 
 
 def _middle(error: NDArray[np.float64], slope: NDArray[np.float64], half: NDArray[np.float64]) -> NDArray[np.float64]:
+    """As `_centre`, leaving out positions that contradict the others.
+
+    A wrong position that agrees by chance makes the bounds contradict each other, and then the middle violates a few of
+    them. These are left out, and those that were right come back when the middle is found.
+    """
+    every = np.ones(len(error), bool)
+    kept, found = every, np.zeros(slope.shape[1])
+    for _ in range(_MOST_CONTRADICTIONS):
+        found = _quick_centre(error[kept], slope[kept], half[kept], found)
+        beyond = np.abs(error - slope @ found) - half
+        if not (beyond[kept] > 0).any():
+            break
+        kept = kept & (beyond <= 0)
+    back = beyond <= _SLACK
+    return (
+        found if (back == kept).all() or kept is every else _quick_centre(error[back], slope[back], half[back], found)
+    )
+
+
+def _quick_centre(
+    error: NDArray[np.float64], slope: NDArray[np.float64], half: NDArray[np.float64], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """As `_centre`; of very many positions a part tells which of them matter."""
-    start = np.zeros(slope.shape[1])
     if len(error) <= 2 * _PART:
         return _centre(error, slope, half, start)
     some = slice(None, None, len(error) // _PART)

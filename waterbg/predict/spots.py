@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.geometry.sources import wavelength_m
+from waterbg.geometry.sources import C_VACUO, ELECTRON_CHARGE, PLANCK
 from waterbg.predict.lattice import near_sphere
 from waterbg.predict.rays import extent, planes, rays_of
 
@@ -38,7 +38,7 @@ def wavenumber(photon_energy_eV: float) -> float:
     Today's value of the electron charge, 5e-7 away, moves spots at a large detector's edge by 0.0006 px, and on a
     Pilatus 6M put 0.13 % of them into the next pixel.
     """
-    return 1e-9 / wavelength_m(photon_energy_eV)
+    return photon_energy_eV * ELECTRON_CHARGE / (PLANCK * C_VACUO) * 1e-9
 
 
 def predict(
