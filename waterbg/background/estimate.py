@@ -49,8 +49,8 @@ class BackgroundEstimate:
     flags : (n_pixels,) uint8
         What each pixel of the frame may be used for, see :mod:`waterbg.background.masks`.
     scale, ring_variance : (n,) float64
-        What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that from
-        counting; NaN for estimators without such a model.
+        What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that
+        from counting; NaN for estimators without such a model.
     fallbacks : list of str
         What could not be done as meant, in words for the summary.
     """
@@ -81,7 +81,9 @@ class BackgroundEstimate:
 class Estimator(Protocol):
     """Gives the background under the spots of a scene; chosen by ``--background``."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What ``--background`` calls it."""
 
     def estimate(
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None

@@ -122,8 +122,9 @@ def water_estimate(
 ) -> BackgroundEstimate:
     """Scale a frame's surface to each target's own ring, as far as the surface is not to be trusted.
 
-    The ring's ratio a to the surface, with variance v from counting, is shrunk towards 1 by what surfaces are known to be
-    off: 1 + w (a - 1), w = tau²/(tau² + v), with variance w v (empirical Bayes: Efron & Morris 1973, JASA 68, 117).
+    The ring's ratio a to the surface, with variance v from counting, is shrunk towards 1 by what surfaces are known
+    to be off: 1 + w (a - 1), w = tau²/(tau² + v), with variance w v (empirical Bayes: Efron & Morris 1973, JASA 68,
+    117).
     """
     detector = frame.detector
     expected, factor = surface.boxes(*_places(targets), box_half(radii), detector.shapes)

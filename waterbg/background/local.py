@@ -95,8 +95,8 @@ def _ring_scale(
 def ring_planes(counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, gradient, expected, spread):
     """Fill ``expected`` (n, size, size) with the mean of each ring, or the least-squares plane through it.
 
-    ``spread`` (n, 2) becomes the variance of the ring's pixels about that and their number. Nothing is clipped: clipping
-    around a wrong shape is biased. CrystFEL's ``fit_gradient_bg`` is the plane.
+    ``spread`` (n, 2) becomes the variance of the ring's pixels about that and their number. Nothing is clipped:
+    clipping around a wrong shape is biased. CrystFEL's ``fit_gradient_bg`` is the plane.
     """
     half = expected.shape[1] // 2
     for k in range(panel.size):

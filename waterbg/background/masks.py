@@ -1,8 +1,8 @@
 """Which pixels may say something about the background: one byte of flags for every pixel of a frame.
 
-A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it counts
-the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's peak mask,
-``make_BgMask`` in integration.c).
+A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it
+counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
+peak mask, ``make_BgMask`` in integration.c).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Where a frame's pixels are, seen from the sample: scattering angle, polarisation and solid angle of every pixel.
 
-The radial coordinate is r = L·tan 2θ in pixels, with L the mean distance of the panels: on a flat detector across the beam
-it is the distance from the beam centre, and it stays meaningful when panels are tilted or at different distances.
+The radial coordinate is r = L·tan 2θ in pixels, with L the mean distance of the panels: on a flat detector across the
+beam it is the distance from the beam centre, and it stays meaningful when panels are tilted or at different
+distances.
 """
 
 from __future__ import annotations
@@ -81,7 +82,8 @@ def parse_polarisation(text: str) -> Polarisation:
     Parameters
     ----------
     text : str
-        ``none``, ``horiz``, ``vert`` or ``<angle>deg``, then optionally the polarised percentage: ``horiz98``, ``45deg70``.
+        ``none``, ``horiz``, ``vert`` or ``<angle>deg``, then optionally the polarised percentage: ``horiz98``,
+        ``45deg70``.
 
     Returns
     -------

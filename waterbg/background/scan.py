@@ -1,4 +1,4 @@
-"""One walk over the pixels of a frame: radial sums and tile sums of clean counts, and of what the model expects there."""
+"""One walk over the pixels of a frame: radial and tile sums of clean counts, and of what the model expects there."""
 
 from __future__ import annotations
 
@@ -163,11 +163,11 @@ def _expected_row(profile, r, g, blended, n_fs, n_tf, out):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
-    counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step, slack,
-    quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
+    counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
+    slack, quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
 ):  # fmt: skip
-    # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions: 3 ns a pixel
-    # in all. The radial sums are the one loop that cannot; they skip rows where bins are full without them.
+    # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions: 3 ns a
+    # pixel in all. The radial sums are the one loop that cannot; they skip rows where bins are full without them.
     widest = 0
     for p in range(shapes.shape[0]):
         widest = max(widest, shapes[p, 1])

@@ -1,4 +1,4 @@
-"""A first radial profile from a sample of the pixels: nothing is known yet, and spots, shadows and hot pixels are in it."""
+"""A first radial profile from a sample of the pixels: nothing is known yet, and spots and hot pixels are in it."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
                 mean = max(top / bottom, 0.0)
         means[k], weight[k] = mean, n
         if n >= 16:
-            width = (order[n - 1 - quarter] - order[quarter]) / 1.349 * factor
+            width = (order[n - 1 - quarter] - order[quarter]) / 1.349
+            width *= factor
             excess[k] = width * width - mean * factor
     return means, excess, weight

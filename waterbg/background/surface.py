@@ -115,8 +115,8 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
     fixed = (frame.data, np.asarray(frame.adu_per_photon, float), flags, shapes, rays)
     means, _ = first_profile(*fixed, noise)
-    # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model; then
-    # more rows, against a model that is right to a few per cent.
+    # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
+    # then more rows, against a model that is right to a few per cent.
     step = 1 if frame.detector.n_pixels < SMALL else 2 if frame.detector.n_pixels < LARGE else 4
     sums = walk(
         *fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=min(4 * step, TILE), slack=0.6
@@ -164,7 +164,7 @@ def _update_means(
 def _new_ratio(
     grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float], coarse: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Ratio after a walk that was made with the ratio ``before``, without the tiles that stick out (emptied in ``sums``)."""
+    """Ratio after a walk made with the ratio ``before``, without tiles that stick out (emptied in ``sums``)."""
     reject_tiles(grid, sums.tile_n, sums.tile_s, np.ones_like(before))
     with np.errstate(divide="ignore", invalid="ignore"):
         bare = np.where(before > 0, sums.tile_s / before, 0).astype(np.float32)

@@ -11,9 +11,9 @@ PER_BIN = 4  # samples of the curve a pixel; linear interpolation between them i
 def curve(means: NDArray[np.float64]) -> NDArray[np.float32]:
     """Sample the curve whose means over [k, k + 1) are ``means``.
 
-    Through sharp rings, interpolating the means themselves would cut the tops. Middles and edges of the bins follow from
-    the means to fourth order (finite-volume reconstruction, Colella & Woodward 1984, J. Comput. Phys. 54, 174), the
-    quarters from these.
+    Through sharp rings, interpolating the means themselves would cut the tops. Middles and edges of the bins follow
+    from the means to fourth order (finite-volume reconstruction, Colella & Woodward 1984, J. Comput. Phys. 54, 174),
+    the quarters from these.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def curve(means: NDArray[np.float64]) -> NDArray[np.float32]:
     Returns
     -------
     (2, PER_BIN * n + 1) float32
-        Intercept and slope of each linear piece: the value at r is ``[0, k] + [1, k] * u``, with u = PER_BIN r, k = int(u).
+        Intercept and slope of each linear piece: the value at r is ``[0, k] + [1, k] * u``, u = PER_BIN r, k = int(u).
         Never negative.
     """
     m = np.pad(np.asarray(means, float), 2, mode="edge")
@@ -98,7 +98,7 @@ def denoise(means: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArra
 
 
 def pooled(top: NDArray[np.float64], bottom: NDArray[np.float64], enough: float) -> NDArray[np.float64]:
-    """Ratio of sums over as many neighbouring bins as it takes to have ``enough`` in ``top``; NaN when there never is."""
+    """Ratio of sums over as many neighbouring bins as it takes to have ``enough`` in ``top``; NaN if there never is."""
     with np.errstate(divide="ignore", invalid="ignore"):
         out = np.where(top >= enough, top / bottom, np.nan)
     sums_top, sums_bottom = np.concatenate([[0], np.cumsum(top)]), np.concatenate([[0], np.cumsum(bottom)])

@@ -78,8 +78,8 @@ def scaled_ratio(
 
     The widest smoothing comes first; on each finer level what is left is smoothed and added as far as its local power
     is more than its noise (Wiener's filter with the power measured on the spot). Shadows and edges thus keep the finest
-    width, while water without structure is averaged over a hundred pixels. Weighting by expected counts makes each level
-    the maximum-likelihood ratio of Poisson counts.
+    width, while water without structure is averaged over a hundred pixels. Weighting by expected counts makes each
+    level the maximum-likelihood ratio of Poisson counts.
 
     Parameters
     ----------

@@ -47,8 +47,9 @@ def learn_positions(
 ) -> tuple[PositionMap, int]:
     """Robust polynomial through what the offsets of strong spots have beyond the run's map.
 
-    A single shift from SHIFT_FROM spots, held back by n/(n + 10); affine from AFFINE_FROM; quadratic from QUADRATIC_FROM.
-    Tukey's biweight (Beaton & Tukey 1974, Technometrics 16, 147) leaves out spots that are something else.
+    A single shift from SHIFT_FROM spots, held back by n/(n + 10); affine from AFFINE_FROM; quadratic from
+    QUADRATIC_FROM. Tukey's biweight (Beaton & Tukey 1974, Technometrics 16, 147) leaves out spots that are something
+    else.
 
     Parameters
     ----------

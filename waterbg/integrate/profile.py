@@ -1,4 +1,4 @@
-"""Profile fit of all spots of a frame: what a frame's strong spots teach about places and shapes, then the fit of all."""
+"""Profile fit of all spots of a frame: its strong spots teach places and shapes, then all are fitted."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, Lines, Psf, learn_lines
+from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
 STRONG = 12.0  # I/sigma of spots that teach places and widths
 MOST = 1000  # strong spots that are measured
+NARROW = 4.0  # standard deviations
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
-FIT_MARGIN = 1.0  # px beyond the peak disc
-SIGNAL_ERROR = 0.03  # relative error of strong spots, not to be learnt from repeats, which show partiality
+FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
+WIDE_REACH = 2.5  # widths that the fit reaches between these
+SIGNAL_ERROR = 0.02  # relative error of strong spots at least; not to be learnt from repeats, which show partiality
 
 ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
 ABOUT_RUN = Lines(0.3, 0.0, 0.3, 0.0)
@@ -43,12 +45,15 @@ class Spots:
         Median of the frames.
     map : PositionMap
         Offset from the predictions that all frames share.
+    signal_error : float
+        Relative error of strong spots, from how the profile fit and the summation of the same spots differ.
     about_map, about_run : Lines
         Scatter of places about a frame's own map, and about the run's where a frame has none.
     """
 
     psf: Psf = DEFAULT
     map: PositionMap = NO_MAP
+    signal_error: float = 0.03
     about_map: Lines = ABOUT_MAP
     about_run: Lines = ABOUT_RUN
 
@@ -131,10 +136,26 @@ def integrate_profile(
     inner = int(radii[0])
     fit_spots(
         frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *_places(spots), inner, inner + FIT_MARGIN, shift, widths, blur, shapes.psf.tail, background.expected,
-        background.scale_variance, background.factor, background.noise.gain, background.noise.read2, fits,
+        *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
+        background.expected, background.scale_variance, background.factor, background.noise.gain,
+        background.noise.read2, fits,
     )  # fmt: skip
-    return as_integrated(frame, spots, fits, sigma_scale, summation), fits, shapes
+    # Beyond the disc every spot is taken to have what the frame's mean spot has there: a strong spot's own width says
+    # how the counts in the disc are to be weighted, but is no measurement of what lies outside.
+    tail = shapes.psf.tail
+    usual = capture(shapes.psf.widths.at(spots["inv_d"], FLOOR), blur, tail, inner)
+    share = capture(widths, blur, tail, inner) / usual
+    for name in ("I", "sigma", "sigma_zero"):
+        fits[name] *= share
+    for name in ("sum", "sum_sigma"):
+        fits[name] /= usual
+    return as_integrated(frame, spots, fits, sigma_scale, run.signal_error, summation), fits, shapes
+
+
+def fit_reach(widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int) -> NDArray[np.float64]:
+    """(n,) radius of the fit in pixels: a little more than the peak disc, and more for wide spots."""
+    widest = np.sqrt((widths**2 + blur).max(axis=1))
+    return np.clip(WIDE_REACH * widest, inner + FIT_MARGIN, inner + MOST_MARGIN)
 
 
 def sum_all(
@@ -211,10 +232,8 @@ def measure_strong(
             *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
             background.noise.gain, background.noise.read2, start, tail, out.view(np.recarray),
         )  # fmt: skip
-    # a width at the floor is a spot of one pixel, a hot one as a rule
-    good = (measured["ok"] > 0) & (measured["radial"] > FLOOR) & (measured["tangential"] > FLOOR)
-    good &= measured["var_u"] + measured["var_v"] < 2 * SURE**2
-    good = good.all(axis=0)
+    sure = measured["var_u"] + measured["var_v"] < 2 * SURE**2
+    good = ((measured["ok"] > 0) & sure).all(axis=0)
     return which[good], measured[:, good]
 
 
@@ -244,16 +263,20 @@ def scatter_about(
 
 
 def scatter_lines(
-    values: NDArray[np.float64], inv_d: NDArray[np.float64], before: Lines, everywhere: NDArray[np.float64]
+    values: NDArray[np.float64],
+    inv_d: NDArray[np.float64],
+    before: Lines,
+    everywhere: NDArray[np.float64],
+    run_weight: float = RUN_WEIGHT,
 ) -> Lines:
     """Lines through single estimates of a standard deviation, each of which scatters by three quarters."""
-    return learn_lines(values, np.zeros_like(values), inv_d, before, everywhere, 0.75, limit=3)
+    return learn_lines(values, np.zeros_like(values), inv_d, before, everywhere, 0.75, 3.0, run_weight)
 
 
 def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
     """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where(fits["status"] == 0, fits["sum"] / fits["sum_sigma"], 0)
+        signal = np.where(fits["status"] == 0, fits["disc"] / fits["disc_sigma"], 0)
     rows = np.flatnonzero((signal > STRONG) & (fits["saturated"] == 0))
     if len(rows) <= most:
         return rows
@@ -291,8 +314,8 @@ def spot_shapes(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Where each spot is expected, how wide, and how sure the place is.
 
-    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own place and
-    widths count by their precision against that scatter.
+    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
+    place and widths count by their precision against that scatter.
 
     Returns
     -------
@@ -309,28 +332,37 @@ def spot_shapes(
     blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
     own, which = shapes.measured, shapes.which
     if len(which):
+        found, counting = widths_of(own)
+        scatter = (shapes.psf.scatter * widths[which]) ** 2
+        # much narrower than all others is a hot pixel, or something else that is not to be followed
+        like = ((found - widths[which]) > -NARROW * np.sqrt(scatter + counting)).all(axis=1)
+        own, which = own[like], which[like]
         counting = np.stack([own["var_u"], own["var_v"]], axis=1)
         trust = blur[which] / (blur[which] + counting)
         found = np.stack([own["dx"], own["dy"]], axis=1) - offset[which]
         moved = trust * along_radius(found, x[which], y[which])
         offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
         blur[which] *= 1 - trust
-        counting = np.stack([own["var_radial"], own["var_tangential"]], axis=1)
+        found, counting = widths_of(own)
         scatter = (shapes.psf.scatter * widths[which]) ** 2
-        found = np.stack([own["radial"], own["tangential"]], axis=1) - widths[which]
-        widths[which] += scatter / (scatter + counting) * found
+        widths[which] += scatter / (scatter + counting) * (found - widths[which])
     return to_panel(offset, rays, spots), widths, blur
 
 
 def as_integrated(
-    frame: Frame, spots: NDArray[np.void], fits: NDArray[np.void], sigma_scale: float, summation: bool
+    frame: Frame,
+    spots: NDArray[np.void],
+    fits: NDArray[np.void],
+    sigma_scale: float,
+    signal_error: float,
+    summation: bool,
 ) -> NDArray[np.void]:
     """Turn fits in photons into numbers as the stream has them, with all terms of sigma, drop as CrystFEL does."""
     result = np.zeros(len(spots), INTEGRATED)
     adu = np.asarray(frame.adu_per_photon, float)[np.maximum(spots["panel"], 0)]
     intensity = fits["sum"] if summation else fits["I"]
     counting = fits["sum_sigma"] if summation else fits["sigma"]
-    sigma = sigma_scale * np.hypot(counting, SIGNAL_ERROR * np.maximum(intensity, 0))
+    sigma = sigma_scale * np.hypot(counting, signal_error * np.maximum(intensity, 0))
     result["I"], result["sigma"] = intensity * adu, sigma * adu
     result["peak"], result["background"] = fits["peak"], fits["background"] * adu
     status = fits["status"].copy()

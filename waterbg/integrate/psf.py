@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-FLOOR = 0.5  # px: no spot is narrower than what its pixel makes of it
+FLOOR = 0.4  # px: spots of one pixel are no better known
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
 
@@ -82,8 +82,8 @@ def gaussian(ray, fs, ss, widths, blur, wider, weight):
 def pixel_share(shape, x, y):
     """Share of a Gaussian in a pixel whose middle is (x, y) from its centre: mean of two by two Gauss-Legendre points.
 
-    0.2 % of the peak is the error at sigma = 0.8 px, 1 % at 0.5. The four exponentials have a factor in common, and what
-    is left are two hyperbolic cosines, of small arguments wherever the spot is bright.
+    0.2 % of the peak is the error at sigma = 0.8 px, 1 % at 0.5. The four exponentials have a factor in common, and
+    what is left are two hyperbolic cosines, of small arguments wherever the spot is bright.
     """
     a, b, c, height = shape
     h = 0.5 / np.sqrt(3.0)
@@ -100,6 +100,29 @@ def _cosh(x):
     return 1 + x2 / 2 * (1 + x2 / 12 * (1 + x2 / 30 * (1 + x2 / 56 * (1 + x2 / 90))))
 
 
+def capture(widths: NDArray[np.float64], blur: NDArray[np.float64], tail: float, radius: float) -> NDArray[np.float64]:
+    """(n,) share of spots within a circle about their places.
+
+    Parameters
+    ----------
+    widths, blur : (n, 2) float64
+        Gaussian sigma in pixels, and variance of the place in pixels².
+    tail : float
+        Share of the component that is TAIL_WIDTH times as wide.
+    radius : float
+        Pixels.
+    """
+    angle = (np.arange(16) + 0.5) * (np.pi / 16)
+    share = np.zeros(len(widths))
+    for wider, weight in ((1.0, 1 - tail), (TAIL_WIDTH, tail)):
+        if weight > 0:
+            sigma2 = (wider * widths) ** 2 + blur
+            inverse2 = np.cos(angle) ** 2 / sigma2[:, :1] + np.sin(angle) ** 2 / sigma2[:, 1:]
+            inside = np.mean((1 - np.exp(-0.5 * radius**2 * inverse2)) / inverse2, axis=1)
+            share += weight * inside / np.sqrt(sigma2[:, 0] * sigma2[:, 1])
+    return share
+
+
 def learn_lines(
     values: NDArray[np.float64],
     variance: NDArray[np.float64],
@@ -108,8 +131,9 @@ def learn_lines(
     everywhere: NDArray[np.float64],
     scatter: float,
     limit: float = 1.5,
+    run_weight: float = RUN_WEIGHT,
 ) -> Lines:
-    """Robust straight lines through measured lengths over 1/d, shrunk to the run's by n/(n + RUN_WEIGHT).
+    """Robust straight lines through measured lengths over 1/d, shrunk to the run's by n/(n + run_weight).
 
     Parameters
     ----------
@@ -125,6 +149,8 @@ def learn_lines(
         Relative, of single spots beyond counting.
     limit : float
         Standard deviations beyond which a spot loses weight (Huber 1964).
+    run_weight : float
+        Spots.
     """
     if not len(inv_d):
         return run
@@ -139,7 +165,7 @@ def learn_lines(
             total = variance[:, axis] + (scatter * expected) ** 2
             z = (values[:, axis] - expected) / np.sqrt(total)
             weight = np.minimum(1, limit / np.maximum(np.abs(z), 1e-9)) / total
-            prior = RUN_WEIGHT * np.median(1 / total) * moment
+            prior = run_weight * np.median(1 / total) * moment
             normal = (terms * weight[:, None]).T @ terms + prior + 1e-12 * np.eye(2)
             line = np.linalg.solve(normal, (terms * weight[:, None]).T @ values[:, axis] + prior @ before)
         found += [float(line[0]), float(line[1])]

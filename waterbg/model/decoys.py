@@ -155,20 +155,20 @@ class Shell:
     low, high : float
         1/d in nm⁻¹.
     n : int
-    z_mean : float
-        Mean of I/sigma, without those beyond five robust standard deviations.
-    z_std : float
+    z_mean : float or None
+        Mean of I/sigma, without those beyond five robust standard deviations. None where there are too few decoys.
+    z_std : float or None
         Robust standard deviation of I/sigma: 1 means that sigma says what it means.
-    rms : float
+    rms : float or None
         Root mean square of I in photons, of the decoys that no method finds beyond five robust standard deviations.
     """
 
     low: float
     high: float
     n: int
-    z_mean: float
-    z_std: float
-    rms: float
+    z_mean: float | None
+    z_std: float | None
+    rms: float | None
 
 
 def robust_std(values: NDArray[np.float64]) -> float:
@@ -191,26 +191,29 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
     both = np.isfinite(decoys["I"]) & np.isfinite(decoys["rings"]) & (decoys["sigma"] > 0) & (decoys["rings_sigma"] > 0)
     d = decoys[both]
     z, z_rings = d["I"] / d["sigma"], d["rings"] / d["rings_sigma"]
-    ours, rings = [], []
+    ours: list[Shell] = []
+    rings: list[Shell] = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         here = (d["inv_d"] >= low) & (d["inv_d"] < high)
         common = np.zeros(len(d), bool)
         common[here] = _inliers(z[here]) & _inliers(z_rings[here])
         for out, values, scores in ((ours, d["I"], z), (rings, d["rings"], z_rings)):
-            n = int(here.sum())
-            mean = float(scores[common].mean()) if common.any() else math.nan
-            rms = float(np.sqrt((values[common] ** 2).mean())) if common.any() else math.nan
-            out.append(Shell(float(low), float(high), n, mean, robust_std(scores[here]), rms))
+            if common.sum() < 3:
+                out.append(Shell(float(low), float(high), int(here.sum()), None, None, None))
+                continue
+            rms = float(np.sqrt((values[common] ** 2).mean()))
+            mean, std = float(scores[common].mean()), robust_std(scores[here])
+            out.append(Shell(float(low), float(high), int(here.sum()), mean, std, rms))
     return ours, rings
 
 
 def equal_edges(inv_d: NDArray[np.float64], at_least: int = 200, most: int = 8) -> list[float]:
     """Edges of shells with equal numbers of decoys: at least so many in each, at most so many shells."""
     if not len(inv_d):
-        return [0.0, math.inf]
+        return [0.0, 1e3]
     n = min(most, max(1, len(inv_d) // at_least))
     inner = np.quantile(inv_d, np.arange(1, n) / n)
-    return [0.0, *map(float, inner), math.inf]
+    return [0.0, *map(float, inner), float(inv_d.max()) * 1.001]
 
 
 def _inliers(z: NDArray[np.float64]) -> NDArray[np.bool_]:

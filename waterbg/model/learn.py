@@ -1,7 +1,7 @@
 """Learning a run's model from a sample of its frames.
 
-The first walk finds the detector's noise, how far surfaces can be trusted, and the shapes of spots; the second, with all of
-that, what decoys say about sigma. Both end when they know enough, so that a short run is not mostly learning.
+The first walk finds the detector's noise, how far surfaces can be trusted, and the shapes of spots; the second, with
+all of that, what decoys say about sigma. Both end when they know enough, so that a short run is not mostly learning.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
 from waterbg.integrate import profile
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import FLOOR, Lines, Psf, learn_lines
+from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
 from waterbg.model.decoys import (
     DECOY,
     displaced_decoys,
@@ -84,8 +84,9 @@ def learn_model(sample: Iterable[tuple[Frame, Scene]], settings: Settings) -> Ru
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``x``, ``y``, ``spot_inv_d`` of the
-    strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all.
+    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``x``, ``y``, ``spot_inv_d``
+    of the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
+    of all.
     """
 
     groups: NDArray[np.float64]
@@ -155,7 +156,7 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
-    widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter)
+    widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter, 1)
     own = [
         _lines_of_widths(m, each.spot_inv_d, widths, each.everywhere, default.psf.scatter)
         for m, each in zip(per_frame, seen, strict=True)
@@ -166,7 +167,7 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
     shared = _shared_map(seen, per_frame)
     about_map, about_run = _lines_of_places(seen, per_frame, shared, default, everywhere)
-    return profile.Spots(Psf(widths, tail, scatter), shared, about_map, about_run)
+    return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 
 def _best_tail(deviance: NDArray[np.float64]) -> float:
@@ -191,13 +192,19 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
 
 
 def _lines_of_widths(
-    measured: NDArray[np.void], inv_d: NDArray[np.float64], run: Lines, everywhere: NDArray[np.float64], scatter: float
+    measured: NDArray[np.void],
+    inv_d: NDArray[np.float64],
+    run: Lines,
+    everywhere: NDArray[np.float64],
+    scatter: float,
+    run_weight: float = RUN_WEIGHT,
 ) -> Lines:
-    return learn_lines(*profile.widths_of(measured), inv_d, run, everywhere, scatter)
+    found, counting = profile.widths_of(measured)
+    return learn_lines(found, counting, inv_d, run, everywhere, scatter, run_weight=run_weight)
 
 
 def _shared_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    """Offsets from the predictions that all frames share, as far as one half of the frames finds what the other finds."""
+    """Offsets from the predictions that all frames share, as far as both halves of the frames find the same."""
     whole = _pooled_map(seen, per_frame)
     if len(seen) < 4 or whole is NO_MAP:
         return NO_MAP
@@ -236,14 +243,14 @@ def _lines_of_places(
     for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
         if parts:
             values, at = (np.concatenate(column) for column in zip(*parts, strict=True))
-            before = profile.scatter_lines(values, at, before, everywhere)
+            before = profile.scatter_lines(values, at, before, everywhere, 1)
         lines.append(before)
     return lines[0], lines[1]
 
 
 def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> RunModel:
     """Integrate decoys with the model; their scatter over their sigma is what every sigma is multiplied with."""
-    half, displaced, ratios = [np.zeros(0, DECOY)], [np.zeros(0, DECOY)], [np.zeros(0)]
+    half, displaced, ratios = [np.zeros(0, DECOY)], [np.zeros(0, DECOY)], [np.zeros((0, 2))]
     for walked, (frame, scene) in enumerate(sample, start=1):
         kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
         targets = np.concatenate([scene.spots, *kinds])
@@ -255,19 +262,27 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
             out.append(paired(frame, decoys, found.result[rows], found.fits[rows], rings))
             start += len(decoys)
         fits = found.fits[: len(scene.spots)]
-        strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["sum"] > STRONG_RATIO * fits["sum_sigma"])
-        ratios.append(fits["I"][strong] / fits["sum"][strong])
+        strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
+        with np.errstate(invalid="ignore"):
+            # the fit's error is part of the sum's: what both differ by has the difference of their variances
+            apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
+        ratios.append(np.stack([fits["I"][strong] / fits["sum"][strong], apart[strong]], axis=1))
         if walked >= model.frames or (sum(map(len, half)) + sum(map(len, displaced)) >= ENOUGH_DECOYS and walked >= 2):
             break
     at_half, beside = np.concatenate(half), np.concatenate(displaced)
     scale = _sigma_scale(np.concatenate([at_half, beside])) if settings.decoys else 1.0
     for decoys in (at_half, beside):
         decoys["sigma"] *= scale
-    return dataclasses.replace(model, sigma_scale=scale, quality=judge(at_half, beside, np.concatenate(ratios)))
+    ratio, apart = np.concatenate(ratios).T
+    spots = model.spots
+    if len(ratio) >= FEWEST_FOR_TAIL:
+        beyond = spread_beyond(ratio, np.maximum(apart, 1e-8))
+        spots = dataclasses.replace(spots, signal_error=float(np.hypot(profile.SIGNAL_ERROR, np.sqrt(beyond))))
+    return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=judge(at_half, beside, ratio))
 
 
 def _sigma_scale(decoys: NDArray[np.void]) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error may explain it."""
+    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error goes."""
     known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > 0)
     if known.sum() < FEWEST_DECOYS:
         return 1.0

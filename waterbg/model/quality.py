@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +29,7 @@ class Quality:
     strong : int
         Unsaturated spots above 20 sigma.
     ratio, ratio_scatter : float
-        Median of profile fit over summation of those, and the robust standard deviation.
+        Median of profile fit over summation of those, and the robust standard deviation; None without them.
     """
 
     half: tuple[Shell, ...] = ()
@@ -36,8 +37,8 @@ class Quality:
     displaced: tuple[Shell, ...] = ()
     displaced_rings: tuple[Shell, ...] = ()
     strong: int = 0
-    ratio: float = math.nan
-    ratio_scatter: float = math.nan
+    ratio: float | None = None
+    ratio_scatter: float | None = None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Quality:
@@ -57,16 +58,15 @@ class Quality:
         """The verdict in words."""
         out = []
         ours, rings = self.half or self.displaced, self.half_rings or self.displaced_rings
-        whole, whole_rings = _pooled(ours), _pooled(rings)
-        if whole.n:
+        whole, whole_rings = pooled(ours), pooled(rings)
+        if whole is not None and whole_rings is not None:
             out.append(
                 f"decoys (true I = 0): {whole.n}; I/sigma has mean {whole.z_mean:+.2f} and scatter {whole.z_std:.2f} "
                 f"(CrystFEL's rings: {whole_rings.z_mean:+.2f} and {whole_rings.z_std:.2f}; 0 and 1 are right)"
             )
-            out.append(
-                f"error of a reflection without signal: {whole.rms / whole_rings.rms:.2f} of that of CrystFEL's rings"
-            )
-        if self.strong:
+            gain = (whole.rms or 0) / (whole_rings.rms or 1)
+            out.append(f"error of a reflection without signal: {gain:.2f} of that of CrystFEL's rings")
+        if self.ratio is not None:
             verdict = "" if RATIO[0] <= self.ratio <= RATIO[1] else ": the profile does not fit these spots"
             out.append(
                 f"profile fit over summation of {self.strong} strong spots: {self.ratio:.3f}, "
@@ -89,23 +89,31 @@ def judge(half: NDArray[np.void], displaced: NDArray[np.void], ratios: NDArray[n
         Profile fit over summation of strong spots.
     """
     edges = equal_edges(np.concatenate([half["inv_d"], displaced["inv_d"]]))
-    tables = [tuple(table) for decoys in (half, displaced) for table in shells(decoys, edges)]
-    if not len(ratios):
-        return Quality(*tables)
-    return Quality(*tables, len(ratios), float(np.median(ratios)), robust_std(ratios))
+    (ours_half, rings_half), (ours_beside, rings_beside) = (shells(decoys, edges) for decoys in (half, displaced))
+    strong = len(ratios) > 0
+    return Quality(
+        half=tuple(ours_half),
+        half_rings=tuple(rings_half),
+        displaced=tuple(ours_beside),
+        displaced_rings=tuple(rings_beside),
+        strong=len(ratios),
+        ratio=float(np.median(ratios)) if strong else None,
+        ratio_scatter=robust_std(ratios) if strong else None,
+    )
 
 
-def _pooled(table: tuple[Shell, ...]) -> Shell:
-    """All shells as one, weighted by their numbers."""
-    rows = [shell for shell in table if shell.n and math.isfinite(shell.rms) and math.isfinite(shell.z_std)]
+def pooled(table: Sequence[Shell]) -> Shell | None:
+    """All shells as one, weighted by their numbers; None when no shell has enough decoys."""
+    rows = [shell for shell in table if shell.rms is not None]
     n = sum(shell.n for shell in rows)
     if not n:
-        return Shell(0.0, math.inf, 0, math.nan, math.nan, math.nan)
-    return Shell(
-        0.0,
-        math.inf,
-        n,
-        sum(shell.n * shell.z_mean for shell in rows) / n,
-        sum(shell.n * shell.z_std for shell in rows) / n,
-        math.sqrt(sum(shell.n * shell.rms**2 for shell in rows) / n),
+        return None
+    mean, std, square = (
+        sum(shell.n * value for shell, value in zip(rows, values, strict=True)) / n
+        for values in (
+            [shell.z_mean or 0.0 for shell in rows],
+            [shell.z_std or 0.0 for shell in rows],
+            [(shell.rms or 0.0) ** 2 for shell in rows],
+        )
     )
+    return Shell(rows[0].low, rows[-1].high, n, mean, std, math.sqrt(square))

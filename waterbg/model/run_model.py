@@ -53,7 +53,9 @@ class RunModel:
         OutputError
         """
         try:
-            Path(path).write_text(json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1) + "\n")
+            Path(path).write_text(
+                json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False) + "\n"
+            )
         except OSError as err:
             raise OutputError(f"cannot be written ({err.strerror})", path=str(path)) from None
 
@@ -78,6 +80,7 @@ class RunModel:
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
                     map=PositionMap(tuple(map(tuple, spots["map"]["coefficients"])), spots["map"]["scale"]),
+                    signal_error=spots["signal_error"],
                     about_map=Lines(**spots["about_map"]),
                     about_run=Lines(**spots["about_run"]),
                 ),
