@@ -75,7 +75,12 @@ class Subtractor:
         ------
         ImageError, GeometryError
         """
-        frame = self.reader.read(chunk.filename, chunk.event, photon_energy_eV=chunk.photon_energy_eV)
+        frame = self.reader.read(
+            chunk.filename,
+            chunk.event,
+            photon_energy_eV=chunk.photon_energy_eV,
+            camera_length=chunk.camera_length,
+        )
         scene = build_scene(
             chunk.crystals, frame.detector, frame.clen, frame.photon_energy_eV, push_res=self.settings.push_res
         )

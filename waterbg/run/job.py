@@ -42,6 +42,8 @@ class Job:
         Text of the geometry in use.
     geometry_path : str or None
         Where it is from (relative mask files are looked for beside it); None for the stream's own.
+    geometry_line : int
+        Line of that file on which the text begins.
     lenient : bool
         True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
     provenance : bytes
@@ -52,6 +54,7 @@ class Job:
     header_end: int
     geometry: bytes
     geometry_path: str | None
+    geometry_line: int
     lenient: bool
     settings: Settings
     images: Images
@@ -85,7 +88,7 @@ def resolve_job(
     """
     with StreamFile(path) as stream:
         own = Settings.from_command_line(stream.command_line or "")
-        embedded, header_end = stream.geometry_text, stream.header_end
+        embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
     chosen = own.replace(**(settings or {}))
     if geometry is None:
         text, where = embedded, None
@@ -106,6 +109,7 @@ def resolve_job(
         header_end=header_end,
         geometry=bytes(text),
         geometry_path=where,
+        geometry_line=line if geometry is None else 1,
         lenient=geometry is None,
         settings=chosen,
         images=images or Images(),

@@ -30,7 +30,9 @@ class Worker:
 
     def __init__(self, job: Job, model: RunModel | None) -> None:
         self.job = job
-        self.detector = parse_geometry(job.geometry, path=job.geometry_path or job.input, lenient=job.lenient)
+        self.detector = parse_geometry(
+            job.geometry, path=job.geometry_path or job.input, lenient=job.lenient, first_line=job.geometry_line
+        )
         self.reader = FrameReader(
             self.detector,
             geometry_path=job.geometry_path,
