@@ -26,6 +26,7 @@ _AXIS_ROUNDING = 0.5e-7  # nm⁻¹
 _POSITION_ROUNDING = 0.05  # px
 _MARGIN = 1.02  # on the first two, for what else was rounded
 _FEWEST = 3  # reflections
+_FARTHEST = 1e7  # px, mm; where single precision knows no pixels any more
 _PART = 1500  # coordinates that are looked at first when there are many
 _CLOSE = 2e-3  # px; that many tell to much less than that
 _MOST_CONTRADICTIONS = 8  # times that contradicting positions are left out
@@ -113,9 +114,9 @@ def _refine(
     hold_axes: bool,
 ) -> tuple[NDArray[np.float64], tuple[float, float]]:
     axes = np.asarray(axes, float)
-    usable = (panels >= 0) & np.isfinite(printed["fs"]) & np.isfinite(printed["ss"])
+    usable = (panels >= 0) & (np.abs(printed["fs"]) < _FARTHEST) & (np.abs(printed["ss"]) < _FARTHEST)
     rows, panel = printed[usable], panels[usable]
-    if len(rows) < _FEWEST:
+    if len(rows) < _FEWEST or not math.hypot(*det_shift_mm) < _FARTHEST:
         return axes, det_shift_mm
     indices = np.stack([rows["h"], rows["k"], rows["l"]], axis=1).astype(float)
     rays = rays_of(indices @ axes, wavenumber(photon_energy_eV), detector.bandwidth, profile_radius)
