@@ -10,6 +10,7 @@ from plumbum import cli
 
 import waterbg
 from waterbg.errors import UsageError, WaterbgError
+from waterbg.kernel_cache import choose_kernel_cache
 
 
 class Command(cli.Application):
@@ -55,6 +56,7 @@ for _name, _where in SUBCOMMANDS.items():
 
 def run(argv: list[str]) -> int:
     """Run ``waterbg`` with ``argv`` (program name first) and return its exit status."""
+    choose_kernel_cache()
     try:
         _, status = WaterBg.run(argv, exit=False)
     except UsageError as err:

@@ -76,6 +76,9 @@ def run_subtract(
         refuse_damage(job)
     refuse_missing_images(job, follow)
     with _ending(follow) as follow:
+        if job.settings.uses_model and sys.stderr.isatty():
+            # may take a while: the first run ever compiles the kernels
+            print("waterbg: learning from the first frames …", file=sys.stderr)
         model = learn_run_model(job, model_path, follow)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
