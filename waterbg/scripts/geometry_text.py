@@ -152,24 +152,31 @@ def transfer_geometry(source: bytes, template: bytes, paths: tuple[str, str]) ->
             raise GeometryError(f"panel {panel.name} has another pixel size than in {paths[1]}", path=paths[0])
     values: dict[tuple[bytes, str], bytes] = {}
     for _, said in statements(source):
-        if said is not None and said.panel and said.name in _PLACES:
-            values[said.panel, said.name] = said.value.strip()
+        number = None if said is None else there.panel_index.get(said.panel.decode("utf-8", "surrogateescape"))
+        if said is not None and number is not None and said.name in _PLACES:
+            value = getattr(there.panels[number], said.name)
+            # as it is written there, unless that is a statement which CrystFEL passes over
+            values[said.panel, said.name] = said.value.strip() if _says(said, value) else _text(value)
     lines = []
     for line, said in statements(template):
         value = values.get((said.panel, said.name)) if said is not None and said.panel else None
         lines.append(line if said is None or value is None else said.with_value(value))
     text = b"".join(lines)
     result = parse_geometry(text, paths[1], lenient=True)
-    added = []
+    pairs = [(panel, there.panels[there.panel_index[panel.name]]) for panel in result.panels]
+    added = [
+        f"{panel.name}/{what} = ".encode("utf-8", "surrogateescape") + _text(getattr(wanted, what)) + b"\n"
+        for panel, wanted in pairs
+        for what in _PLACES
+        if getattr(panel, what) != getattr(wanted, what)
+    ]
+    text = _append(text, added)
+    result = parse_geometry(text, paths[1], lenient=True)
     for panel in result.panels:
         wanted = there.panels[there.panel_index[panel.name]]
-        name = panel.name.encode("utf-8", "surrogateescape")
-        for what in _PLACES:
-            value = getattr(wanted, what)
-            if getattr(panel, what) != value:
-                vector = " ".join(f"{part:+.10g}{axis}" for part, axis in zip(value, "xyz")) if what in "fs ss" else ""
-                added.append(name + f"/{what} = ".encode() + (vector.encode() or _text(value)) + b"\n")
-    return _append(text, added)
+        if any(not np.allclose(getattr(panel, what), getattr(wanted, what), rtol=0, atol=1e-9) for what in _PLACES):
+            raise GeometryError(f"panel {panel.name} could not be placed: its statements contradict", path=paths[1])
+    return text
 
 
 def _append(text: bytes, lines: list[bytes]) -> bytes:
@@ -178,9 +185,28 @@ def _append(text: bytes, lines: list[bytes]) -> bytes:
     return text + (b"" if text.endswith((b"\n", b"\r")) else b"\n") + b"".join(lines)
 
 
-def _text(value: float) -> bytes:
-    """A number as short as it can be at ten digits; CrystFEL reads corners as double."""
-    return f"{value:.10g}".encode()
+def _text(value: float | tuple[float, ...]) -> bytes:
+    """A number, or a direction, to ten digits; CrystFEL knows no exponents in a direction."""
+    if not isinstance(value, tuple):
+        return f"{value:.10g}".encode()
+    parts = (f"{part:+.10f}".rstrip("0").rstrip(".") + axis for part, axis in zip(value, "xyz") if part)
+    return " ".join(parts).encode() or b"+0x"
+
+
+def _says(said: Statement, value: float | tuple[float, ...]) -> bool:
+    """Whether a statement's text is what gave a panel this value."""
+    try:
+        if not isinstance(value, tuple):
+            return float(said.value) == value
+        parts = re.findall(rb"([+-]?[0-9.]*)([xyz])", said.value.replace(b" ", b""))
+        if b"".join(number + axis for number, axis in parts) != said.value.replace(b" ", b"").strip():
+            return False
+        found = dict.fromkeys(b"xyz", 0.0)
+        for number, axis in parts:
+            found[axis[0]] = float(number + b"1" if number in (b"", b"+", b"-") else number)
+        return tuple(found.values()) == value
+    except ValueError:
+        return False
 
 
 def _number(said: Statement, path: str) -> float:
