@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import sys
+from functools import lru_cache
 from importlib.machinery import SourceFileLoader
 from typing import NamedTuple
 
@@ -28,6 +29,7 @@ def no_screen(monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
 
 
+@lru_cache
 def load(name):
     """The class of a script."""
     path = str(script_path(name))
@@ -54,7 +56,7 @@ def script(capsysbinary, monkeypatch):
         capsysbinary.readouterr()
         status = load(name).invoke([name, *map(os.fspath, arguments)])
         out, err = capsysbinary.readouterr()
-        return Said(status, out.decode(), err.decode())
+        return Said(status, *(text.decode(errors="surrogateescape") for text in (out, err)))
 
     return run
 

@@ -1,5 +1,7 @@
 """Scripts that take parts of a stream."""
 
+import h5py
+import numpy as np
 import pytest
 
 from waterbg.stream import StreamFile, check_stream
@@ -201,3 +203,36 @@ def test_what_is_no_stream_is_one_line_and_exit_1(script, tmp_path, name):
         assert (said.status, said.out) == (1, "")
         assert message in said.err
         assert said.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.shared
+def test_damaged_streams_never_end_in_a_traceback(script, shared, tmp_path):
+    """Every stream of the conformance set through every script that reads one: 0, or one line and 1."""
+    mask = tmp_path / "mask.h5"
+    with h5py.File(mask, "w") as file:
+        file["data/data"] = np.ones((100, 100), np.uint8)
+    out = tmp_path / "out"
+    calls = [
+        ("sum-peaks", "-o", out), ("sum-peaks", "--subtract", "-o", out), ("peak-intensity",), ("ave-resolution",),
+        ("ave-peak-resolution",), ("plot-radius-resolution", "--table"), ("stream_grep", "-n", "hit", "-o", out),
+        ("stream_grep", "--cell-a", "--lt", "5", "-o", out), ("clean-stream", "-o", out), ("indexed-filenames",),
+        ("find-multiples",), ("crystal-frame-number",), ("extract-geom",), ("detector-shift",),
+        ("make-csplit", "--header", "a", "--names", "b"),
+    ]  # fmt: skip
+    switched = [
+        ("truncate-stream", "-o", out, "-i"), ("stream2sol", "-o", out, "-i"),
+        ("split-by-mask", "--output1", out, "--output2", tmp_path / "2", "--mask", mask, "-i"),
+    ]  # fmt: skip
+    streams = sorted([*shared.glob("conformance/*.stream"), *shared.glob("streams/*.stream")])
+    assert streams
+    for path in streams:
+        for call in [(*call, path) for call in [*calls, *switched]]:
+            for old in (out, tmp_path / "2"):
+                old.unlink(missing_ok=True)
+            said = script(*call)
+            assert said.status in (0, 1), (call, said)
+            assert "Traceback" not in said.err
+            if said.status:
+                assert said.err.count("\n") == 1, (call, said)
+                assert not out.exists()
