@@ -1,6 +1,6 @@
 """Speed: text against process_hkl, frames against plain reading and against indexamajig; one table of ratios.
 
-    python -m benchmarks.speed [text|frames|scaling] [--chunks 2000] [--frames 40] [--folder DIR] [--write FILE.md]
+    python -m benchmarks.speed [text|frames] [--chunks 2000] [--frames 40] [--folder DIR] [--write FILE.md]
 
 CPU time is user plus system time of the whole process and its children, as the kernel counts it; the commands of a
 group take turns and the median counts. Input is made once, from a fixed seed, and read from the page cache by all.
@@ -215,8 +215,7 @@ def main():
     lines = [
         "# Performance",
         "",
-        "Made by `python -m benchmarks.speed`. Medians of "
-        f"{ROUNDS} rounds; compare ratios within a table, not seconds between machines.",
+        f"Made by `python -m benchmarks.speed`: medians of {ROUNDS} rounds. Compare ratios within a table, not seconds.",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("waterbg", "numpy", "numba", "h5py"))

@@ -40,6 +40,7 @@ class WaterBg(Command):
 SUBCOMMANDS = {
     "simulate": "waterbg.cli.simulate.Simulate",
     "subtract": "waterbg.cli.subtract.Subtract",
+    "decoys": "waterbg.cli.decoys.Decoys",
     "slurm": "waterbg.cli.slurm.Slurm",
     "verify": "waterbg.cli.verify.Verify",
     "indexamajig": "waterbg.cli.indexamajig.Indexamajig",
