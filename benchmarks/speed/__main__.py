@@ -215,7 +215,7 @@ def main():
     lines = [
         "# Performance",
         "",
-        f"Made by `python -m benchmarks.speed`: medians of {ROUNDS} rounds. Compare ratios within a table, not seconds.",
+        f"Made by `python -m benchmarks.speed`: medians of {ROUNDS} rounds. Ratios count, not seconds.",
         "",
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         + ", ".join(f"{name} {version(name)}" for name in ("waterbg", "numpy", "numba", "h5py"))

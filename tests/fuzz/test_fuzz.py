@@ -83,8 +83,6 @@ def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(da
     assert done
 
 
-
-
 @pytest.mark.parametrize("batch", range(max(1, CASES // BATCH // 2)))
 def test_mutated_geometries_are_read_or_refused_in_one_line(data, batch):
     good = (data / "golden/small/det.geom").read_bytes()

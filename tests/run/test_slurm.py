@@ -41,7 +41,7 @@ def test_task_numbers_are_written_as_sbatch_reads_them():
 
 def test_the_batch_script_has_the_guis_options_and_runs_one_block(stream):
     words = (
-        "--partition=all --account=bio --qos=high --constraint=epyc --reservation=beam --time=1:30:00 --exclusive -j 8"  # noqa: E501
+        "--partition=all --account=bio --qos=high --constraint=epyc --reservation=beam --time=1:30:00 --exclusive -j 8"
     )
     _, folder, status = make(stream, *words.split())
     assert status == 0
