@@ -189,10 +189,8 @@ def frames(folder, n, lines):
         read, rival = found["read (h5py)"], found.get("indexamajig --indexing=file")
         for name, one in found.items():
             ratio = f"{one.cpu / rival.cpu:.2f}" if rival else ""
-            lines.append(
-                f"| {kind} | {name} | {one.wall:.2f} | {one.cpu:.2f} | {1e3 * one.cpu / n:.0f} | {one.wall / read.wall:.1f} "
-                f"| {ratio} | {one.memory:.0f} |"
-            )
+            cells = [kind, name, f"{one.wall:.2f}", f"{one.cpu:.2f}", f"{1e3 * one.cpu / n:.0f}"]
+            lines.append(f"| {' | '.join([*cells, f'{one.wall / read.wall:.1f}', ratio, f'{one.memory:.0f}'])} |")
     lines.append("")
 
 

@@ -109,7 +109,6 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
                 mean = max(top / bottom, 0.0)
         means[k], weight[k] = mean, n
         if n >= 16:
-            width = (order[n - 1 - quarter] - order[quarter]) / 1.349
-            width *= factor
+            width = factor * float(order[n - 1 - quarter] - order[quarter]) / 1.349
             excess[k] = width * width - mean * factor
     return means, excess, weight
