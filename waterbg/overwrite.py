@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from waterbg.donors import PAIRS, AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
-from waterbg.errors import StreamError, UsageError
+from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
 from waterbg.stream import NUMBERS, OutputFile, StreamFile, splice_reflections
 from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
@@ -248,6 +248,8 @@ def overwrite_stream(
             target = pathlib.Path(high).resolve() if output is None else pathlib.Path(output)
             file = OutputFile(target, force=force or output is None)
             if target.exists():
+                if not target.is_file():
+                    raise OutputError("is no regular file", path=str(target))
                 if not isinstance(low, Mapping) and os.path.samefile(target, low):
                     raise UsageError(f"{target} is the stream the numbers come from")
                 if os.path.samefile(target, high):

@@ -147,6 +147,14 @@ def test_a_reader_that_goes_away_is_not_an_error(golden):
     assert shutil.which("bash")
 
 
+def test_a_device_is_written_to_and_never_replaced(script, golden):
+    assert script("extract-geom", golden, "-o", "/dev/null").status == 0
+    assert script("extract-geom", golden, "-o", "/dev/null", "--force").status == 0
+    said = script("sum-peaks", golden, "-o", "/dev/null", "--force")
+    assert (said.status, said.err) == (1, "sum-peaks: error: /dev/null: is no regular file\n")
+    assert not os.path.isfile("/dev/null")
+
+
 def test_outputs_are_not_overwritten_without_force(script, golden, tmp_path):
     out = tmp_path / "out"
     for name, arguments in [

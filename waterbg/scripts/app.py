@@ -131,6 +131,10 @@ def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False)
         for piece in pieces:
             write_stdout(piece)
         return
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        # /dev/null, a named pipe: written to, never replaced
+        _write_device(pieces, path)
+        return
     with OutputFile(path, force=force).begin() as out:
         try:
             for piece in pieces:
@@ -139,6 +143,17 @@ def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False)
         except BaseException:
             out.discard()
             raise
+
+
+def _write_device(pieces: Iterable[bytes], path: str) -> None:
+    try:
+        with open(path, "wb", buffering=0) as file:
+            for piece in pieces:
+                file.write(piece)
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        raise OutputError(f"cannot be written ({err.strerror})", path=path) from None
 
 
 def write_stdout(data: bytes) -> None:
@@ -161,6 +176,8 @@ def write_h5(datasets: dict[str, Any], path: str, force: bool = False) -> None:
     import h5py
 
     file = OutputFile(path, force=force)
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OutputError("is no regular file", path=path)
     try:
         with h5py.File(file.partial, "w") as h5:
             for name, values in datasets.items():
