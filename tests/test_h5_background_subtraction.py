@@ -324,6 +324,17 @@ def test_the_command_takes_one_coordinate(image_file, capsys):
     assert {row["column"] for row in rows} == {"12"}
 
 
+def test_pixels_that_are_no_measurements_are_neither_peaks_nor_background(image_file, capsys):
+    assert run(["waterbg", "peaks", str(image_file), "--threshold=250", "--ignore=1400", "--radius=2", "--csv=-"]) == 0
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert {(row["row"], row["column"]) for row in rows} == {("4", "12")}  # the rest of the spot, flat
+    assert (
+        run(["waterbg", "peaks", str(image_file), "--coordinate=5,14", "--ignore=1400", "--radius=2", "--csv=-"]) == 0
+    )
+    (row,) = csv.DictReader(capsys.readouterr().out.splitlines())
+    assert (row["pixels"], float(row["average"])) == ("15", (13 * 10 + 2 * 300) / 15)
+
+
 def test_away_from_a_terminal_nothing_is_asked_and_all_are_taken(image_file, capsys):
     assert run(["waterbg", "peaks", str(image_file), "--pixels", "--threshold=250"]) == 0
     assert "10 coordinates above 250" in capsys.readouterr().out

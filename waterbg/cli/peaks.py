@@ -52,6 +52,9 @@ class Peaks(Command):
         argname="ADU",
         help="pixels from here on are at the end of their scale; default: the largest number of an integer image",
     )
+    ignore = cli.SwitchAttr(
+        "--ignore", float, argname="ADU", help="pixels from here on are no measurements: neither peaks nor background"
+    )
     keep_negative = cli.Flag(
         "--keep-negative", help="average negative pixels, too (images with their dark current taken off)"
     )
@@ -63,6 +66,8 @@ class Peaks(Command):
 
     def main(self, image: str) -> int:
         """Find, choose, estimate."""
+        import numpy as np
+
         from waterbg import h5_background_subtraction as tool
 
         radii = self._numbers("--radius", self.radius)
@@ -74,6 +79,8 @@ class Peaks(Command):
             if output != "-" and os.path.lexists(output) and not self.force:
                 raise OutputError("exists; --force replaces it", path=output)
         array = tool.load_file_h5(image, self.data, self.frame)
+        if self.ignore is not None:
+            array = np.where(array < self.ignore, array, np.nan)
         found = tool.PeakThresholdProcessor(array, self.threshold)
         pixels = found.get_coordinates_above_threshold() if self.pixels else found.get_local_maxima(self.distance)
         how = {"saturation": self.saturation, "keep_negative": self.keep_negative}
