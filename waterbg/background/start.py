@@ -95,7 +95,7 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
                 j -= 1
             order[j] = v
         quarter = n // 4
-        mean = max(np.mean(order[quarter : n - quarter]), 0.0)
+        mean = max(float(np.mean(order[quarter : n - quarter])), 0.0)
         factor = np.mean(factors[k, :n])
         for _ in range(3):
             top = bottom = 0.0
