@@ -216,11 +216,14 @@ def _walk(
                         radial_s[k] += clean_s[i]
                         radial_k[k] += clean_s[i] > zero
             at = first_tile + (top // TILE) * n_tf
-            for i in range(n_fs):
-                t = at + i // TILE
-                tile_n[t] += column_n[i]
-                tile_s[t] += column_s[i]
-                tile_v[t] += column_v[i]
-                tile_k[t] += column_k[i]
+            for t in range(n_tf):
+                total_n = total_s = total_v = total_k = zero
+                for i in range(t * TILE, min(t * TILE + TILE, n_fs)):
+                    total_n += column_n[i]
+                    total_s += column_s[i]
+                    total_v += column_v[i]
+                    total_k += column_k[i]
+                tile_n[at + t], tile_s[at + t] = total_n, total_s
+                tile_v[at + t], tile_k[at + t] = total_v, total_k
         first_pixel += n_ss * n_fs
         first_tile += n_ts * n_tf

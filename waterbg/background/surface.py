@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 1500  # pixels: a radial bin that has more adds nothing to the noise of a reflection, and rows are skipped
-SMALL, LARGE = 2_500_000, 9_000_000  # pixels: below, all rows are walked; above, every fourth; else every second
+PLENTY = 1_500_000  # pixels: rows of larger detectors are skipped until about so many are walked
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 
 
@@ -117,17 +117,16 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     means, _ = first_profile(*fixed, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
-    step = 1 if frame.detector.n_pixels < SMALL else 2 if frame.detector.n_pixels < LARGE else 4
-    sums = walk(
-        *fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=min(4 * step, TILE), slack=0.6
-    )
+    step = int(np.clip(round(frame.detector.n_pixels / PLENTY), 1, TILE))
+    first = min(4 * step, TILE)
+    sums = walk(*fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=first, slack=0.6)
     ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
     means, _ = _update_means(means, sums, noise)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=min(4 * step, TILE), slack=0.1)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=first, slack=0.1)
     ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
     quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
     means, _ = _update_means(means, sums, noise)
-    every = np.clip(4 * step * sums.radial_k // ENOUGH, 1, 4).astype(np.uint8)
+    every = np.clip(first * sums.radial_k // ENOUGH, 1, TILE).astype(np.uint8)
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
     # the tiles were summed before the profile changed: their expected counts change with it

@@ -22,7 +22,7 @@ FIT = np.dtype(
         (
             "sum",
             "f8",
-        ),  # summation over a disc of the same radius about the spot's own place, completed by what is outside
+        ),  # summation over a disc of the same radius about the spot's own place, completed as I is
         ("sum_sigma", "f8"),
         ("background", "f8"),  # mean expected counts under the peak disc
         ("peak", "f8"),  # highest pixel of peak and ring, ADU

@@ -15,7 +15,7 @@ from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines
+from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ NARROW = 4.0  # standard deviations
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
+MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between these
 SIGNAL_ERROR = 0.02  # relative error of strong spots at least; not to be learnt from repeats, which show partiality
 
@@ -140,15 +141,19 @@ def integrate_profile(
         background.expected, background.scale_variance, background.factor, background.noise.gain,
         background.noise.read2, fits,
     )  # fmt: skip
-    # Beyond the disc every spot is taken to have what the frame's mean spot has there: a strong spot's own width says
-    # how the counts in the disc are to be weighted, but is no measurement of what lies outside.
-    tail = shapes.psf.tail
-    usual = capture(shapes.psf.widths.at(spots["inv_d"], FLOOR), blur, tail, inner)
-    share = capture(widths, blur, tail, inner) / usual
+    # The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
+    # is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
+    # weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
+    # spot has.
+    mean, tail = shapes.psf.widths.at(spots["inv_d"], FLOOR), shapes.psf.tail
+    core = capture(mean, shapes.places.at(spots["inv_d"]) ** 2, 0.0, inner)
+    counted = np.minimum(MOST_ADDED * core, 1)
+    in_disc = capture(mean, blur, tail, inner)
+    share = capture(widths, blur, tail, inner) / in_disc * counted
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
-        fits[name] /= usual
+        fits[name] *= counted / in_disc
     return as_integrated(frame, spots, fits, sigma_scale, run.signal_error, summation), fits, shapes
 
 
@@ -192,7 +197,9 @@ def learn_shapes(
     places = run.about_map if n_terms >= 3 else run.about_run
     if len(which):
         places = scatter_lines(scatter_about(positions, found, counting, x, y), inv_d[which], places, inv_d)
-    widths = learn_lines(*widths_of(measured), inv_d[which], run.psf.widths, inv_d, run.psf.scatter)
+    found, counting = widths_of(measured)
+    usual = scaled_lines(found, counting, inv_d[which], run.psf.widths, run.psf.scatter)
+    widths = learn_lines(found, counting, inv_d[which], usual, inv_d, run.psf.scatter)
     fallbacks = []
     if n_terms < 3:
         fallbacks.append("too few strong spots for a position map of the frame")

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 FLOOR = 0.4  # px: spots of one pixel are no better known
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
+SCALE_WEIGHT = 3  # and for the one factor on all of them
 
 
 @dataclass(frozen=True)
@@ -121,6 +122,27 @@ def capture(widths: NDArray[np.float64], blur: NDArray[np.float64], tail: float,
             inside = np.mean((1 - np.exp(-0.5 * radius**2 * inverse2)) / inverse2, axis=1)
             share += weight * inside / np.sqrt(sigma2[:, 0] * sigma2[:, 1])
     return share
+
+
+def scaled_lines(
+    values: NDArray[np.float64], variance: NDArray[np.float64], inv_d: NDArray[np.float64], run: Lines, scatter: float
+) -> Lines:
+    """The run's lines times the one factor that fits a frame's lengths best: frames differ by their size first.
+
+    Parameters as of :func:`learn_lines`; SCALE_WEIGHT spots hold the factor at 1.
+    """
+    if not len(inv_d):
+        return run
+    expected = run.at(inv_d, 0.05)
+    ratio = (values / expected).ravel()
+    total = (variance / expected**2 + scatter**2).ravel()
+    factor = 1.0
+    for _ in range(4):
+        z = (ratio - factor) / np.sqrt(total)
+        weight = np.minimum(1, 1.5 / np.maximum(np.abs(z), 1e-9)) / total
+        held = SCALE_WEIGHT * 2 * np.median(1 / total)
+        factor = float((np.sum(weight * ratio) + held) / (weight.sum() + held))
+    return Lines(factor * run.radial, factor * run.radial_slope, factor * run.tangential, factor * run.tangential_slope)
 
 
 def learn_lines(

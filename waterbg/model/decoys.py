@@ -160,7 +160,8 @@ class Shell:
     z_std : float or None
         Robust standard deviation of I/sigma: 1 means that sigma says what it means.
     rms : float or None
-        Root mean square of I in photons, of the decoys that no method finds beyond five robust standard deviations.
+        Root mean square of I in photons, of the decoys whose I and I/sigma both methods find within five robust
+        standard deviations: a zinger in a ring would else decide it.
     """
 
     low: float
@@ -196,7 +197,7 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         here = (d["inv_d"] >= low) & (d["inv_d"] < high)
         common = np.zeros(len(d), bool)
-        common[here] = _inliers(z[here]) & _inliers(z_rings[here])
+        common[here] = np.logical_and.reduce([_inliers(v[here]) for v in (z, z_rings, d["I"], d["rings"])])
         for out, values, scores in ((ours, d["I"], z), (rings, d["rings"], z_rings)):
             if common.sum() < 3:
                 out.append(Shell(float(low), float(high), int(here.sum()), None, None, None))

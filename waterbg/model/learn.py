@@ -7,6 +7,7 @@ all of that, what decoys say about sigma. Both end when they know enough, so tha
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ from waterbg.model.decoys import (
     spread_beyond,
 )
 from waterbg.model.frame import integrate_frame
-from waterbg.model.quality import judge
+from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 
 if TYPE_CHECKING:
@@ -249,7 +250,41 @@ def _lines_of_places(
 
 
 def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> RunModel:
-    """Integrate decoys with the model; their scatter over their sigma is what every sigma is multiplied with."""
+    """Let decoys say what every sigma is multiplied with, and strong spots what their error is at least."""
+    trial = _try(itertools.islice(sample, model.frames), model, settings, ENOUGH_DECOYS)
+    scale = _sigma_scale(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 1.0
+    spots = model.spots
+    if len(trial.ratio) >= FEWEST_FOR_TAIL:
+        beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
+        spots = dataclasses.replace(spots, signal_error=float(np.hypot(profile.SIGNAL_ERROR, np.sqrt(beyond))))
+    return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
+
+
+def check_model(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> Quality:
+    """Judge a model by the decoys and strong spots of any frames.
+
+    Parameters
+    ----------
+    sample : iterable of (Frame, Scene)
+    model : RunModel
+    settings : Settings
+    """
+    return _judged(_try(sample, dataclasses.replace(model, sigma_scale=1.0), settings, None), model.sigma_scale)
+
+
+@dataclass
+class _Trial:
+    """Decoys (DECOY) integrated with a model whose sigma is not scaled; fit over summation of strong spots, and the
+    variance of that from counting.
+    """
+
+    half: NDArray[np.void]
+    displaced: NDArray[np.void]
+    ratio: NDArray[np.float64]
+    apart: NDArray[np.float64]
+
+
+def _try(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings, enough: int | None) -> _Trial:
     half, displaced, ratios = [np.zeros(0, DECOY)], [np.zeros(0, DECOY)], [np.zeros((0, 2))]
     for walked, (frame, scene) in enumerate(sample, start=1):
         kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
@@ -263,22 +298,20 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
             start += len(decoys)
         fits = found.fits[: len(scene.spots)]
         strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
-        with np.errstate(invalid="ignore"):
-            # the fit's error is part of the sum's: what both differ by has the difference of their variances
-            apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
-        ratios.append(np.stack([fits["I"][strong] / fits["sum"][strong], apart[strong]], axis=1))
-        if walked >= model.frames or (sum(map(len, half)) + sum(map(len, displaced)) >= ENOUGH_DECOYS and walked >= 2):
+        fits = fits[strong]
+        # the fit's error is part of the sum's: what both differ by has the difference of their variances
+        apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
+        ratios.append(np.stack([fits["I"] / fits["sum"], apart], axis=1))
+        if enough is not None and walked >= 2 and sum(map(len, half)) + sum(map(len, displaced)) >= enough:
             break
-    at_half, beside = np.concatenate(half), np.concatenate(displaced)
-    scale = _sigma_scale(np.concatenate([at_half, beside])) if settings.decoys else 1.0
-    for decoys in (at_half, beside):
-        decoys["sigma"] *= scale
     ratio, apart = np.concatenate(ratios).T
-    spots = model.spots
-    if len(ratio) >= FEWEST_FOR_TAIL:
-        beyond = spread_beyond(ratio, np.maximum(apart, 1e-8))
-        spots = dataclasses.replace(spots, signal_error=float(np.hypot(profile.SIGNAL_ERROR, np.sqrt(beyond))))
-    return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=judge(at_half, beside, ratio))
+    return _Trial(np.concatenate(half), np.concatenate(displaced), ratio, apart)
+
+
+def _judged(trial: _Trial, scale: float) -> Quality:
+    for decoys in (trial.half, trial.displaced):
+        decoys["sigma"] *= scale
+    return judge(trial.half, trial.displaced, trial.ratio)
 
 
 def _sigma_scale(decoys: NDArray[np.void]) -> float:

@@ -74,6 +74,31 @@ class Quality:
             )
         return out
 
+    def table(self) -> list[str]:
+        """Decoys by resolution, for a terminal."""
+        out = []
+        for title, ours, rings in (
+            ("decoys at half indices", self.half, self.half_rings),
+            ("decoys beside reflections", self.displaced, self.displaced_rings),
+        ):
+            if not any(shell.n for shell in ours):
+                continue
+            out += [
+                f"{title}:",
+                "                       I/sigma: mean         scatter          RMS of I, photons",
+                "      d / Å       n    waterbg   rings   waterbg   rings   waterbg    rings   ratio",
+            ]
+            for mine, theirs in zip(ours, rings, strict=True):
+                if mine.rms is None or theirs.rms is None:
+                    out.append(f"  {_range(mine)} {mine.n:7d}   too few")
+                    continue
+                out.append(
+                    f"  {_range(mine)} {mine.n:7d}    {mine.z_mean:+7.3f} {theirs.z_mean:+7.3f}"
+                    f"   {mine.z_std:7.3f} {theirs.z_std:7.3f}   {mine.rms:7.2f} {theirs.rms:8.2f}"
+                    f"   {mine.rms / theirs.rms:5.2f}"
+                )
+        return out
+
     def as_dict(self) -> dict[str, Any]:
         """All numbers, for a program."""
         return dataclasses.asdict(self)
@@ -117,3 +142,9 @@ def pooled(table: Sequence[Shell]) -> Shell | None:
         )
     )
     return Shell(rows[0].low, rows[-1].high, n, mean, std, math.sqrt(square))
+
+
+def _range(shell: Shell) -> str:
+    """Resolution in Å, ten characters or so."""
+    low = f"{10 / shell.low:.2f}" if shell.low > 0 else "inf"
+    return f"{low:>6}-{10 / shell.high:<5.2f}"

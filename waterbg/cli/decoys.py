@@ -1,0 +1,96 @@
+"""``waterbg decoys``: are background and sigma right on this very data set?"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import UsageError
+
+
+class Decoys(Command):
+    """Integrate where no Bragg reflection can be, by waterbg and by CrystFEL's rings
+
+    The true intensity of a decoy is 0: I/sigma must have mean 0 and scatter 1, and the smaller I scatters the better.
+    """
+
+    output = cli.SwitchAttr(["-o", "--output"], str, argname="FIGURE.png", help="draw the tables, too")
+    json = cli.Flag("--json", help="print JSON instead of the tables")
+    frames = cli.SwitchAttr(
+        "--frames", cli.Range(1, 10**6), default=24, argname="N", help="frames looked at: the first with reflections"
+    )
+    geometry = cli.SwitchAttr(
+        ["-g", "--geometry"], str, argname="FILE.geom", group="Images", help="geometry instead of the stream's own"
+    )
+    prefix = cli.SwitchAttr(
+        ["-x", "--prefix"], str, default="", argname="P", group="Images", help="put before the image names"
+    )
+    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first")
+    external = cli.Flag(
+        "--follow-external-links",
+        group="Images",
+        help="read HDF5 external links that lead out of the image's own folder",
+    )
+    background = cli.SwitchAttr(
+        "--background",
+        cli.Set("water", "radial", "ring", "plane"),
+        argname="MODEL",
+        group="Integration",
+        help="as of subtract; default water",
+    )
+    int_radius = cli.SwitchAttr(
+        "--int-radius",
+        str,
+        argname="INN,MID,OUT",
+        group="Integration",
+        help="radii in pixels; default: those of the stream's own command line",
+    )
+    polarisation = cli.SwitchAttr(
+        "--polarisation", str, argname="TYPE", group="Integration", help="as of subtract; default horiz"
+    )
+    model = cli.SwitchAttr(
+        "--model",
+        str,
+        argname="FILE",
+        group="Integration",
+        help="run model that subtract wrote; default: learnt from the frames looked at",
+    )
+
+    def main(self, stream: str) -> int:
+        """Print what decoys say."""
+        from waterbg.model import RunModel, check_model, learn_model
+        from waterbg.run import Images, resolve_job
+        from waterbg.run.sample import Sample
+        from waterbg.settings import parse_int_radius
+
+        if stream == "-":
+            raise UsageError("decoys reads its stream more than once, so standard input will not do")
+        given = {
+            "background": self.background,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "polarisation": self.polarisation,
+        }
+        job = resolve_job(
+            stream,
+            geometry=self.geometry,
+            settings={name: value for name, value in given.items() if value is not None},
+            images=Images(self.prefix, self.basename, self.external, "fail"),
+            model=self.model,
+        )
+        sample = Sample(job, self.frames)
+        model = RunModel.load(self.model) if self.model else learn_model(sample, job.settings)
+        quality = check_model(sample, model, job.settings)
+        if self.output:
+            from waterbg.plots.decoys import draw_decoys
+
+            draw_decoys(quality, self.output)
+        if self.json:
+            print(json.dumps(quality.as_dict(), indent=1, allow_nan=False))
+        else:
+            print("\n".join([*quality.table(), *quality.lines()]))
+        if not quality.decoys:
+            print("waterbg: no place for a decoy: predicted reflections are everywhere", file=sys.stderr)
+        return 0
