@@ -188,7 +188,7 @@ def choose_pairing(high: AnyPath, low: StreamColumns | AnyPath) -> str:
     """What the images of two streams have in common: file name and event, the event, or the serial number.
 
     Simulated or reprocessed runs rarely share the names of their images; the first of the three by which any image of
-    one is one of the other is taken, provided that it tells the images of each stream apart.
+    one is one of the other is taken, provided that it tells the images of each stream apart; the first without images.
 
     Raises
     ------
@@ -196,6 +196,8 @@ def choose_pairing(high: AnyPath, low: StreamColumns | AnyPath) -> str:
         When they have nothing in common.
     """
     both = [_names(high), _names(low)]
+    if not all(both):
+        return PAIRS[0]
     for pair in PAIRS[:-1]:
         keys = [[chunk_key(pair, *name, 0) for name in names] for names in both]
         distinct = pair == "image" or all(len(set(one)) == len(one) for one in keys)

@@ -349,7 +349,8 @@ def _count(report: Overwritten, rows: Rows, found: Rows, there: NDArray[np.bool_
     report.unmatched += len(rows) - n
     differs, other = np.zeros(len(rows), bool), np.zeros(len(rows), bool)
     for name in NUMBERS:
-        differs |= np.abs(values[name] - rows[name]) >= 0.005  # what two decimals show
+        with np.errstate(invalid="ignore"):
+            differs |= np.abs(values[name] - rows[name]) >= 0.005  # what two decimals show
     for name in "hkl":
         other |= found[name] != rows[name]
     report.changed += int(np.count_nonzero(differs & there))
