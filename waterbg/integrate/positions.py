@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from waterbg.integrate.measure import FARTHEST
 
 SHIFT_FROM, AFFINE_FROM, QUADRATIC_FROM = 6, 20, 60  # strong spots
-_SHIFT_PRIOR = 10  # spots: how many a single shift needs until it counts by half
+_CUT2 = 25.0  # square of the deviation, in standard deviations, beyond which a spot has no weight
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,10 @@ def learn_positions(
 ) -> tuple[PositionMap, int]:
     """Robust polynomial through what the offsets of strong spots have beyond the run's map.
 
-    A single shift from SHIFT_FROM spots, held back by n/(n + 10); affine from AFFINE_FROM; quadratic from
-    QUADRATIC_FROM. Tukey's biweight (Beaton & Tukey 1974, Technometrics 16, 147) leaves out spots that are something
-    else.
+    A single shift from SHIFT_FROM spots, affine from AFFINE_FROM, quadratic from QUADRATIC_FROM; of these the one
+    whose terms pay by Bayes' information criterion (Schwarz 1978, Ann. Stat. 6, 461), else none: terms that the spots
+    do not ask for only extrapolate noise into the corners. Tukey's biweight (Beaton & Tukey 1974, Technometrics 16,
+    147) leaves out spots that are something else.
 
     Parameters
     ----------
@@ -69,28 +70,47 @@ def learn_positions(
         Terms that the frame itself decided: 0, 1, 3 or 6.
     """
     n = len(x)
-    n_terms = 6 if n >= QUADRATIC_FROM else 3 if n >= AFFINE_FROM else 1 if n >= SHIFT_FROM else 0
-    if not n_terms:
-        return run, 0
-    terms = _terms(x / run.scale, y / run.scale, n_terms)
     beyond = offset - _terms(x / run.scale, y / run.scale, 6) @ np.asarray(run.coefficients)
-    coefficients = np.zeros((n_terms, 2))
-    coefficients[0] = np.median(beyond, axis=0)
-    for _ in range(8):
-        left = beyond - terms @ coefficients
-        distance2 = (left**2).sum(axis=1)
-        # scatter of the spots themselves: what the median residual has beyond counting (median of chi² of two: 1.39)
-        spread2 = max(float(np.median(distance2 / 1.386 - variance)), 1e-3)
-        u2 = distance2 / (spread2 + variance) / 25
-        weight = np.where(u2 < 1, (1 - np.minimum(u2, 1)) ** 2, 0) / (spread2 + variance)
-        normal = (terms * weight[:, None]).T @ terms
-        normal[np.diag_indices(n_terms)] += 1e-9 * np.trace(normal) + 1e-12
-        coefficients = np.linalg.solve(normal, (terms * weight[:, None]).T @ beyond)
-    if n_terms == 1:
-        coefficients *= n / (n + _SHIFT_PRIOR)
+    fits = [(0, np.zeros((0, 2)), beyond)]
+    for n_terms, needed in ((1, SHIFT_FROM), (3, AFFINE_FROM), (6, QUADRATIC_FROM)):
+        if n >= needed:
+            terms = _terms(x / run.scale, y / run.scale, n_terms)
+            coefficients = _robust_fit(terms, beyond, variance)
+            fits.append((n_terms, coefficients, beyond - terms @ coefficients))
+    spread2 = _spread2(fits[-1][2], variance)
+    cost = [float(_loss(left, spread2 + variance).sum()) + 2 * n_terms * np.log(max(n, 2)) for n_terms, _, left in fits]
+    n_terms, coefficients, _ = fits[int(np.argmin(cost))]
     total = np.array(run.coefficients, float)
     total[:n_terms] += coefficients
     return PositionMap(tuple((float(a), float(b)) for a, b in total), run.scale), n_terms
+
+
+def _robust_fit(
+    terms: NDArray[np.float64], offset: NDArray[np.float64], variance: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    n_terms = terms.shape[1]
+    coefficients = np.zeros((n_terms, 2))
+    coefficients[0] = np.median(offset, axis=0)
+    for _ in range(8):
+        left = offset - terms @ coefficients
+        total = _spread2(left, variance) + variance
+        u2 = (left**2).sum(axis=1) / total / _CUT2
+        weight = np.where(u2 < 1, (1 - np.minimum(u2, 1)) ** 2, 0) / total
+        normal = (terms * weight[:, None]).T @ terms
+        normal[np.diag_indices(n_terms)] += 1e-9 * np.trace(normal) + 1e-12
+        coefficients = np.linalg.solve(normal, (terms * weight[:, None]).T @ offset)
+    return coefficients
+
+
+def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+    """Scatter of the places themselves along an axis: what the median has beyond counting (1.39 is chi² of two's)."""
+    return max(float(np.median((left**2).sum(axis=1) / 1.386 - variance)), 1e-3)
+
+
+def _loss(left: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tukey's, chi² of two for small deviations."""
+    u2 = np.minimum((left**2).sum(axis=1) / variance / _CUT2, 1)
+    return _CUT2 / 3 * (1 - (1 - u2) ** 3)
 
 
 def _terms(x: NDArray[np.float64], y: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:

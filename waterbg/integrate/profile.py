@@ -14,7 +14,7 @@ from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
-from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
 
@@ -194,14 +194,15 @@ def learn_shapes(
     x, y = lab_positions(rays, spots[which])
     found, counting = offsets_of(measured)
     positions, n_terms = learn_positions(x, y, found, counting.mean(axis=1), run.map)
-    places = run.about_map if n_terms >= 3 else run.about_run
+    mapped = len(which) >= AFFINE_FROM
+    places = run.about_map if mapped else run.about_run
     if len(which):
         places = scatter_lines(scatter_about(positions, found, counting, x, y), inv_d[which], places, inv_d)
     found, counting = widths_of(measured)
     usual = scaled_lines(found, counting, inv_d[which], run.psf.widths, run.psf.scatter)
     widths = learn_lines(found, counting, inv_d[which], usual, inv_d, run.psf.scatter)
     fallbacks = []
-    if n_terms < 3:
+    if not mapped:
         fallbacks.append("too few strong spots for a position map of the frame")
     if len(which) < FEW:
         fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")

@@ -20,7 +20,7 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
 from waterbg.integrate import profile
-from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
 from waterbg.model.decoys import (
     DECOY,
@@ -236,9 +236,9 @@ def _lines_of_places(
     mapped, unmapped = [], []
     for m, each in zip(per_frame, seen, strict=True):
         found, counting = profile.offsets_of(m)
-        own, n_terms = learn_positions(each.x, each.y, found, counting.mean(axis=1), shared)
+        own, _ = learn_positions(each.x, each.y, found, counting.mean(axis=1), shared)
         unmapped.append((profile.scatter_about(shared, found, counting, each.x, each.y), each.spot_inv_d))
-        if n_terms >= 3:
+        if len(each.x) >= AFFINE_FROM:
             mapped.append((profile.scatter_about(own, found, counting, each.x, each.y), each.spot_inv_d))
     lines = []
     for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
