@@ -172,8 +172,12 @@ def write_dataset(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         dataset.images.parent.mkdir(parents=True, exist_ok=True)
-        with _Parts(files) as part:
-            _write(experiment, n_frames, dataset, part, made_by, on_frame)
+        with _Parts([path for path in files if path != dataset.stream]) as part:
+            text = _write(experiment, n_frames, dataset, part, made_by, on_frame)
+        # last, because its numbers come from the other files as a reader finds them
+        with _Parts([dataset.stream]) as part:
+            part[dataset.stream].write_text(text)
+            part[dataset.stream].write_bytes(integrate_by_rings(part[dataset.stream], int_radius))
     except OSError as err:
         raise OutputError(f"cannot be written: {err}", path=str(getattr(err, "filename", None) or folder)) from err
     return dataset
@@ -203,7 +207,8 @@ def _write(
     part: dict[Path, Path],
     made_by: str,
     on_frame: Callable[[SimulatedFrame], None] | None,
-) -> None:
+) -> str:
+    """Write all files but the stream; gives the stream's text, its reflections predicted and not yet integrated."""
     geometry = geometry_text(experiment)
     part[dataset.geometry].write_text(geometry)
     part[dataset.cell].write_text(cell_text(experiment))
@@ -228,7 +233,33 @@ def _write(
     provenance = f"waterbg {waterbg.__version__}: {made_by or 'simulated frames'}"
     command = " ".join(indexamajig_words(dataset, experiment))
     header = stream_header(experiment, geometry, provenance, command)
-    part[dataset.stream].write_text(header + "".join(chunks))
+    return header + "".join(chunks)
+
+
+def integrate_by_rings(stream: Path, int_radius: tuple[int, int, int]) -> bytes:
+    """Give a stream, in its own folder, with CrystFEL's own rings numbers; what CrystFEL drops is dropped."""
+    # here, because numba costs half a second
+    from waterbg.frames import FrameReader
+    from waterbg.geometry import parse_geometry
+    from waterbg.run.job import Images
+    from waterbg.settings import Settings
+    from waterbg.stream import StreamFile
+    from waterbg.subtract import Subtractor, Tally
+
+    settings = Settings(
+        integration="rings", int_radius=(float(int_radius[0]), float(int_radius[1]), float(int_radius[2]))
+    )
+    with StreamFile(stream) as text:
+        reader = FrameReader(parse_geometry(text.geometry_text), stream_path=str(stream))
+        work = Subtractor(reader, settings, Images(), None)
+        parts, at = [text.header], text.header_end
+        try:
+            for chunk in text.chunks():
+                parts += [text.read(at, chunk.start), work.chunk(chunk, Tally())]
+                at = chunk.stop
+        finally:
+            reader.close()
+    return b"".join(parts)
 
 
 class ImageWriter:
