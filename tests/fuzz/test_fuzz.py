@@ -12,6 +12,7 @@ from waterbg.cli.base import run
 from waterbg.errors import WaterbgError
 from waterbg.geometry import parse_geometry
 from waterbg.stream import StreamFile, check_stream, compare_streams
+from waterbg.stream.check import LOSSES
 
 from ..stream import factory
 from .mutate import mutate
@@ -74,8 +75,9 @@ def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(da
         if status == 0:
             done += 1
             assert list(compare_streams(str(path), str(out))) == [], seed
-            with StreamFile(out) as stream:
-                assert list(check_stream(stream)) == [], seed
+            with StreamFile(path) as before, StreamFile(out) as after:
+                known = {finding.check for finding in check_stream(before)}
+                assert {finding.check for finding in check_stream(after)} <= known - LOSSES, seed
             out.unlink()
         else:
             assert said.count("\n") == 1, (seed, said)
@@ -103,11 +105,12 @@ def test_a_line_of_fifty_megabytes_is_no_problem(tmp_path):
     assert time.process_time() - began < 5
 
 
-def test_a_chunk_that_never_ends_is_refused_before_memory_runs_out(tmp_path):
+def test_a_chunk_that_never_ends_is_refused_before_memory_runs_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("waterbg.stream.reader._LONGEST_CHUNK", 8 << 20)
     path = tmp_path / "endless.stream"
     with path.open("wb") as file:
         file.write(factory.stream() + factory.chunk()[:-40])
-        for _ in range(300):
+        for _ in range(20):
             file.write(b"note = nothing that ends a chunk stands here\n" * 20_000)
-    with StreamFile(path) as stream, pytest.raises(WaterbgError, match="256 MiB"):
+    with StreamFile(path) as stream, pytest.raises(WaterbgError, match="8 MiB"):
         list(stream.chunks())

@@ -281,7 +281,7 @@ class StreamFile:
 
     def _chunk(self, begin: int) -> Chunk:
         size = _BLOCK // 8
-        while True:
+        while size <= _LONGEST_CHUNK:
             data = self._load(begin, size)
             local = begin - self._base
             have = len(data) - local
@@ -295,9 +295,8 @@ class StreamFile:
                 parsed = parse_chunk(data[local:])
                 if not parsed.ran_out or have < size:
                     return Chunk(data[local : local + parsed.stop], begin, parsed)
-            if size > _LONGEST_CHUNK:
-                raise StreamError("no end of a chunk within 256 MiB", path=self.path, offset=begin)
             size *= 2
+        raise StreamError(f"no end of a chunk within {_LONGEST_CHUNK >> 20} MiB", path=self.path, offset=begin)
 
     def line_of(self, offset: int) -> int:
         """1-based line on which a byte lies; reads the file up to there (not for standard input)."""
