@@ -14,6 +14,7 @@ from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
+from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
@@ -98,6 +99,7 @@ def integrate_profile(
     run: Spots = Spots(),
     sigma_scale: float = 1.0,
     summation: bool = False,
+    joint: bool = False,
 ) -> tuple[NDArray[np.void], NDArray[np.void], Shapes]:
     """Integrate all spots of a scene by a weighted profile fit.
 
@@ -118,6 +120,8 @@ def integrate_profile(
         What decoys say sigma must be multiplied with.
     summation : bool
         Give the sum over the peak disc instead of the fit.
+    joint : bool
+        Fit neighbours together instead of leaving their shared pixels out.
 
     Returns
     -------
@@ -141,6 +145,20 @@ def integrate_profile(
         background.expected, background.scale_variance, background.factor, background.noise.gain,
         background.noise.read2, fits,
     )  # fmt: skip
+    start, others = find_neighbours(
+        np.ascontiguousarray(spots["panel"]),
+        spots["fs"] + shift[:, 0],
+        spots["ss"] + shift[:, 1],
+        (fits["status"] == 0) & (np.arange(len(spots)) < len(scene.spots)),
+        2 * inner + 1.0,
+    )
+    if len(others):
+        refit_neighbours(
+            frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+            *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
+            background.expected, background.scale_variance, background.factor, background.noise.gain,
+            background.noise.read2, start, others, joint, fits,
+        )  # fmt: skip
     # The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
     # is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
     # weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean

@@ -104,5 +104,6 @@ def integrate_frame(
     result, fits, shapes = integrate_profile(
         frame, scene, settings.int_radius, background, rays,
         targets=targets, run=model.spots, sigma_scale=model.sigma_scale, summation=settings.integration == SUM,
+        joint=settings.joint,
     )  # fmt: skip
     return FrameResult(result, fits, shapes, background)

@@ -1,0 +1,163 @@
+"""Neighbours whose discs meet: their profiles are taken off each other, or they are fitted together.
+
+By default a spot keeps to the pixels that are its alone, and what its neighbours' profiles reach into them is
+subtracted. With ``joint`` the shared pixels are used, too, and all neighbours' intensities solve one set of
+equations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.masks import BAD, ONE, TWO
+from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+
+SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
+CLOSEST = 0.02  # of its information that a spot keeps beside its neighbours, at least
+
+
+def find_neighbours(
+    panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64], usable: NDArray[np.bool_], reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Pairs of usable spots closer than ``reach`` pixels, as start of each spot's list and the lists one after the other.
+
+    Returns
+    -------
+    start : (n + 1,) int64
+    others : (start[-1],) int64
+    """
+    rows = np.flatnonzero(usable)
+    order = rows[np.lexsort((ss[rows], panel[rows]))]
+    pairs = np.empty((0, 2), np.int64)
+    if len(order) > 1:
+        pairs = _pairs(panel[order], fs[order], ss[order], reach)
+        pairs = order[pairs]
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    both = both[np.lexsort((both[:, 1], both[:, 0]))]
+    start = np.searchsorted(both[:, 0], np.arange(len(panel) + 1)).astype(np.int64)
+    return start, np.ascontiguousarray(both[:, 1])
+
+
+@njit(cache=True, nogil=True)
+def _pairs(panel, fs, ss, reach):
+    """Pairs among spots that are sorted by panel and row."""
+    found = np.empty((256, 2), np.int64)
+    n = 0
+    for i in range(panel.size):
+        j = i + 1
+        while j < panel.size and panel[j] == panel[i] and ss[j] - ss[i] < reach:
+            if (fs[j] - fs[i]) ** 2 + (ss[j] - ss[i]) ** 2 < reach * reach:
+                if n == len(found):
+                    more = np.empty((2 * n, 2), np.int64)
+                    more[:n] = found
+                    found = more
+                found[n, 0], found[n, 1] = i, j
+                n += 1
+            j += 1
+    return found[:n].copy()
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def refit_neighbours(
+    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
+    expected, scale_variance, factor, gain, read2, start, others, joint, out,
+):  # fmt: skip
+    """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
+
+    ``start``, ``others``: lists of neighbours. ``joint``: use shared pixels, too. ``out`` holds the first fits and gets
+    the new I, sigma, sigma_zero and chi2.
+    """
+    half = expected.shape[1] // 2
+    size = expected.shape[1]
+    n_spots = panel.size
+    involved = 0
+    place = np.full(n_spots, -1, np.int64)
+    for k in range(n_spots):
+        if start[k + 1] > start[k]:
+            place[k] = involved
+            involved += 1
+    share = np.zeros((involved, size, size), np.float32)
+    for k in range(n_spots):
+        if place[k] < 0:
+            continue
+        core = gaussian(rays[panel[k]], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
+        wide = gaussian(rays[panel[k]], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
+        left, top = int(fs[k]) - half, int(ss[k]) - half
+        for j in range(size):
+            for i in range(size):
+                dx, dy = left + i + 0.5 - fs[k] - shift[k, 0], top + j + 0.5 - ss[k] - shift[k, 1]
+                share[place[k], j, i] = pixel_share(core, dx, dy)
+                if tail > 0:
+                    share[place[k], j, i] += pixel_share(wide, dx, dy)
+    intensity, guess, knowledge = np.zeros(n_spots), np.zeros(n_spots), np.zeros(n_spots)
+    for k in range(n_spots):
+        intensity[k] = out[k].I
+        guess[k] = max(intensity[k] - out[k].sigma_zero, 0.0)
+    last = JOINT_SWEEPS if joint else SWEEPS
+    for sweep in range(last + 1):
+        for k in range(n_spots):
+            if place[k] < 0:
+                continue
+            p = panel[k]
+            n_ss, n_fs = shapes[p]
+            cf, cs = int(fs[k]), int(ss[k])
+            x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
+            far = reach[k]
+            mine = start[k + 1] - start[k]
+            cross = np.zeros(mine)  # sum P_k P_j / V of the neighbours
+            top = information = pull = bare = bare_pull = chi2 = 0.0
+            used = 0
+            for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
+                for i in range(max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far)) + 1):
+                    if (i + 0.5 - x) ** 2 + (j + 0.5 - y) ** 2 > far * far:
+                        continue
+                    at = offsets[p] + j * n_fs + i
+                    own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
+                    if flags[at] & BAD or (not joint and (flags[at] & TWO or (flags[at] & ONE and not own))):
+                        continue
+                    b = expected[k, half + j - cs, half + i - cf]
+                    P = share[place[k], half + j - cs, half + i - cf]
+                    others_n = others_v = 0.0
+                    for m in range(mine):
+                        q = others[start[k] + m]
+                        jj, ii = half + j - int(ss[q]), half + i - int(fs[q])
+                        if 0 <= jj < size and 0 <= ii < size:
+                            Q = share[place[q], jj, ii]
+                            others_n += intensity[q] * Q
+                            others_v += guess[q] * Q
+                    n = counts[at] * photons_per_adu[p] - b - others_n
+                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), 1e-6)
+                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), 1e-6)
+                    top += P * n / v
+                    information += P * P / v
+                    pull += P * b / v
+                    bare += P * P / v_bare
+                    bare_pull += P * b / v_bare
+                    chi2 += (n - intensity[k] * P) ** 2 / v
+                    used += 1
+                    if sweep == last:
+                        for m in range(mine):
+                            q = others[start[k] + m]
+                            jj, ii = half + j - int(ss[q]), half + i - int(fs[q])
+                            if 0 <= jj < size and 0 <= ii < size:
+                                cross[m] += P * share[place[q], jj, ii] / v
+            if not information > 0:
+                continue
+            if sweep < last:
+                intensity[k], knowledge[k] = top / information, information
+                guess[k] = max(intensity[k] - 0.5 / np.sqrt(bare), 0.0)
+                continue
+            # what the neighbours take of the spot's information: exact for two, else as if they were strangers to
+            # each other
+            kept = 1.0
+            for m in range(mine):
+                q = others[start[k] + m]
+                if knowledge[q] > 0:
+                    kept -= cross[m] * cross[m] / (information * knowledge[q])
+            kept = max(kept, CLOSEST)
+            out[k].I = intensity[k]
+            out[k].sigma_zero = np.sqrt(1 / (bare * kept) + (bare_pull / bare) ** 2 * scale_variance[k])
+            out[k].sigma = np.sqrt(1 / (information * kept) + (pull / information) ** 2 * scale_variance[k])
+            out[k].chi2 = chi2 / max(used - 1, 1)
