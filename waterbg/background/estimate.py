@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.errors import GeometryError
+
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
@@ -131,5 +133,15 @@ def box_half(radii: Radii) -> int:
 
 
 def count_constant(frame: Frame) -> NDArray[np.float32]:
-    """(n_panels,) float32, photons per ADU."""
-    return (1 / np.asarray(frame.adu_per_photon, float)).astype(np.float32)
+    """(n_panels,) float32, photons per ADU.
+
+    Raises
+    ------
+    GeometryError
+        When the geometry says that a photon makes no ADU.
+    """
+    adu = np.asarray(frame.adu_per_photon, float)
+    if not (adu > 0).all():
+        name = frame.detector.panels[int(np.argmin(adu > 0))].name
+        raise GeometryError(f"panel {name}: adu_per_photon must be positive", path=frame.detector.path)
+    return (1 / adu).astype(np.float32)

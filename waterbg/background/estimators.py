@@ -84,11 +84,11 @@ class Radial:
         surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
         surface.ratio[:] = 1
         spots = scene.spots if targets is None else targets
+        if not surface.usable:
+            return _from_rings(frame, scene, radii, spots, self.noise)
         expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
         nothing = np.full(len(expected), np.nan)
-        return BackgroundEstimate(
-            expected, np.zeros(len(expected)), factor, self.noise, flags, nothing, nothing, surface.fallbacks
-        )
+        return BackgroundEstimate(expected, np.zeros(len(expected)), factor, self.noise, flags, nothing, nothing)
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,18 @@ class Water:
         noise = (self.noise.gain, self.noise.read2)
         surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
         spots = scene.spots if targets is None else targets
+        if not surface.usable:
+            return _from_rings(frame, scene, radii, spots, self.noise)
         return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
+
+
+def _from_rings(
+    frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void], noise: Noise
+) -> BackgroundEstimate:
+    """What is left when a frame has no model: each reflection's own ring."""
+    estimate = Ring(noise).estimate(frame, scene, radii, targets)
+    estimate.fallbacks.append("blank frame, or hardly a clean pixel: background from each reflection's own ring")
+    return estimate
 
 
 def water_estimate(
@@ -139,7 +150,7 @@ def water_estimate(
     shrunk = 1 + weight * (np.where(known, scale, 1) - 1)
     expected *= shrunk[:, None, None].astype(np.float32)
     variance = np.where(weight > 0, weight * np.where(known, ring_variance, 0), tau2) / np.maximum(shrunk, 1e-3) ** 2
-    return BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance, surface.fallbacks)
+    return BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance)
 
 
 def make_estimator(

@@ -16,7 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.errors import UsageError
+from waterbg.errors import GeometryError, UsageError
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -63,7 +63,14 @@ def make_rays(
         Shift of the detector in mm, as in the stream.
     polarisation : str
         CrystFEL's syntax, see :func:`parse_polarisation`.
+
+    Raises
+    ------
+    GeometryError
+        When the camera length is not known, or a panel reaches behind the sample.
     """
+    if not np.isfinite(clen):
+        raise GeometryError("the camera length of this event is not known", path=detector.path)
     corners = detector.corners + np.array([det_shift_mm[0] * 1e-3, det_shift_mm[1] * 1e-3, clen])
     pixel = float(np.median([p.pixel_size for p in detector.panels]))
     panel = np.concatenate([corners, detector.axes[:, 0], detector.axes[:, 1]], axis=1) / pixel
@@ -71,6 +78,10 @@ def make_rays(
     middles = panel[:, :3] + panel[:, 3:6] * n_fs / 2 + panel[:, 6:] * n_ss / 2
     weight = np.maximum((n_ss * n_fs)[:, 0], 1)
     length = float(np.sum(middles[:, 2] * weight) / np.sum(weight))
+    tops = panel[:, 2] + np.minimum(panel[:, 5:6] * n_fs, 0)[:, 0] + np.minimum(panel[:, 8:9] * n_ss, 0)[:, 0]
+    if len(tops) and not tops.min() > 0:
+        name = detector.panels[int(np.argmin(tops))].name
+        raise GeometryError(f"panel {name} reaches behind the sample (camera length {clen:g} m)", path=detector.path)
     ends = [panel[:, :3] + panel[:, 3:6] * n_fs * i + panel[:, 6:] * n_ss * j for i in (0, 1) for j in (0, 1)]
     farthest = max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2])) for e in ends) * length
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)

@@ -5,7 +5,7 @@ Global shape first, local scale later: Parkhurst et al. 2017, IUCrJ 4, 626.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 1500  # pixels: a radial bin that has more adds nothing to the noise of a reflection, and rows are skipped
 PLENTY = 1_500_000  # pixels: rows of larger detectors are skipped until about so many are walked
+FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 
 
@@ -47,10 +48,10 @@ class Surface:
         What the frame's own scatter says on top of that, about 1.
     expected, scatter, pixels : (n_tiles,) float32
         Of the clean pixels of each tile: sum of expected counts, sum of squared deviations from them, number.
-    clean : float
-        Share of the detector's pixels that were used.
-    fallbacks : list of str
-        What could not be learnt, in words for the summary.
+    clean : int
+        Number of clean pixels.
+    counted : float
+        Photons in them.
     """
 
     rays: Rays
@@ -63,8 +64,13 @@ class Surface:
     expected: NDArray[np.float32]
     scatter: NDArray[np.float32]
     pixels: NDArray[np.float32]
-    clean: float
-    fallbacks: list[str] = field(default_factory=list)
+    clean: int
+    counted: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether there was enough to learn from."""
+        return self.clean >= FEWEST_PIXELS and self.counted >= FEWEST_PHOTONS
 
     def boxes(
         self,
@@ -140,8 +146,8 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     scatter = np.where(pixels > 0, np.maximum(sums.tile_v - off**2 / np.maximum(pixels, 1), 0), 0)
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model, panel_means(grid, scatter, model))
-    clean = float(pixels.sum()) / max(int(frame.detector.offsets[-1]), 1)
-    return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean)
+    clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
+    return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
 
 
 def _update_means(

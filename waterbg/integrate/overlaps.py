@@ -21,7 +21,7 @@ CLOSEST = 0.02  # of its information that a spot keeps beside its neighbours, at
 def find_neighbours(
     panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64], usable: NDArray[np.bool_], reach: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs of usable spots closer than ``reach`` pixels, as start of each spot's list and the lists one after the other.
+    """Neighbours of usable spots, closer than ``reach`` pixels: start of each spot's list, and the lists in a row.
 
     Returns
     -------

@@ -29,6 +29,7 @@ NARROW = 4.0  # standard deviations
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
+LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between these
 SIGNAL_ERROR = 0.02  # relative error of strong spots at least; not to be learnt from repeats, which show partiality
@@ -388,7 +389,7 @@ def as_integrated(
     adu = np.asarray(frame.adu_per_photon, float)[np.maximum(spots["panel"], 0)]
     intensity = fits["sum"] if summation else fits["I"]
     counting = fits["sum_sigma"] if summation else fits["sigma"]
-    sigma = sigma_scale * np.hypot(counting, signal_error * np.maximum(intensity, 0))
+    sigma = sigma_scale * np.hypot(np.maximum(counting, LEAST_SIGMA), signal_error * np.maximum(intensity, 0))
     result["I"], result["sigma"] = intensity * adu, sigma * adu
     result["peak"], result["background"] = fits["peak"], fits["background"] * adu
     status = fits["status"].copy()
