@@ -197,7 +197,7 @@ def frames(folder, n, lines):
 def main():
     """Run what is asked for and print (or write) the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["text", "frames"], choices=["text", "frames"])
+    parser.add_argument("what", nargs="?", default="text,frames", help="text, frames, or both (the default)")
     parser.add_argument("--chunks", type=int, default=1000)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--folder", type=Path)
