@@ -141,3 +141,13 @@ def test_a_lost_chunk_is_a_difference_unless_it_may_lack(good, tmp_path, lost):
     other.write_bytes(factory.stream([text for number, text in enumerate(GOOD) if number != lost]))
     assert verify(good, other) == (1,)
     assert verify(good, other, "--may-lack-chunks") == (0,)
+
+
+def test_standard_input_is_checked_through_a_pipe(good):
+    import subprocess
+    import sys
+
+    words = [sys.executable, "-m", "waterbg", "verify", "-", "--json"]
+    done = subprocess.run(words, input=good.read_bytes(), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["counts"]["reflections"] == 9

@@ -171,7 +171,12 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if verify:
             prove(job, out)
         out.finish()
-    if (folder.path / MODEL).exists() and folder.options["model"] is None:
-        Path(f"{folder.output}.model.json").write_bytes((folder.path / MODEL).read_bytes())
+    if (folder.path / MODEL).exists():
+        from waterbg.model import RunModel
+
+        if folder.options["model"] is None:
+            Path(f"{folder.output}.model.json").write_bytes((folder.path / MODEL).read_bytes())
+        if job.settings.decoys:
+            summary.notes += RunModel.load(folder.path / MODEL).quality.lines()
     summary.seconds = time.monotonic() - began
     return summary

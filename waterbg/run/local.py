@@ -74,7 +74,8 @@ def run_subtract(
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     if follow is None:
         refuse_damage(job)
-    refuse_missing_images(job, follow)
+    summary = Summary(output=output)
+    summary.notes += refuse_missing_images(job, follow)
     with _ending(follow) as follow:
         if job.settings.uses_model and sys.stderr.isatty():
             # may take a while: the first run ever compiles the kernels
@@ -84,7 +85,7 @@ def run_subtract(
         if resume and out.partial.exists():
             may_lack = job.images.on_missing == "drop"
             restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
-        summary = Summary(output=output, chunks_before=restart.chunks)
+        summary.chunks_before = restart.chunks
         written = restart.chunks
         with out.begin(restart.partial):
             try:
@@ -107,6 +108,8 @@ def run_subtract(
                 raise
     if model is not None and not (model_path is not None and Path(model_path).exists()):
         model.save(model_path or f"{output}.model.json")
+    if model is not None and job.settings.decoys:
+        summary.notes += model.quality.lines()
     summary.seconds = time.monotonic() - began
     return summary
 
@@ -157,10 +160,16 @@ def refuse_damage(job: Job) -> None:
             )
 
 
-def refuse_missing_images(job: Job, follow: Follow | None) -> None:
-    """Find every image file now, so that a missing one ends the run before anything is written."""
+def refuse_missing_images(job: Job, follow: Follow | None) -> list[str]:
+    """Find every image file now, so that a missing one ends the run before anything is written.
+
+    Returns
+    -------
+    list of str
+        What the user should know about how the images are read (a mask found elsewhere, say).
+    """
     if job.images.on_missing != "fail" or follow is not None:
-        return
+        return []
     from waterbg.run.worker import Worker
 
     worker = Worker(job, None)
@@ -170,6 +179,7 @@ def refuse_missing_images(job: Job, follow: Follow | None) -> None:
             if chunk.filename not in seen and any(len(crystal.reflections) for crystal in chunk.crystals):
                 seen.add(chunk.filename)
                 worker.reader.check(chunk.filename, chunk.event)
+        return list(worker.reader.warnings)
     finally:
         worker.close()
 
