@@ -325,3 +325,18 @@ def test_streams_that_were_put_together_are_worked_on_whole(small):
     assert list(compare_streams(str(both), str(out))) == []
     with StreamFile(out) as result:
         assert len(list(result.chunks())) == 12
+
+
+def test_following_waits_for_a_stream_that_does_not_exist_yet(small):
+    stream, growing = small / "rings-nocen-nosat-nograd.stream", small / "growing.stream"
+    words = command(growing, "-o", small / "beside.stream", "--follow", "--until-idle=4", "--integration=rings")
+    process = subprocess.Popen(words, stderr=subprocess.PIPE)
+    time.sleep(1)
+    text = stream.read_bytes()
+    growing.write_bytes(text[:300])
+    time.sleep(1)
+    with growing.open("ab") as file:
+        file.write(text[300:])
+    assert process.wait(timeout=60) == 0, process.stderr.read()
+    process.stderr.close()
+    assert list(compare_streams(str(stream), str(small / "beside.stream"))) == []

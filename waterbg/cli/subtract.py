@@ -169,7 +169,7 @@ class Subtract(Command):
 
     def main(self, stream: str) -> int:
         """Run the main job on one stream."""
-        from waterbg.run import Follow, Images, resolve_job, run_subtract
+        from waterbg.run import Follow, Images, resolve_job, run_subtract, wait_for_first_chunk
         from waterbg.settings import parse_int_radius
 
         if stream == "-":
@@ -186,6 +186,9 @@ class Subtract(Command):
             "joint": True if self.joint else None,
             "decoys": False if self.no_decoys else None,
         }
+        follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
+        if follow is not None:
+            wait_for_first_chunk(stream, follow)
         job = resolve_job(
             stream,
             geometry=self.geometry,
@@ -195,7 +198,6 @@ class Subtract(Command):
         )
         if self.slurm:
             return self._submit(job)
-        follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         summary = run_subtract(
             job,
             self.output,

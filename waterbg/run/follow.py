@@ -11,6 +11,8 @@ from pathlib import Path
 from waterbg.errors import StreamError
 
 _MARKER = b"\n----- End chunk -----"
+_BEGIN = b"\n----- Begin chunk -----"
+_HEADER = 8 << 20  # more than libcrystfel accepts before the first chunk
 _BLOCK = 8 << 20
 _LONGEST = 1 << 30  # bytes without the end of a chunk: not a stream any more, and more than memory should hold
 _POLL = 0.2  # seconds between two looks at a file that grows: cheap, and soon enough for a person
@@ -55,6 +57,25 @@ class Follow:
         if self.until_pid is not None and not _alive(self.until_pid):
             return True
         return self.until_idle is not None and idle >= self.until_idle
+
+
+def wait_for_first_chunk(path: str, follow: Follow) -> None:
+    """Wait until a stream is there and its header is whole, or until nothing more is expected."""
+    size, grown = -1, time.monotonic()
+    while True:
+        finished = follow.finished(time.monotonic() - grown)
+        try:
+            with open(path, "rb") as file:
+                if _BEGIN in file.read(_HEADER):
+                    return
+                now = file.tell()
+        except FileNotFoundError:
+            now = -1
+        if finished:
+            return  # what is wrong with it will be said by who opens it
+        if now != size:
+            size, grown = now, time.monotonic()
+        time.sleep(_POLL)
 
 
 def _alive(pid: int) -> bool:
