@@ -138,7 +138,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     # the tiles were summed before the profile changed: their expected counts change with it
     error = _at_tiles(grid, rays, shapes, change)
     sums.tile_s *= error
-    before = ratio / error
+    before = ratio / np.maximum(error, 1e-6)
     ratio, _ = _new_ratio(grid, ratio, sums, noise)
     # rejected tiles are empty by now; the error of the model during the walk is taken off the scatter about it
     pixels = np.where(sums.tile_s > 0, sums.tile_k, 0)

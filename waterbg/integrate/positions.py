@@ -70,6 +70,8 @@ def learn_positions(
         Terms that the frame itself decided: 0, 1, 3 or 6.
     """
     n = len(x)
+    if n < SHIFT_FROM:
+        return run, 0
     beyond = offset - _terms(x / run.scale, y / run.scale, 6) @ np.asarray(run.coefficients)
     fits = [(0, np.zeros((0, 2)), beyond)]
     for n_terms, needed in ((1, SHIFT_FROM), (3, AFFINE_FROM), (6, QUADRATIC_FROM)):

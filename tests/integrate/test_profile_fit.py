@@ -1,0 +1,242 @@
+"""The profile fit against known intensities: bias, scatter, sigma, places, shapes, hot pixels, acceptance."""
+
+import numpy as np
+import pytest
+
+from tests.background.worlds import detector, make_world, scattering
+from waterbg.background import Noise, Trust, frame_rays, make_estimator
+from waterbg.integrate import Status
+from waterbg.integrate.profile import Spots, integrate_profile
+from waterbg.integrate.psf import Lines, Psf
+
+RADII = (3.0, 5.0, 7.0)
+ROUND = Spots(psf=Psf(Lines(1.1, 0, 1.1, 0), scatter=0.02), signal_error=0.0)
+
+
+def flat(level):
+    return lambda x, y, panel: level * scattering(x, y)
+
+
+def integrate(world, run=ROUND, noise=None, **options):
+    background = make_estimator("water", noise or Noise(), trust=Trust((), (1e-6,))).estimate(
+        world.frame, world.scene, RADII
+    )
+    return integrate_profile(
+        world.frame, world.scene, RADII, background, frame_rays(world.frame, world.scene, "horiz"), run=run, **options
+    )
+
+
+def many(n_worlds=6, **kwargs):
+    """Truth, I and sigma of the kept spots of some frames."""
+    rows = []
+    for seed in range(n_worlds):
+        world = make_world(seed=100 + seed, n_spots=110, **kwargs)
+        result, _, _ = integrate(world)
+        kept = result["status"] == Status.OK
+        rows.append(np.stack([world.truth, result["I"], result["sigma"]], axis=1)[kept])
+    return np.concatenate(rows)
+
+
+@pytest.mark.parametrize("level", [0.3, 3.0, 30.0])
+@pytest.mark.parametrize("signal", [0.0, 3.0, 30.0])
+def test_intensities_are_unbiased_and_sigma_means_what_it_says(level, signal):
+    """``signal`` in units of the error of a spot without signal."""
+    photons = signal * np.sqrt(level * 4 * np.pi * 1.1**2)
+    truth, found, sigma = many(background=flat(level), intensity=photons).T
+    z = (found - truth) / sigma
+    standard_error = 1 / np.sqrt(len(z))
+    assert abs((found - truth).mean()) < 4 * standard_error * sigma.mean() + 0.006 * photons
+    # a sigma that follows its own I is small where I is low: the mean of z is below 0 for few photons
+    assert -0.20 / np.sqrt(max(level, 1)) - 4 * standard_error < z.mean() < 4 * standard_error + 0.02
+    assert 0.82 if level < 1 else 0.93 < z.std() < 1.12
+
+
+def test_the_error_is_near_the_bound_of_information():
+    """Cramér-Rao for known background, place and shape: 1/sum(P²/(B + I P))."""
+    level, photons = 10.0, 200.0
+    truth, found, _ = many(background=flat(level), intensity=photons).T
+    j, i = np.mgrid[-10:11, -10:11]
+    share = np.exp(-0.5 * (i * i + j * j) / 1.1**2) / (2 * np.pi * 1.1**2)
+    bound = 1 / np.sqrt((share**2 / (level * 0.9 + photons * share)).sum())
+    assert (found - truth).std() < 1.08 * bound
+
+
+def test_summation_is_unbiased_and_worse():
+    world = make_world(flat(10.0), seed=3, n_spots=110, intensity=3000.0)
+    fit, fits, _ = integrate(world)
+    sums, _, _ = integrate(world, summation=True)
+    kept = (fit["status"] == Status.OK) & (sums["status"] == Status.OK)
+    assert np.median(sums["I"][kept] / world.truth[kept]) == pytest.approx(1, abs=0.02)
+    assert np.median(sums["sigma"][kept] / fit["sigma"][kept]) > 1.0
+    ratio = fits["I"][kept] / fits["sum"][kept]
+    assert np.median(ratio) == pytest.approx(1, abs=0.01)
+
+
+def test_a_smooth_error_of_the_predictions_is_found_and_followed():
+    def offset(x, y):
+        return 0.9 + 0.004 * x, -0.7 - 0.003 * y
+
+    world = make_world(flat(8.0), seed=4, n_spots=110, intensity=np.geomspace(50, 5000, 110), offset=offset)
+    result, _, shapes = integrate(world)
+    assert shapes.n_terms >= 3
+    det, spots = world.frame.detector, world.scene.spots
+    x = np.array([det.panels[s["panel"]].corner_x + s["fs"] for s in spots])
+    y = np.array([det.panels[s["panel"]].corner_y + s["ss"] for s in spots])
+    found = shapes.positions.at(x, y)
+    np.testing.assert_allclose(found, np.stack(offset(x, y), axis=1), atol=0.15)
+    kept = result["status"] == Status.OK
+    z = ((result["I"] - world.truth) / result["sigma"])[kept]
+    assert abs(z.mean()) < 0.35
+    assert z.std() < 1.3
+
+
+def test_places_without_error_are_left_alone():
+    world = make_world(flat(8.0), seed=5, n_spots=110, intensity=2000.0)
+    _, _, shapes = integrate(world)
+    assert shapes.n_terms == 0
+    assert np.abs(shapes.positions.at(np.array([150.0]), np.array([150.0]))).max() == 0
+
+
+def test_widths_are_learnt_from_strong_spots():
+    world = make_world(flat(8.0), seed=6, n_spots=110, intensity=3000.0, sigma=1.5)
+    _, _, shapes = integrate(world)
+    learnt = shapes.psf.widths.at(world.scene.spots["inv_d"])
+    np.testing.assert_allclose(np.median(learnt, axis=0), 1.5, rtol=0.03)
+
+
+def test_without_strong_spots_the_runs_shapes_are_taken_and_it_is_said():
+    world = make_world(flat(8.0), seed=7, n_spots=60, intensity=20.0)
+    _, _, shapes = integrate(world)
+    assert shapes.psf.widths == ROUND.psf.widths
+    assert shapes.fallbacks == [
+        "too few strong spots for a position map of the frame",
+        "too few strong spots for spot widths of the frame: the run's are taken",
+    ]
+
+
+def test_an_isolated_hot_pixel_is_not_taken_for_a_spot():
+    def spoil(counts, world):
+        n_fs = world.detector.shapes[0][1]
+        first = world.spots[:30]
+        at = world.detector.offsets[first["panel"]] + (first["ss"].astype(int) + 1) * n_fs + first["fs"].astype(int)
+        counts[at] += 5000
+
+    world = make_world(flat(8.0), seed=8, n_spots=60, spoil=spoil)
+    result, _, _ = integrate(world)
+    z = result["I"][:30] / result["sigma"][:30]
+    assert np.abs(z).max() < 5
+    assert np.all(result["peak"][:30] > 5000)  # merging's --max-adu still sees it
+
+
+def test_a_true_spot_of_one_pixel_is_not_taken_for_a_hot_pixel():
+    places = [(p, 20.5 + 25 * i, 30.5 + 40 * j) for p in (0, 1) for i in range(15) for j in range(4)]
+    world = make_world(flat(3.0), seed=9, intensity=3000.0, sigma=0.45, places=places)
+    run = Spots(psf=Psf(Lines(0.45, 0, 0.45, 0), scatter=0.1))
+    result, _, _ = integrate(world, run=run)
+    kept = result["status"] == Status.OK
+    assert np.median(result["I"][kept] / world.truth[kept]) == pytest.approx(1, abs=0.06)
+
+
+def test_acceptance_is_crystfels():
+    def bad(x, y, panel):
+        return (np.abs(x - 50.5 + 200) < 0.6) & (panel == 0)
+
+    corner = detector().panels[0].corner_x
+    assert corner == -200.0
+    places = [(0, 50.5, 100.0), (0, 54.5, 50.0), (0, 6.9, 100.0), (0, 7.1, 100.0), (1, 300.0, 192.9), (1, 300.0, 193.1)]
+    world = make_world(flat(8.0), seed=10, places=places, bad=bad)
+    result, _, _ = integrate(world)
+    want = [Status.BAD_PIXEL, Status.OK, Status.EDGE, Status.OK, Status.OK, Status.EDGE]
+    assert [Status(s) for s in result["status"]] == want
+
+
+def test_saturated_spots_are_dropped():
+    world = make_world(
+        flat(8.0), seed=11, det=detector(max_adu=400.0), intensity=np.repeat([100.0, 9000.0], 20), n_spots=40
+    )
+    result, _, _ = integrate(world)
+    assert np.all(result["status"][:20] == Status.OK)
+    assert np.all(result["status"][20:] == Status.SATURATED)
+
+
+def test_a_hole_in_the_frame_is_implausible_as_crystfel_says():
+    def spoil(counts, world):
+        n_fs = world.detector.shapes[0][1]
+        j, i = np.mgrid[-3:4, -3:4]
+        first = world.spots[0]
+        at = world.detector.offsets[first["panel"]] + (int(first["ss"]) + j) * n_fs + int(first["fs"]) + i
+        counts[at] = 0
+
+    world = make_world(flat(30.0), seed=12, n_spots=20, spoil=spoil)
+    result, _, _ = integrate(world)
+    assert result["status"][0] == Status.IMPLAUSIBLE
+    assert np.all(result["status"][1:] == Status.OK)
+
+
+def test_numbers_are_adu_of_the_stream():
+    one, ten = (make_world(flat(8.0), seed=13, intensity=500.0, det=detector(adu=adu)) for adu in (1.0, 10.0))
+    photons, adu = integrate(one)[0], integrate(ten)[0]
+    for name in ("I", "sigma", "peak", "background"):
+        np.testing.assert_allclose(adu[name], 10 * photons[name], rtol=1e-5)
+
+
+def test_the_background_written_is_the_level_under_the_spot():
+    world = make_world(flat(25.0), seed=14, intensity=1000.0)
+    result, _, _ = integrate(world)
+    assert np.abs(result["background"] / world.under() - 1).max() < 0.03
+
+
+def test_sigma_grows_with_the_signals_own_error_and_with_the_decoys_scale():
+    world = make_world(flat(8.0), seed=15, intensity=5000.0)
+    plain = integrate(world)[0]
+    with_error = integrate(world, run=Spots(psf=ROUND.psf, signal_error=0.05))[0]
+    scaled = integrate(world, sigma_scale=1.25)[0]
+    np.testing.assert_allclose(with_error["sigma"], np.hypot(plain["sigma"], 0.05 * plain["I"]), rtol=1e-6)
+    np.testing.assert_allclose(scaled["sigma"], 1.25 * plain["sigma"], rtol=1e-9)
+
+
+def test_no_sigma_is_below_one_photon():
+    world = make_world(flat(0.002), seed=16)
+    result, _, _ = integrate(world)
+    assert result["sigma"].min() >= 1
+
+
+def test_a_frame_gives_the_same_numbers_every_time():
+    world = make_world(flat(8.0), seed=17, intensity=np.geomspace(10, 5000, 60))
+    once, again = integrate(world)[0], integrate(world)[0]
+    np.testing.assert_array_equal(once, again)
+
+
+@pytest.mark.parametrize("distance", [4.0, 5.5])
+def test_neighbours_do_not_disturb_each_other(distance):
+    places, truth = [], []
+    for p in (0, 1):
+        for row in range(6):
+            for column in range(12):
+                fs, ss = 20.3 + 31 * column, 20.7 + 31 * row
+                places += [(p, fs, ss), (p, fs + distance, ss + 0.4)]
+                truth += [300.0, 3000.0]
+    world = make_world(flat(8.0), seed=18, places=places, intensity=truth)
+    for joint in (False, True):
+        result, _, _ = integrate(world, joint=joint)
+        kept = result["status"] == Status.OK
+        assert kept.mean() > 0.95
+        z = ((result["I"] - world.truth) / np.hypot(result["sigma"], 0.01 * world.truth))[kept]
+        weak = (world.truth == 300)[kept]
+        # at 4 px the strong neighbour would add 2.6 sigma; what is left is the uncertainty of its width
+        assert abs(z[weak].mean()) < (0.9 if distance == 4.0 else 0.3)
+        assert 0.7 < z[weak].std() < 1.3
+
+
+def test_a_joint_fit_knows_more_of_close_neighbours():
+    places = [
+        (p, 20.3 + 31 * i + 3.5 * k, 20.7 + 31 * j) for p in (0, 1) for j in range(6) for i in range(12) for k in (0, 1)
+    ]
+    world = make_world(flat(8.0), seed=19, places=places, intensity=800.0)
+    apart, together = (integrate(world, joint=joint)[0] for joint in (False, True))
+    kept = (apart["status"] == Status.OK) & (together["status"] == Status.OK)
+    assert np.median(together["sigma"][kept] / apart["sigma"][kept]) < 0.97
+    error = [(r["I"] - world.truth)[kept].std() for r in (apart, together)]
+    assert error[1] < error[0]
+    z = ((together["I"] - world.truth) / together["sigma"])[kept]
+    assert 0.85 < z.std() < 1.25

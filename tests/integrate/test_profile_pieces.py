@@ -1,0 +1,211 @@
+"""The parts of the profile fit by themselves, beside slow twins where there are any."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.background.worlds import CLEN, detector, gaussian_share, make_world, scattering
+from waterbg.background import Noise, Trust, make_estimator
+from waterbg.background.rays import make_rays
+from waterbg.integrate.measure import MEASURED, invert, measure_spots
+from waterbg.integrate.overlaps import find_neighbours
+from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
+
+# -- shapes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.8, 1.1, 2.0])
+def test_a_pixels_share_is_the_integral_over_it(sigma):
+    ray = make_rays(detector(), CLEN).panel[1]
+    shape = gaussian(ray, 120.3, 60.8, np.array([sigma, sigma]), np.zeros(2), 1.0, 1.0)
+    found = np.array([[pixel_share(shape, i + 0.5 - 10.3, j + 0.5 - 10.8) for i in range(21)] for j in range(21)])
+    exact = gaussian_share(10.3, 10.8, sigma, 0, 0, 21)
+    assert np.abs(found - exact).max() < {0.5: 0.02, 0.8: 0.006}.get(sigma, 0.003) * exact.max()
+    assert found.sum() == pytest.approx(1, abs=0.005)
+
+
+def test_a_spot_is_long_along_the_radius_on_a_turned_panel():
+    text = "photon_energy = 9500 eV\nclen = 0.08\nres = 5000\nadu_per_photon = 1\n"
+    text += "data = /d\ndim0 = %\ndim1 = ss\ndim2 = fs\n"
+    text += "p/min_fs = 0\np/max_fs = 99\np/min_ss = 0\np/max_ss = 99\np/corner_x = 300\np/corner_y = -50\n"
+    text += "p/fs = +0.6x +0.8y\np/ss = -0.8x +0.6y\n"
+    from waterbg.geometry import parse_geometry
+
+    ray = make_rays(parse_geometry(text), CLEN).panel[0]
+    fs, ss = 50.0, 50.0
+    x, y = 300 + 0.6 * fs - 0.8 * ss, -50 + 0.8 * fs + 0.6 * ss
+    radial = np.array([x, y]) / np.hypot(x, y)
+    along = np.array([radial @ [0.6, 0.8], radial @ [-0.8, 0.6]])  # in fs, ss
+    shape = gaussian(ray, fs, ss, np.array([2.0, 1.0]), np.zeros(2), 1.0, 1.0)
+    across = np.array([-along[1], along[0]])
+    assert pixel_share(shape, *(3 * along)) > 20 * pixel_share(shape, *(3 * across))
+
+
+@settings(deadline=None, max_examples=30)
+@given(r=st.floats(0.6, 3), t=st.floats(0.6, 3), radius=st.floats(1, 8), tail=st.sampled_from([0.0, 0.2]))
+def test_capture_is_the_integral_over_the_circle(r, t, radius, tail):
+    step = 0.02
+    v, u = np.mgrid[-radius:radius:step, -radius:radius:step] + step / 2
+    inside = u * u + v * v <= radius**2
+    exact = 0.0
+    for wider, weight in ((1, 1 - tail), (2, tail)):
+        g = np.exp(-0.5 * ((u / r / wider) ** 2 + (v / t / wider) ** 2)) / (2 * np.pi * r * t * wider**2)
+        exact += weight * g[inside].sum() * step**2
+    found = capture(np.array([[r, t]]), np.zeros((1, 2)), tail, radius)
+    assert found[0] == pytest.approx(exact, abs=0.01)
+
+
+def test_lines_follow_many_spots_and_hold_to_the_run_with_few():
+    rng = np.random.default_rng(1)
+    run, everywhere = Lines(1.0, 0.05, 1.0, 0.0), np.linspace(1, 6, 100)
+    for n, tolerance_truth, tolerance_run in ((600, 0.03, 9), (2, 9, 0.08)):
+        d = rng.uniform(1, 5, n)
+        truth = np.stack([1.3 + 0.08 * d, 1.2 + 0.02 * d], axis=1)
+        values = truth * rng.normal(1, 0.05, truth.shape)
+        values[: n // 20] *= 3  # other things than spots
+        lines = learn_lines(values, np.full_like(values, 0.03**2), d, run, everywhere, 0.05)
+        found = lines.at(everywhere)
+        assert (
+            np.abs(found - np.stack([1.3 + 0.08 * everywhere, 1.2 + 0.02 * everywhere], axis=1)).max()
+            < tolerance_truth * 3
+        )
+        assert np.abs(found - run.at(everywhere)).max() < tolerance_run
+    assert learn_lines(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), run, everywhere, 0.05) == run
+
+
+def test_one_factor_on_all_widths_is_found_from_few_spots():
+    rng = np.random.default_rng(2)
+    run, d = Lines(1.0, 0.05, 1.1, 0.0), rng.uniform(1, 3, 25)
+    values = 1.1 * run.at(d) * rng.normal(1, 0.03, (25, 2))
+    scaled = scaled_lines(values, np.full((25, 2), 0.03**2), d, run, 0.02)
+    assert scaled.radial == pytest.approx(1.1, abs=0.025)
+    assert scaled.radial_slope / scaled.radial == pytest.approx(0.05)
+    assert scaled_lines(values[:0], values[:0], d[:0], run, 0.02) == run
+
+
+# -- places ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "most"), [(10, 1), (40, 3), (200, 6)])
+def test_a_map_has_no_more_terms_than_its_spots_allow(n, most):
+    rng = np.random.default_rng(n)
+    x, y = rng.uniform(-600, 600, (2, n))
+    truth = np.stack([0.5 + 1e-3 * x + 1.5e-6 * x * x, -0.4 + 8e-4 * y], axis=1)
+    offset = truth + rng.normal(0, 0.08, truth.shape)
+    offset[: n // 15] += 3
+    positions, n_terms = learn_positions(x, y, offset, np.full(n, 0.02**2))
+    assert n_terms == most
+    if most == 6:
+        assert np.abs(positions.at(x, y) - truth)[np.hypot(*truth.T) < 2.4].max() < 0.1
+
+
+def test_a_map_is_added_to_the_runs():
+    rng = np.random.default_rng(3)
+    x, y = rng.uniform(-600, 600, (2, 100))
+    run = PositionMap(((1.0, -1.0), (0.5, 0.0), (0.0, 0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)))
+    offset = run.at(x, y) + rng.normal(0, 0.1, (100, 2))
+    positions, n_terms = learn_positions(x, y, offset, np.full(100, 1e-4), run)
+    assert n_terms == 0
+    assert positions == run
+    assert learn_positions(x[:0], y[:0], offset[:0], np.zeros(0), run) == (run, 0)
+
+
+def test_no_spot_is_moved_farther_than_it_can_be_found():
+    far = PositionMap(((5.0, 0.0),) + ((0.0, 0.0),) * 5)
+    assert far.at(np.array([0.0]), np.array([0.0])).tolist() == [[2.5, 0.0]]
+    assert NO_MAP.at(np.array([3.0]), np.array([4.0])).tolist() == [[0.0, 0.0]]
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 6))
+def test_inverse_of_a_positive_matrix(seed, n):
+    rng = np.random.default_rng(seed)
+    half = rng.normal(size=(n, n + 2))
+    matrix, inverse = half @ half.T, np.zeros((n, n))
+    assert invert(matrix, inverse)
+    np.testing.assert_allclose(inverse @ matrix, np.eye(n), atol=1e-6 * np.linalg.cond(matrix))
+
+
+def test_a_matrix_without_inverse_is_told():
+    assert not invert(np.ones((3, 3)), np.zeros((3, 3)))
+    assert not invert(np.full((2, 2), np.nan), np.zeros((2, 2)))
+
+
+def measured(world, start=1.1, tail=0.0):
+    background = make_estimator("water", Noise(), trust=Trust((), (1e-6,))).estimate(
+        world.frame, world.scene, (3.0, 5.0, 7.0)
+    )
+    det, spots = world.frame.detector, world.scene.spots
+    out = np.zeros(len(spots), MEASURED)
+    measure_spots(
+        world.frame.data, np.ones(2, np.float32), background.flags, det.offsets, det.shapes,
+        make_rays(det, CLEN).panel, np.ascontiguousarray(spots["panel"]), np.ascontiguousarray(spots["fs"]),
+        np.ascontiguousarray(spots["ss"]), np.arange(len(spots)), 3, 4.0, background.expected, background.factor, 1.0,
+        0.0, np.full((len(spots), 2), start), tail, out.view(np.recarray),
+    )  # fmt: skip
+    return out
+
+
+def test_places_and_widths_of_strong_spots_are_measured_with_the_error_they_state():
+    world = make_world(
+        lambda x, y, p: 5 * scattering(x, y),
+        seed=21,
+        n_spots=110,
+        intensity=1500.0,
+        sigma=1.3,
+        offset=lambda x, y: (0.8, -0.6),
+    )
+    found = measured(world)
+    assert found["ok"].mean() > 0.97
+    found = found[found["ok"] > 0]
+    for name, truth, variance in (
+        ("dx", 0.8, 0.5 * (found["var_u"] + found["var_v"])),
+        ("dy", -0.6, 0.5 * (found["var_u"] + found["var_v"])),
+        ("radial", 1.3, found["var_radial"]),
+        ("tangential", 1.3, found["var_tangential"]),
+    ):
+        z = (found[name] - truth) / np.sqrt(variance)
+        assert abs(z.mean()) < 0.5, name
+        assert 0.75 < z.std() < 1.3, name
+
+
+def test_the_deviance_tells_a_tail_from_none():
+    world = make_world(lambda x, y, p: 5 * scattering(x, y), seed=22, n_spots=80, intensity=4000.0)
+    tails = [measured(world, tail=tail) for tail in (0.0, 0.2)]
+    good = (tails[0]["ok"] > 0) & (tails[1]["ok"] > 0)
+    assert tails[0]["deviance"][good].sum() < tails[1]["deviance"][good].sum() - 50
+
+
+def test_what_is_not_there_is_not_measured():
+    found = measured(make_world(lambda x, y, p: 5 * scattering(x, y), seed=23, n_spots=60))
+    strong = (found["ok"] > 0) & (found["var_u"] + found["var_v"] < 2 * 0.2**2)
+    assert strong.mean() < 0.05
+
+
+# -- neighbours ------------------------------------------------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(0, 60))
+def test_neighbours_are_those_a_plain_search_finds(seed, n):
+    rng = np.random.default_rng(seed)
+    spots = SimpleNamespace(
+        panel=rng.integers(-1, 3, n).astype(np.int32), fs=rng.uniform(0, 60, n), ss=rng.uniform(0, 60, n)
+    )
+    usable = (spots.panel >= 0) & (rng.random(n) < 0.8)
+    start, others = find_neighbours(spots.panel, spots.fs, spots.ss, usable, 7.0)
+    for k in range(n):
+        near = [
+            q
+            for q in range(n)
+            if q != k
+            and usable[k]
+            and usable[q]
+            and spots.panel[q] == spots.panel[k]
+            and (spots.fs[q] - spots.fs[k]) ** 2 + (spots.ss[q] - spots.ss[k]) ** 2 < 49
+        ]
+        assert others[start[k] : start[k + 1]].tolist() == near
