@@ -160,7 +160,7 @@ def frames(folder, n, lines):
     ]
     for kind in ("raw", "bslz4"):
         there = folder / f"frames_{kind}_{n}"
-        stream, image = next(there.glob("*.stream")), next(there.glob("*.h5"))
+        stream = there / "run.stream"
         image = max(there.glob("*.h5"), key=lambda path: path.stat().st_size)
         commands = {
             "read (h5py)": [sys.executable, "-c", READER, image],
