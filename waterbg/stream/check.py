@@ -14,7 +14,8 @@ import numpy as np
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Crystal, text_of
 from waterbg.stream.reader import StreamFile
-from waterbg.stream.reflections import NUMBERS, REFLECTIONS
+from waterbg.stream.reflections import NUMBERS
+from waterbg.stream.rows import NUMBERS_BEGIN, NUMBERS_END
 
 CHECKS = {
     "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
@@ -394,12 +395,11 @@ def _fixed_parts(chunk: Chunk, crystal: Crystal) -> list[bytes] | np.ndarray:
     if len(lengths) and rows.numbers is None and (lengths == lengths[0]).all():
         # a number that overflows its columns shifts what follows, and the row then is not of this layout
         table = np.frombuffer(data, np.uint8, int(lengths.sum()), int(rows.begin[0])).reshape(len(lengths), -1)
-        first, last = REFLECTIONS.fields[3][1] - 1, REFLECTIONS.fields[6][1] + REFLECTIONS.fields[6][2]
-        fixed = np.ascontiguousarray(np.delete(table, np.s_[first:last], axis=1))
+        fixed = np.ascontiguousarray(np.delete(table, np.s_[NUMBERS_BEGIN:NUMBERS_END], axis=1))
         return fixed.view(f"S{fixed.shape[1]}").ravel()
     parts = []
     for i, (begin, end) in enumerate(zip(rows.begin.tolist(), rows.end.tolist())):
-        first, last = (14, 58) if rows.numbers is None else rows.numbers[i].tolist()
+        first, last = (NUMBERS_BEGIN, NUMBERS_END) if rows.numbers is None else rows.numbers[i].tolist()
         parts.append(data[begin : begin + first] + data[begin + last : end])
     return parts
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.stream import grammar as g
-from waterbg.stream.reflections import BlockEnd, Rows, read_peaks, read_reflections
+from waterbg.stream.rows import BlockEnd, Rows, read_peaks, read_reflections
 
 Header = tuple[str, str, float | int]
 _NO_ROWS = Rows(np.zeros(0, g.REFLECTION), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)

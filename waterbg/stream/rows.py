@@ -1,0 +1,426 @@
+"""Rows of reflection and peak lists -> structured arrays, exactly as libcrystfel reads them.
+
+Three readers, from fast to exact. Rows of one length in printf's own columns are read by column arithmetic; other rows
+of plain numbers between blanks by their tokens; whatever is left row by row, by ``sscanf``'s rules. The first two
+check every byte and stand aside when anything is out of the ordinary, so all three give the same.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.stream.grammar import (
+    END_PEAKS,
+    END_REFLECTIONS,
+    LONGEST_PANEL_NAME,
+    LONGEST_PIECE,
+    PEAK,
+    REFLECTION,
+    REFLECTION_COLUMNS,
+    pieces,
+)
+from waterbg.stream.scanf import scan_columns
+from waterbg.stream.words import number_words, read_whole
+
+NUMBERS_BEGIN, NUMBERS_END = 14, 58  # where printf puts I, sigma, peak and background, the blank before them included
+_NO_NAME = bytes(range(33)) + b"\x7f"  # bytes that no panel name has; libcrystfel is asked about them one by one
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a list and where they lie.
+
+    Attributes
+    ----------
+    values : (n,) REFLECTION or PEAK
+        ``panel`` counts `panel_names`.
+    panel_names : tuple of bytes
+        In the order of their first use; cut after 63 characters (peaks: 64), as libcrystfel cuts them.
+    begin, end : (n,) int64
+        Bytes of each row, newline included.
+    numbers : (n, 2) int64 or None
+        For reflections: where in a row I, sigma, peak and background begin (with the blank before) and end;
+        None when that is at printf's own columns in every row.
+    behind : (n,) int64 or None
+        Byte within each row behind the panel's name, where there may be more text; None when there is none.
+    """
+
+    values: NDArray[np.void]
+    panel_names: tuple[bytes, ...]
+    begin: NDArray[np.int64]
+    end: NDArray[np.int64]
+    numbers: NDArray[np.int64] | None = None
+    behind: NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class BlockEnd:
+    """How the reading of a list ended.
+
+    Attributes
+    ----------
+    rows : Rows or None
+        None when libcrystfel loses the list.
+    stop : int
+        Byte behind the last line that was read.
+    reason : str
+        Why the list is lost, empty when it is not.
+    fault : int
+        Byte where the line at fault begins.
+    plain : bool
+        False when a line was out of the ordinary.
+    """
+
+    rows: Rows | None
+    stop: int
+    reason: str = ""
+    fault: int = 0
+    plain: bool = True
+
+
+class Layout:
+    """The columns printf gives the rows of one kind of list.
+
+    Parameters
+    ----------
+    what : str
+        What a row is called in messages.
+    fields : tuple of (name, first byte, characters before the point, decimals)
+        In the order of the row; 4 or 7 characters, 0 to 2 decimals.
+    blanks : tuple of int
+        Columns that must be blank and do not follow a decimal directly.
+    name : int
+        Column of the panel's name.
+    header : bytes or None
+        Column header; None when the first line of a list is never a row.
+    longest_name : int
+        What libcrystfel keeps of a name.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        dtype: np.dtype,
+        fields: tuple[tuple[str, int, int, int], ...],
+        blanks: tuple[int, ...],
+        name: int,
+        end_marker: bytes,
+        header: bytes | None,
+        longest_name: int,
+    ) -> None:
+        self.what, self.dtype, self.fields, self.blanks, self.name = what, dtype, fields, blanks, name
+        self.end_marker, self.header, self.longest_name = end_marker, header, longest_name
+        decimals = [field[3] for field in fields]
+        self.integers = decimals.count(0)
+        self.tail = np.array([places + (places > 0) for places in decimals])[:, None]  # from the point on
+        self.floats = fields[self.integers :]
+        self.names = tuple(field[0] for field in fields)
+        self.shift = np.array([8 * (8 - field[2]) for field in fields], np.uint64)[:, None]
+        self.fill = np.array([int.from_bytes(b" " * (8 - field[2]), "little") for field in fields], np.uint64)[:, None]
+        # a point, one or two digits and the blank behind them as one word: what each byte should be, what makes its
+        # difference from that overflow into the highest bit if it is not, and which bytes count
+        words = {
+            1: (b".0 \0", b"\x7f\x76\x7f\x00", b"\xff\xff\xff\x00"),
+            2: (b".00 ", b"\x7f\x76\x76\x7f", b"\xff" * 4),
+        }
+        self.wanted, self.excess, self.counts = (
+            np.array([int.from_bytes(words[field[3]][i], "little") for field in self.floats], np.uint32)[:, None]
+            for i in range(3)
+        )
+
+
+REFLECTIONS = Layout(
+    "reflection",
+    REFLECTION,
+    (
+        ("h", 0, 4, 0),
+        ("k", 5, 4, 0),
+        ("l", 10, 4, 0),
+        ("I", 15, 7, 2),
+        ("sigma", 26, 7, 2),
+        ("peak", 37, 7, 2),
+        ("background", 48, 7, 2),
+        ("fs", 59, 4, 1),
+        ("ss", 66, 4, 1),
+    ),
+    (4, 9, 14),
+    73,
+    END_REFLECTIONS,
+    REFLECTION_COLUMNS,
+    LONGEST_PANEL_NAME,
+)
+PEAKS = Layout(
+    "peak",
+    PEAK,
+    (("fs", 0, 4, 2), ("ss", 8, 4, 2), ("inv_d", 16, 7, 2), ("intensity", 28, 7, 2)),
+    (27, 39, 40),
+    41,
+    END_PEAKS,
+    None,
+    LONGEST_PANEL_NAME + 1,
+)
+
+
+def read_reflections(data: bytes, start: int, stop: int) -> BlockEnd:
+    """Read the list whose first line (the column header) begins at ``start`` (``read_stream_reflections_2_3``)."""
+    return read_fast(data, start, stop, REFLECTIONS) or read_slow(data, start, stop, REFLECTIONS)
+
+
+def read_peaks(data: bytes, start: int, stop: int) -> BlockEnd:
+    """Read the peak list whose first line begins at ``start`` (``read_peaks``)."""
+    return read_fast(data, start, stop, PEAKS) or read_slow(data, start, stop, PEAKS)
+
+
+def read_fast(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd | None:
+    """Read plain rows; None when anything is out of the ordinary."""
+    marker = layout.end_marker + b"\n"
+    if data.startswith(marker, start, stop):
+        return BlockEnd(_no_rows(layout), start + len(marker))
+    body = data.find(b"\n", start, min(start + LONGEST_PIECE, stop)) + 1
+    if not body:
+        return None
+    header = data[start : body - 1]
+    if header != layout.header and (
+        b"\0" in header or b"\r" in header or (layout.header is not None and _scan(header, layout) is not None)
+    ):
+        return None
+    end = data.find(b"\n" + marker, body - 1, stop) + 1
+    if not end:
+        return None
+    if end == body:
+        return BlockEnd(_no_rows(layout), end + len(marker))
+    if not data.isascii() and not data[body:end].isascii():
+        return None
+    rows = _read_printed(data, body, end, layout) or _read_tokens(data, body, end, layout)
+    return None if rows is None else BlockEnd(rows, end + len(marker))
+
+
+def _no_rows(layout: Layout) -> Rows:
+    none = np.zeros(0, np.int64)
+    return Rows(np.zeros(0, layout.dtype), (), none, none)
+
+
+def _read_printed(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
+    """Read rows that have each field in printf's own columns; None if a byte is not printf's."""
+    length = data.find(b"\n", body, end) + 1 - body
+    if (end - body) % length == 0:
+        # rows of one length, most likely; if not, some name has a newline in it
+        n = (end - body) // length
+        values = _read_columns(data, body, n, length, layout)
+        if values is not None and 1 < length - layout.name <= LONGEST_PANEL_NAME + 1:
+            begins = np.arange(body, body + n * length, length)
+            panel, names = _name_panels(data, begins, begins + length, layout)
+            if panel is not None:
+                values["panel"] = panel
+                return Rows(values, names, begins, begins + length)
+    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
+    begins = np.empty_like(ends)
+    begins[0], begins[1:] = body, ends[:-1]
+    lengths = ends - begins
+    room = layout.name + 3
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if not layout.name + 1 < shortest <= longest <= layout.name + LONGEST_PANEL_NAME + 1 or begins[-1] + room > len(
+        data
+    ):
+        return None
+    table = np.ndarray((len(data) - room + 1, room), np.uint8, data, 0, (1, 1))[begins]
+    values = _read_columns(table, 0, len(ends), room, layout)
+    if values is None:
+        return None
+    panel, names = _name_panels(data, begins, ends, layout)
+    if panel is None:
+        return None
+    values["panel"] = panel
+    return Rows(values, names, begins, ends)
+
+
+def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> NDArray[np.void] | None:
+    """Read the numbers of ``n`` rows, ``length`` bytes apart; None if a byte is not where printf puts it."""
+
+    def column(at: int, kind: str) -> NDArray[Any]:
+        return np.ndarray((n,), kind, data, body + at, (length,))
+
+    if length < layout.name + 2:
+        return None
+    for at in layout.blanks:
+        if np.count_nonzero(column(at, "u1") != 32):
+            return None
+    fractions = np.empty((len(layout.floats), n), "<u4")
+    for fraction, (_, first, whole, _) in zip(fractions, layout.floats):
+        fraction[:] = column(first + whole, "<u4")
+    hundredths = _hundredths(fractions, layout)
+    if hundredths is None:
+        return None
+    words = np.empty((len(layout.fields), n), "<u8")
+    for word, (_, first, width, _) in zip(words, layout.fields):
+        word[:] = column(first, "<u4" if width == 4 else "<u8")
+    # to the right end of the word; what stood behind a number falls out, blanks come before it
+    words <<= layout.shift
+    words |= layout.fill
+    found = read_whole(words)
+    return None if found is None else _values(layout, found, hundredths)
+
+
+def _name_panels(
+    data: bytes, begins: NDArray[np.int64], ends: NDArray[np.int64], layout: Layout
+) -> tuple[NDArray[np.int32] | None, tuple[bytes, ...]]:
+    """Number the names that end the rows (newline included); None if one has a character that none should have."""
+    names = _words_of(data, begins + layout.name, ends - begins - layout.name)
+    panel, firsts = number_words(names)
+    found = [data[begins[first] + layout.name : ends[first]] for first in firsts.tolist()]
+    good = all(name[-1] == 10 and len(name.translate(None, _NO_NAME)) == len(name) - 1 for name in found)
+    return (panel if good else None), tuple(name[:-1] for name in found)
+
+
+def _words_of(data: bytes, start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Texts as columns of words of eight bytes, zero behind their end."""
+    eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
+    longest = int(length.max())
+    if longest <= 8 and int(start[-1]) < len(eights):
+        return (eights[start] & _FIRST[length])[None]
+    words = []
+    for at in range(0, longest, 8):
+        place = np.minimum(start + at, len(eights) - 1)  # a word that would pass the end of the data is taken before it
+        beyond = start + at - place
+        words.append((eights[place] >> (beyond * 8).astype(np.uint64).clip(0, 63)) & _FIRST[np.clip(length - at, 0, 8)])
+    return np.stack(words)
+
+
+_KEEP = np.array([(2**64 - 1) ^ (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # the last m bytes of a word
+_BLANK = np.array([0x2020202020202020 & (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # blanks before them
+_FIRST = np.array([2 ** (8 * m) - 1 for m in range(9)], np.uint64)  # the first m bytes
+
+
+def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
+    """Read rows of plain numbers between blanks, of any width; None if a row has anything else."""
+    raw = np.frombuffer(data, np.uint8, end - body, body)
+    visible = raw > 32
+    n = data.count(b"\n", body, end)
+    if body < 8 or np.count_nonzero(visible) + np.count_nonzero(raw == 32) + n != len(raw):
+        return None
+    edges = np.flatnonzero(visible[1:] != visible[:-1]) + 1
+    if visible[0]:
+        edges = np.concatenate([[0], edges])
+    columns = len(layout.fields) + 1
+    if len(edges) != 2 * columns * n:
+        return None
+    edges = edges.reshape(n, 2 * columns).T
+    starts, ends = edges[0::2], edges[1::2]
+    row_ends = ends[-1] + 1
+    if (raw[ends[-1]] != 10).any():
+        return None  # a row of two lines, or a blank at its end
+    begins = np.concatenate([[0], row_ends[:-1]])
+    lengths = row_ends - begins
+    name_lengths = ends[-1] - starts[-1]
+    points = ends[:-1] - layout.tail
+    whole = points - starts[:-1]
+    if lengths.max() > LONGEST_PIECE or name_lengths.max() > LONGEST_PANEL_NAME or whole.min() < 1 or whole.max() > 8:
+        return None
+    fours = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,))
+    eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
+    hundredths = _hundredths(fours[body + points[layout.integers :]], layout)
+    if hundredths is None:
+        return None
+    words = eights[body + points - 8]
+    words &= _KEEP[whole]
+    words |= _BLANK[whole]
+    found = read_whole(words)
+    if found is None:
+        return None
+    values = _values(layout, found, hundredths)
+    values["panel"], firsts = number_words(_words_of(data, body + starts[-1], name_lengths))
+    panel_names = tuple(data[body + starts[-1, i] : body + ends[-1, i]] for i in firsts)
+    numbers = None
+    if layout.integers:
+        numbers = np.stack([ends[2], ends[6]], axis=1) - begins[:, None]
+        if (numbers == (NUMBERS_BEGIN, NUMBERS_END)).all():
+            numbers = None
+    return Rows(values, panel_names, begins + body, row_ends + body, numbers)
+
+
+def _hundredths(words: NDArray[Any], layout: Layout) -> NDArray[Any] | None:
+    """Decimals, in hundredths, of ASCII words like ``.25 `` or ``.5 ?``; None if one is anything else."""
+    words ^= layout.wanted
+    words &= layout.counts
+    wrong = words + layout.excess  # at most 0x7F + 0x7F: stays in its byte
+    wrong &= np.uint32(0x80808080)
+    if np.count_nonzero(wrong):
+        return None
+    hundredths = (words >> np.uint32(8)) & np.uint32(15)
+    hundredths *= np.uint32(10)
+    words >>= np.uint32(16)
+    words &= np.uint32(15)
+    hundredths += words
+    return hundredths
+
+
+def _values(
+    layout: Layout, found: tuple[NDArray[np.uint64], NDArray[np.bool_] | None], hundredths: NDArray[Any]
+) -> NDArray[np.void]:
+    """Put the fields together from whole numbers, their signs, and hundredths."""
+    whole, minus = found
+    k = layout.integers
+    values = np.empty(whole.shape[1], layout.dtype)
+    for i, name in enumerate(layout.names[:k]):
+        values[name] = whole[i]
+        if minus is not None:
+            np.negative(values[name], out=values[name], where=minus[i])
+    number = whole[k:].astype(np.float64)
+    # whole numbers below 2^53, then one correctly rounded division: the doubles nearest to the printed decimals
+    number *= 100.0
+    number += hundredths
+    number /= 100.0
+    if minus is not None:
+        np.negative(number, out=number, where=minus[k:])
+    for name, row in zip(layout.names[k:], number):
+        values[name] = row
+    return values
+
+
+def _scan(line: bytes, layout: Layout) -> tuple[list[float | int], bytes, list[int]] | None:
+    return scan_columns(line, layout.integers, len(layout.floats))
+
+
+def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
+    """Read row by row, as libcrystfel: the first line may be anything, a later one must have all its columns."""
+    values: list[tuple[float | int, ...]] = []
+    begins: list[int] = []
+    ends: list[int] = []
+    places: list[tuple[int, int]] = []
+    behind: list[int] = []
+    names: dict[bytes, int] = {}
+    first = True
+    end = start
+    for begin, end, line in pieces(data, start, stop):
+        if line == layout.end_marker:
+            rows = np.array(values, layout.dtype) if values else np.zeros(0, layout.dtype)
+            numbers = np.array(places, np.int64).reshape(-1, 2) if layout.integers else None
+            found = Rows(
+                rows, tuple(names), np.array(begins, np.int64), np.array(ends, np.int64), numbers, np.array(behind)
+            )
+            return BlockEnd(found, end, plain=False)
+        columns = _scan(line, layout) if layout.header is not None or not first else None
+        if columns is not None:
+            numbers_of_row, name, stops = columns
+            values.append((*numbers_of_row, names.setdefault(name[: layout.longest_name], len(names))))
+            begins.append(begin)
+            ends.append(end)
+            behind.append(stops[-1])
+            if layout.integers:
+                places.append((stops[2], stops[6]))
+        elif not first:
+            reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {_found(line)}"
+            return BlockEnd(None, end, reason, begin, False)
+        first = False
+    return BlockEnd(None, end, f"no line {layout.end_marker.decode()!r} behind the {layout.what} list", end, False)
+
+
+def _found(line: bytes) -> str:
+    if not line.strip():
+        return "a blank line"
+    shown = line[:60].decode("latin-1")
+    return repr(shown) + ("…" if len(line) > 60 else "")

@@ -1,0 +1,174 @@
+"""Numbers as printf lays them out, eight characters at a time, each piece of text as one 64-bit word.
+
+The first character is the lowest byte of a word (little-endian, whatever the machine). All bytes of a word are worked
+on at once by ordinary integer arithmetic; no byte ever overflows into the next, as the comments show.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Words = NDArray[np.uint64]
+
+_u8 = np.uint64
+_0, _1, _8, _16, _32 = (_u8(bits) for bits in (0, 1, 8, 16, 32))
+_EACH = 0x0101010101010101
+_ZEROS, _BLANK, _MINUS = _u8(0x30 * _EACH), _u8(0x10 * _EACH), _u8(0x0D * _EACH)  # "0", " " ^ "0", "-" ^ " "
+_HIGH, _ABOVE_NINE = _u8(0x80 * _EACH), _u8(0x76 * _EACH)  # what is 10 or more carries into the highest bit
+_LAST, _BEFORE_LAST, _TO_ONE = _u8(56), _u8(48), _u8(7)
+_BYTE = _u8(0xFF)
+_PAIRS, _FOURS, _EIGHT = _u8(0x00FF00FF00FF00FF), _u8(0x0000FFFF0000FFFF), _u8(0xFFFFFFFF)
+_10, _100, _10000 = _u8(10), _u8(100), _u8(10000)
+
+
+def read_whole(words: Words) -> tuple[Words, NDArray[np.bool_] | None] | None:
+    """Read right-aligned whole numbers: blanks, at most one minus, digits to the last character.
+
+    A zero before other digits is refused: it means octal to ``%i``, and printf would not write it again.
+
+    Parameters
+    ----------
+    words : (...) uint64
+        Eight ASCII characters each.
+
+    Returns
+    -------
+    value : (...) uint64
+        Without sign.
+    negative : (...) bool or None
+        None when there is no minus.
+    None
+        Instead of both, when a word is anything else.
+    """
+    digits = words ^ _ZEROS  # digits become 0 ... 9
+    other = digits + _ABOVE_NINE  # at most 0x7F + 0x76: stays in its byte
+    other &= _HIGH
+    mask = other << _1
+    mask -= other >> _TO_ONE  # 0xFF in each byte that is no digit
+    # what is no digit must be a run from the first byte on, and end before the last
+    wrong = mask + _1
+    wrong &= mask
+    wrong |= mask >> _LAST
+    if np.count_nonzero(wrong):  # twice as fast as any()
+        return None
+    lead = digits ^ _BLANK
+    lead &= mask  # 0 for a blank
+    negative = None
+    if np.count_nonzero(lead):
+        negative = lead != _0
+        run = mask[negative]
+        if (lead[negative] != (run ^ (run >> _8)) & _MINUS).any():  # a minus, and only as the last of the run
+            return None
+    first = mask << _8
+    first |= _BYTE
+    first ^= mask
+    first &= digits  # the first digit
+    first |= mask >> _BEFORE_LAST  # or it is the only one
+    if np.count_nonzero(first) != first.size:
+        return None
+    np.invert(mask, out=mask)
+    digits &= mask
+    value = _join(digits, _10, _8, _PAIRS)  # at most 99 in every other byte
+    value = _join(value, _100, _16, _FOURS)  # at most 9999 in every other two bytes
+    return _join(value, _10000, _32, _EIGHT), negative
+
+
+def _join(value: Words, factor: np.uint64, shift: np.uint64, keep: np.uint64) -> Words:
+    """Every other lane: factor times the lane, plus the lane behind it."""
+    joined = value * factor
+    joined += value >> shift
+    joined &= keep
+    return joined
+
+
+def digits_of(value: Words) -> Words:
+    """Eight decimal digits of numbers below 10^8, one in a byte, the first in the lowest; overwrites ``value``."""
+    high = value // _10000
+    value -= high * _10000
+    value <<= _32
+    value |= high
+    # x / 100 is x * 5243 >> 19 below 10^4, and x / 10 is x * 103 >> 10 below 100
+    for factor, places, keep, base, lane in (
+        (_u8(5243), _u8(19), _u8(0x0000007F0000007F), _100, _16),
+        (_u8(103), _u8(10), _u8(0x000F000F000F000F), _10, _8),
+    ):
+        high = value * factor
+        high >>= places
+        high &= keep
+        value -= high * base
+        value <<= lane
+        value |= high
+    return value
+
+
+def write_whole(value: Words, negative: NDArray[np.bool_]) -> tuple[Words, NDArray[np.bool_]]:
+    """Write whole numbers right-aligned in eight characters, as ``%8d`` would.
+
+    Parameters
+    ----------
+    value : (...) uint64
+        Below 10^8; overwritten.
+    negative : (...) bool
+        Where a minus belongs before it, also before 0.
+
+    Returns
+    -------
+    words : (...) uint64
+    full : (...) bool
+        Where there was no room for the minus.
+    """
+    digits = digits_of(value)
+    # the lowest bit that is set lies in the first digit that is not 0; below it, less its own byte, all are blank
+    blank = digits & (~digits + _1)
+    blank -= _1
+    blank &= _u8(0x0010101010101010)  # the last digit always shows
+    digits |= _ZEROS
+    digits ^= blank
+    top = blank >> _8
+    top ^= blank  # the last blank
+    top >>= _u8(4)
+    top *= _u8(0x0D)
+    digits ^= np.where(negative, top, _0)
+    return digits, negative & (blank == _0)
+
+
+_ODD = _u8(0x9E3779B97F4A7C15)
+_SLOTS = 4096
+
+
+def number_words(words: Words) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+    """Number texts by first use.
+
+    Parameters
+    ----------
+    words : (k, n) uint64
+        Each column is a text.
+
+    Returns
+    -------
+    number : (n,) int32
+    firsts : (m,) int64
+        Where each text is used first.
+    """
+    n = words.shape[1]
+    if not np.count_nonzero(words != words[:, :1]):
+        return np.zeros(n, np.int32), np.zeros(1, np.int64)
+    key = words[0] * _ODD
+    for word in words[1:]:
+        key ^= key >> _u8(29)
+        key += word
+        key *= _ODD
+    slot = (key >> _u8(52)).astype(np.intp)
+    # each slot remembers the first row of its text: of several assignments the last one counts
+    table = np.zeros(_SLOTS, np.int64)
+    table[slot[::-1]] = np.arange(n - 1, -1, -1)
+    leader = table[slot]
+    if np.count_nonzero(words[:, leader] != words):  # two texts in one slot
+        _, first, inverse = np.unique(words, axis=1, return_index=True, return_inverse=True)
+        leader = first[inverse.ravel()]
+    is_first = np.zeros(n, bool)
+    is_first[leader] = True
+    number = np.cumsum(is_first, dtype=np.int32)
+    number -= 1
+    return number[leader], np.flatnonzero(is_first)
