@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
-ENOUGH = 1500  # pixels: a radial bin that has more adds nothing to the noise of a reflection, and rows are skipped
-PLENTY = 1_500_000  # pixels: rows of larger detectors are skipped until about so many are walked
+ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothing to the noise of a reflection
+PLENTY = 1_000_000  # pixels: rows of larger detectors are skipped until about so many are walked
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 
@@ -124,15 +124,16 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
     step = int(np.clip(round(frame.detector.n_pixels / PLENTY), 1, TILE))
-    first = min(4 * step, TILE)
-    sums = walk(*fixed, grid, curve(means), np.ones(grid.n_tiles, np.float32), noise, step=first, slack=0.6)
+    second = min(4 * step, TILE)
+    flat = np.ones(grid.n_tiles, np.float32)
+    sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
     ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
     means, _ = _update_means(means, sums, noise)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=first, slack=0.1)
+    sums = walk(*fixed, grid, curve(means), ratio, noise, step=second, slack=0.1)
     ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
     quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
     means, _ = _update_means(means, sums, noise)
-    every = np.clip(first * sums.radial_k // ENOUGH, 1, TILE).astype(np.uint8)
+    every = np.clip(second * sums.radial_k // ENOUGH, 1, TILE).astype(np.uint8)
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
     # the tiles were summed before the profile changed: their expected counts change with it

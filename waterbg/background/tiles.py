@@ -125,16 +125,20 @@ def _blur(values, kernel):
     reach = kernel.size - 1
     along = np.zeros((rows, columns), np.float32)
     for j in range(rows):
-        for k in range(-reach, reach + 1):
+        for k in range(-min(reach, columns - 1), min(reach, columns - 1) + 1):
             w = kernel[abs(k)]
-            for i in range(max(0, -k), min(columns, columns - k)):
-                along[j, i] += w * values[j, i + k]
+            # slices, because an index that may be negative keeps the loop from becoming vector instructions
+            target = along[j, max(0, -k) : columns - max(0, k)]
+            source = values[j, max(0, k) : columns - max(0, -k)]
+            for i in range(target.size):
+                target[i] += w * source[i]
     out = np.zeros((rows, columns), np.float32)
     for j in range(rows):
+        target = out[j]
         for k in range(max(j - reach, 0), min(j + reach, rows - 1) + 1):
-            w = kernel[abs(k - j)]
+            w, source = kernel[abs(k - j)], along[k]
             for i in range(columns):
-                out[j, i] += w * along[k, i]
+                target[i] += w * source[i]
     return out
 
 

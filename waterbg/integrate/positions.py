@@ -93,7 +93,7 @@ def _robust_fit(
     n_terms = terms.shape[1]
     coefficients = np.zeros((n_terms, 2))
     coefficients[0] = np.median(offset, axis=0)
-    for _ in range(8):
+    for _ in range(5):
         left = offset - terms @ coefficients
         total = _spread2(left, variance) + variance
         u2 = (left**2).sum(axis=1) / total / _CUT2

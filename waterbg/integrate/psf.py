@@ -182,7 +182,7 @@ def learn_lines(
     found = []
     for axis, before in enumerate(([run.radial, run.radial_slope], [run.tangential, run.tangential_slope])):
         line = np.array(before)
-        for _ in range(6):
+        for _ in range(4):
             expected = np.maximum(terms @ line, 0.05)
             total = variance[:, axis] + (scatter * expected) ** 2
             z = (values[:, axis] - expected) / np.sqrt(total)
