@@ -91,7 +91,7 @@ def test_bright_spots_leave_the_background_unmoved(name):
     dark, bright = (make_world(like_scattering(15.0), seed=9, intensity=i) for i in (0.0, 5000.0))
     moved = under_spots(bright, estimate(bright, name)) / under_spots(dark, estimate(dark, name)) - 1
     # the draws differ where spots are, not elsewhere: what is left is chance, and tails beyond 5 px
-    assert abs(np.median(moved)) < (0.02 if name in ("ring", "plane") else 0.004)
+    assert abs(np.median(moved)) < (0.02 if name in ("ring", "plane") else 0.008)
     assert np.abs(moved).max() < (0.25 if name in ("ring", "plane") else 0.02)
 
 

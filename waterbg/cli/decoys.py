@@ -78,7 +78,6 @@ class Decoys(Command):
             geometry=self.geometry,
             settings={name: value for name, value in given.items() if value is not None},
             images=Images(self.prefix, self.basename, self.external, "fail"),
-            model=self.model,
         )
         sample = Sample(job, self.frames)
         model = RunModel.load(self.model) if self.model else learn_model(sample, job.settings)

@@ -1,0 +1,218 @@
+"""The run's model: what is learnt, that it is always the same, and what a frame makes of it."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.model.worlds import RADII, make_run
+from waterbg.background import Noise, Trust
+from waterbg.errors import OutputError, UsageError
+from waterbg.integrate import Status
+from waterbg.integrate.positions import PositionMap
+from waterbg.integrate.profile import Spots
+from waterbg.integrate.psf import Lines, Psf
+from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
+from waterbg.model.decoys import Shell
+from waterbg.settings import Settings
+
+SETTINGS = Settings(int_radius=RADII)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return make_run(5, seed=11)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+
+
+def test_a_model_learns_what_the_run_is_made_of(model):
+    assert model.frames == 5
+    assert model.noise.gain == pytest.approx(1, abs=0.05)
+    assert model.noise.read2 < 0.4
+    assert model.spots.psf.widths.at(np.array([2.0]))[0] == pytest.approx([1.13, 1.13], rel=0.05)
+    assert model.spots.psf.tail < 0.04
+    assert max(model.trust.tau2) < 0.03**2
+    assert model.sigma_scale == pytest.approx(1, abs=0.08)
+    assert model.quality.decoys > 200
+    assert model.quality.ratio == pytest.approx(1, abs=0.03)
+
+
+def test_a_tail_is_learnt():
+    run = make_run(3, seed=12, tail=0.25, signal=900.0)
+    learnt = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+    assert learnt.spots.psf.tail == pytest.approx(0.25, abs=0.06)
+
+
+def test_intensities_are_right_with_the_model(run, model):
+    z = []
+    for frame, scene, truth in run:
+        result, report = process_frame(frame, scene, model, SETTINGS)
+        kept = (result["status"] == Status.OK) & (scene.printed >= 0)
+        z.append(((result["I"] - truth) / result["sigma"])[kept])
+        assert report.strong > 5
+    z = np.concatenate(z)
+    assert len(z) > 300
+    assert abs(z.mean()) < 0.12
+    assert 0.9 < z.std() < 1.15
+
+
+def test_a_frame_is_a_pure_function_of_its_arguments(run, model):
+    frame, scene, _ = run[0]
+    data, bad = frame.data.copy(), frame.bad.copy()
+    once, _ = process_frame(frame, scene, model, SETTINGS)
+    process_frame(*run[1][:2], model, SETTINGS)
+    again, _ = process_frame(frame, scene, model, SETTINGS)
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(frame.data, data)
+    np.testing.assert_array_equal(frame.bad, bad)
+
+
+def test_learning_twice_is_learning_once(run, model):
+    assert learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS) == model
+
+
+def test_a_sample_is_walked_lazily_and_frames_may_share_one_buffer(run, model):
+    class Sample:
+        buffer = np.empty_like(run[0][0].data)
+
+        def __iter__(self):
+            for frame, scene, _ in run:
+                self.buffer[:] = frame.data
+                yield dataclasses.replace(frame, data=self.buffer), scene
+
+    assert learn_model(Sample(), SETTINGS) == model
+
+
+def test_without_frames_the_defaults_are_taken():
+    assert learn_model([], SETTINGS) == RunModel()
+
+
+@pytest.mark.parametrize("background", ["ring", "plane", "radial", "water"])
+@pytest.mark.parametrize("integration", ["profile", "sum"])
+def test_every_choice_gives_numbers(run, model, background, integration):
+    frame, scene, truth = run[0]
+    settings = SETTINGS.replace(background=background, integration=integration)
+    result, _ = process_frame(frame, scene, model, settings)
+    kept = result["status"] == Status.OK
+    assert kept.sum() > 60
+    assert np.isfinite(result["I"][kept]).all()
+    assert (result["sigma"][kept] > 0).all()
+    assert np.corrcoef(result["I"][kept], truth[kept])[0, 1] > 0.97
+
+
+def test_decoys_can_be_left_out_of_sigma(run):
+    plain = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS.replace(decoys=False))
+    assert plain.sigma_scale == 1.0
+    assert plain.quality.decoys > 200
+
+
+def test_a_wrong_noise_is_found_by_decoys(run):
+    """Counts are Poisson; a model that is told half the variance has sigmas that are too small, and says so."""
+    frame_scenes = [(frame, scene) for frame, scene, _ in run]
+    good = learn_model(frame_scenes, SETTINGS)
+    honest = check_model(frame_scenes, good, SETTINGS)
+    bold = check_model(frame_scenes, dataclasses.replace(good, sigma_scale=0.6), SETTINGS)
+    pool = [shell.z_std for shell in honest.half if shell.z_std is not None]
+    pool_bold = [shell.z_std for shell in bold.half if shell.z_std is not None]
+    assert np.mean(pool_bold) == pytest.approx(np.mean(pool) * good.sigma_scale / 0.6, rel=0.02)
+    assert np.mean(pool) == pytest.approx(1, abs=0.1)
+
+
+def test_blank_frames_and_frames_without_spots_fall_back_and_say_so(run, model):
+    frame, scene, _ = run[0]
+    blank = dataclasses.replace(frame, data=np.zeros_like(frame.data))
+    result, report = process_frame(blank, scene, model, SETTINGS)
+    assert report.fallbacks == [
+        "blank frame, or hardly a clean pixel: background from each reflection's own ring",
+        "too few strong spots for a position map of the frame",
+        "too few strong spots for spot widths of the frame: the run's are taken",
+    ]
+    kept = result["status"] == Status.OK
+    assert np.all(result["I"][kept] == 0)
+    empty = dataclasses.replace(
+        scene, spots=scene.spots[:0], near=scene.near[:0], crystal=scene.crystal[:0], printed=scene.printed[:0]
+    )
+    result, _ = process_frame(frame, empty, model, SETTINGS)
+    assert len(result) == 0
+    learnt = learn_model([(blank, scene)], SETTINGS)
+    assert learnt.spots == Spots()
+    assert np.isfinite(learnt.sigma_scale)
+
+
+def test_a_frame_of_bad_pixels_keeps_nothing(run, model):
+    frame, scene, _ = run[0]
+    result, _ = process_frame(dataclasses.replace(frame, bad=np.ones_like(frame.bad)), scene, model, SETTINGS)
+    assert not (result["status"] == Status.OK).any()
+
+
+def test_saved_models_come_back_as_they_were(model, tmp_path):
+    path = tmp_path / "model.json"
+    model.save(path)
+    assert RunModel.load(path) == model
+    json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+
+
+def test_a_model_without_anything_learnt_can_be_saved(tmp_path):
+    RunModel().save(tmp_path / "m")
+    assert RunModel.load(tmp_path / "m") == RunModel()
+
+
+def test_a_model_holds_every_number(tmp_path):
+    odd = RunModel(
+        noise=Noise(0.7, 0.2),
+        trust=Trust((1.0, 2.0), (1e-4, 2e-4, 3e-4)),
+        spots=Spots(
+            psf=Psf(Lines(1, 2, 3, 4), 0.1, 0.2),
+            map=PositionMap(((0.1, 0.2),) * 6, 77.0),
+            signal_error=0.04,
+            about_map=Lines(5, 6, 7, 8),
+            about_run=Lines(9, 10, 11, 12),
+        ),
+        sigma_scale=1.3,
+        frames=7,
+        quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
+    )
+    odd.save(tmp_path / "m")
+    assert RunModel.load(tmp_path / "m") == odd
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[1]", '{"format": "waterbg run model 0"}', '{"format": "waterbg run model 1"}']
+)
+def test_what_is_no_model_is_refused(tmp_path, text):
+    path = tmp_path / "model.json"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"model.json: is not a run model"):
+        RunModel.load(path)
+
+
+def test_a_model_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match=r"cannot be read \(No such file"):
+        RunModel.load(tmp_path / "none")
+
+
+def test_a_model_that_cannot_be_written_is_told(tmp_path):
+    with pytest.raises(OutputError, match="cannot be written"):
+        RunModel().save(tmp_path / "no" / "model.json")
+
+
+def test_the_verdict_is_in_words(model):
+    lines = model.quality.lines()
+    assert len(lines) == 3
+    assert "0 and 1 are right" in lines[0]
+    assert "of that of CrystFEL's rings" in lines[1]
+    table = model.quality.table()
+    assert table[0] == "decoys at half indices:"
+    assert Quality().lines() == Quality().table() == []
+
+
+def test_a_profile_that_does_not_fit_is_told():
+    said = Quality(strong=50, ratio=1.2, ratio_scatter=0.03).lines()
+    assert said == [
+        "profile fit over summation of 50 strong spots: 1.200, scatter 0.030: the profile does not fit these spots"
+    ]
