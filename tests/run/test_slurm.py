@@ -225,3 +225,42 @@ def test_cancel_takes_everything_off_slurm_and_keeps_what_is_done(cluster, strea
     assert waterbg("slurm", "cancel", path) == 0
     wait(lambda: not folder.queued(), 30)
     assert folder.missing() == [1, 2, 3]
+
+
+@pytest.mark.slurm
+@pytest.mark.shared
+@pytest.mark.slow
+def test_a_node_that_disappears_costs_its_block_alone(cluster, stream):
+    out, path, _ = make(stream)
+    folder = JobFolder(str(path))
+    script, flag = path / "run_waterbg.sh", path / "wait"
+    script.write_text(
+        script.read_text().replace("exec ", f'[ "$SLURM_ARRAY_TASK_ID" = 1 ] && [ -e {flag} ] && sleep 300\nexec ')
+    )
+    flag.touch()
+    assert waterbg("slurm", "resume", path) == 0
+    wait(lambda: folder.missing() == [1] and folder.queued().get(1) == "RUNNING")
+    daemon = Path(cluster) / "slurmd.our.pid"
+    os.kill(int(daemon.read_text()), 9)
+    subprocess.run(["pkill", "-9", "slurmstepd"], check=False)
+    subprocess.run(["pkill", "-9", "-f", "sleep 300"], check=False)
+    flag.unlink()
+    assert waterbg("slurm", "status", path) == 1
+    assert folder.missing() == [1]
+    name = os.uname().nodename.split(".")[0]
+    conf = f"{cluster}/slurm.conf"
+    node = subprocess.Popen(
+        ["slurmd", "-D", "-f", conf, "-N", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    daemon.write_text(str(node.pid))
+    # Slurm may requeue the task itself once the node is back; when it does not, resume does
+    wait(lambda: not folder.missing() or 1 not in folder.queued(), 180)
+    if folder.missing():
+        assert waterbg("slurm", "resume", path) == 0
+    wait(lambda: not folder.missing(), 180)
+    assert waterbg("slurm", "collect", path) == 0
+    local_run = stream.with_name("local.stream")
+    assert waterbg("subtract", stream, "-o", local_run) == 0
+    assert out.read_bytes() == local_run.read_bytes()
+    node.terminate()
+    node.wait()
