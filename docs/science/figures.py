@@ -1,0 +1,71 @@
+"""Figures of docs/science.md, from simulated frames with known truth.
+
+    python docs/science/figures.py [FOLDER]
+
+Writes background.png and decoys.png into FOLDER (default: this one). Needs matplotlib.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from waterbg.background import frame_rays, make_estimator
+from waterbg.integrate.profile import lab_positions
+from waterbg.model import SAMPLE_FRAMES, check_model, learn_model
+from waterbg.plots.decoys import draw_decoys
+from waterbg.run import resolve_job
+from waterbg.run.sample import Sample
+from waterbg.simulate import preset, write_dataset
+
+METHODS = (("ring", "#d1495b"), ("plane", "#edae49"), ("radial", "#2e8b57"), ("water", "#1b6ca8"))
+RADII = (3, 5, 7)
+FRAMES = 6
+
+
+def under(expected):
+    """Mean over the peak disc of each box."""
+    half = expected.shape[1] // 2
+    j, i = np.mgrid[-3:4, -3:4]
+    inside = i * i + j * j <= 9
+    return expected[:, half + j[inside], half + i[inside]].mean(axis=1)
+
+
+def draw_background(sample, truth, path):
+    """Estimated over true background under every reflection, by distance from the beam's centre."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, len(METHODS), sharey=True)
+    for axes, (name, colour) in zip(panels, METHODS, strict=True):
+        radius, ratio = [], []
+        for (frame, scene), simulated in zip(sample, truth, strict=True):
+            result = make_estimator(name).estimate(frame, scene, RADII)
+            known = {tuple(int(s[n]) for n in "hkl"): s["B_true"] for s in simulated.spots}
+            true = np.array([known.get(tuple(int(s[n]) for n in "hkl"), np.nan) for s in scene.spots])
+            radius.append(np.hypot(*lab_positions(frame_rays(frame, scene, "horiz"), scene.spots)))
+            ratio.append(under(result.expected) / true)
+        radius, ratio = np.concatenate(radius), np.concatenate(ratio)
+        axes.plot(radius, ratio, ".", ms=1, color=colour, alpha=0.4)
+        axes.axhline(1, color="0.3", lw=0.8)
+        axes.set(title=name, xlabel="distance from the beam / px", ylim=(0.75, 1.25), xlim=(30, 700))
+    panels[0].set_ylabel("background, estimated / true")
+    figure.savefig(path, dpi=110)
+
+
+def main(folder):
+    """Simulate a run and draw."""
+    truth = []
+    with tempfile.TemporaryDirectory() as scratch:
+        dataset = write_dataset(preset("nominal"), FRAMES, scratch, "nominal", on_frame=truth.append)
+        job = resolve_job(str(dataset.stream))
+        sample = Sample(job, SAMPLE_FRAMES)
+        draw_background(sample, truth, folder / "background.png")
+        model = learn_model(sample, job.settings)
+        draw_decoys(check_model(sample, model, job.settings), str(folder / "decoys.png"))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent)
