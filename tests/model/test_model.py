@@ -216,3 +216,19 @@ def test_a_profile_that_does_not_fit_is_told():
     assert said == [
         "profile fit over summation of 50 strong spots: 1.200, scatter 0.030: the profile does not fit these spots"
     ]
+
+
+@pytest.mark.parametrize("gain", [0.3, 8.0])
+def test_wrong_adu_per_photon_is_found_and_does_no_harm(run, gain):
+    """What the geometry calls a photon may be anything: I scales with it, and sigma stays right."""
+    changed = [(dataclasses.replace(f, data=f.data * np.float32(gain)), s, t) for f, s, t in run]
+    learnt = learn_model([(frame, scene) for frame, scene, _ in changed], SETTINGS)
+    assert learnt.noise.gain == pytest.approx(gain, rel=0.12)
+    z = []
+    for frame, scene, truth in changed:
+        result, _ = process_frame(frame, scene, learnt, SETTINGS)
+        kept = (result["status"] == Status.OK) & (scene.printed >= 0)
+        z.append(((result["I"] - gain * truth) / result["sigma"])[kept])
+    z = np.concatenate(z)
+    assert abs(z.mean()) < 0.15
+    assert 0.88 < z.std() < 1.18

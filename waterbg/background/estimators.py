@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
 from waterbg.background.local import ring_planes, ring_scale
-from waterbg.background.masks import BAD, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
+from waterbg.background.masks import BAD, NEAR, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
@@ -209,6 +209,8 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
             add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin)
         if count_clean(flags, NOT_CLEAN) >= LEAST_CLEAN * usable:
             break
+    seen = near[np.abs(near["excitation"]) <= CROWDED[1] * radius]
+    add_wide(flags, frame.detector, *_places(seen), int(radii[0]), NEAR)
     return flags
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_RING
+from waterbg.background.masks import NOT_RING, NOT_SCALE
 from waterbg.background.scan import SKEW, TAIL
 
 
@@ -74,7 +74,7 @@ def _ring_scale(
                 if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
                     continue
                 at = offsets[p] + (cs + j) * n_fs + cf + i
-                if flags[at] & NOT_RING:
+                if flags[at] & NOT_SCALE:
                     continue
                 s = surface[k, half + j, half + i]
                 value = counts[at] * photons_per_adu[p]

@@ -2,7 +2,7 @@
 
 A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it
 counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
-peak mask, ``make_BgMask`` in integration.c).
+peak mask, ``make_BgMask`` in integration.c). NEAR are the discs of reflections that are in the image but in no list.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
-BAD, WIDE, ONE, TWO = 1, 2, 4, 8
+BAD, WIDE, ONE, TWO, NEAR = 1, 2, 4, 8, 16
 NOT_CLEAN = BAD | WIDE  # the global model
-NOT_RING = BAD | ONE | TWO  # a reflection's own ring
+NOT_RING = BAD | ONE | TWO  # a reflection's own ring, as CrystFEL masks it
+NOT_SCALE = NOT_RING | NEAR  # and where it scales the frame's model
 
 
 @lru_cache(maxsize=16)
@@ -70,9 +71,10 @@ def add_wide(
     fs: NDArray[np.float64],
     ss: NDArray[np.float64],
     radius: float,
+    flag: int = WIDE,
 ) -> None:
-    """Set WIDE within ``radius`` pixels of the given positions."""
-    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, radius, WIDE)
+    """Set WIDE, or another flag, within ``radius`` pixels of the given positions."""
+    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, radius, flag)
 
 
 def count_clean(flags: NDArray[np.uint8], unwanted: int) -> int:

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
 
 _GROUPS = 24
+_PLENTY = 8.0  # photons a pixel: quartiles of fewer are steps
 _TOLERANCE = 0.03  # relative, of a group's variance, beyond its statistics
 _PRIOR = 0.3  # of the gain about 1
 
 
 def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays) -> Noise:
-    """Read noise from the quartiles of the faintest radial bins: enough to know an outlier by."""
+    """Gain and read noise from the quartiles of radial bins: enough to know an outlier by.
+
+    Too much is harmless, too little cuts good counts: the gain (what ADU per photon do not know) is at least 1.
+    """
     means, excess = first_profile(
         frame.data, np.asarray(frame.adu_per_photon, float), flags, frame.detector.shapes, rays, (1.0, 0.0)
     )
@@ -29,7 +33,9 @@ def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays) -> Noise:
     if known.sum() < 8:
         return Noise()
     faint = known & (means <= np.quantile(means[known], 0.5))
-    return Noise(1.0, max(float(np.median(excess[faint])), 0.0))
+    bright = known & (means >= _PLENTY)
+    gain = float(np.median(1 + excess[bright] / means[bright])) if bright.sum() >= 8 else 1.0
+    return Noise(max(gain, 1.0), max(float(np.median(excess[faint] - (gain - 1) * means[faint])), 0.0))
 
 
 def noise_groups(surface: Surface) -> NDArray[np.float64]:
@@ -69,4 +75,4 @@ def learn_noise(groups: NDArray[np.float64]) -> Noise:
     gain, read2 = np.linalg.solve(matrix, vector)
     if read2 < 0:
         gain, read2 = vector[0] / matrix[0, 0], 0.0
-    return Noise(float(max(gain, 0.05)), float(read2))
+    return Noise(float(max(gain, 1e-3)), float(read2))

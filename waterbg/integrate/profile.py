@@ -173,7 +173,13 @@ def integrate_profile(
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
         fits[name] *= counted / in_disc
-    return as_integrated(frame, spots, fits, sigma_scale, run.signal_error, summation), fits, shapes
+    return (
+        as_integrated(
+            frame, spots, fits, sigma_scale, run.signal_error, LEAST_SIGMA * background.noise.gain, summation
+        ),
+        fits,
+        shapes,
+    )
 
 
 def fit_reach(widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int) -> NDArray[np.float64]:
@@ -382,6 +388,7 @@ def as_integrated(
     fits: NDArray[np.void],
     sigma_scale: float,
     signal_error: float,
+    least: float,
     summation: bool,
 ) -> NDArray[np.void]:
     """Turn fits in photons into numbers as the stream has them, with all terms of sigma, drop as CrystFEL does."""
@@ -389,7 +396,7 @@ def as_integrated(
     adu = np.asarray(frame.adu_per_photon, float)[np.maximum(spots["panel"], 0)]
     intensity = fits["sum"] if summation else fits["I"]
     counting = fits["sum_sigma"] if summation else fits["sigma"]
-    sigma = sigma_scale * np.hypot(np.maximum(counting, LEAST_SIGMA), signal_error * np.maximum(intensity, 0))
+    sigma = sigma_scale * np.hypot(np.maximum(counting, least), signal_error * np.maximum(intensity, 0))
     result["I"], result["sigma"] = intensity * adu, sigma * adu
     result["peak"], result["background"] = fits["peak"], fits["background"] * adu
     status = fits["status"].copy()

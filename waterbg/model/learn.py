@@ -50,6 +50,7 @@ TEACHERS = 200  # strong spots a frame that are looked at
 STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
 FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
+SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE = (0.6, 2.0)
 
 
@@ -107,6 +108,14 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     flags = flag_pixels(frame, scene, radii)
     noise = starting_noise(frame, flags, rays)
     surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
+    groups = noise_groups(surface)
+    if len(groups):
+        found, level = learn_noise(groups), float(np.median(groups[:, 0]))
+        ratio = (found.gain * level + found.read2) / (noise.gain * level + noise.read2)
+        if not 1 / SURPRISE < ratio < SURPRISE:  # outliers were not known as such, or good counts were cut
+            noise = found
+            surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
+            groups = noise_groups(surface)
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
@@ -118,7 +127,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     which, measured = tries
     x, y = profile.lab_positions(rays, spots[which])
     return _Look(
-        groups=noise_groups(surface),
+        groups=groups,
         inv_d=decoys["inv_d"][known],
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
