@@ -26,6 +26,7 @@ ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothi
 PLENTY = 1_000_000  # pixels: rows of larger detectors are skipped until about so many are walked
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
+_HALF = 31  # px, of the boxes that a whole frame is made of
 
 
 @dataclass
@@ -103,6 +104,23 @@ class Surface:
             self.rays.polarisation, self.profile, self.ratio, self.factor, expected, factor,
         )  # fmt: skip
         return expected, factor
+
+    def everywhere(self, shapes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Expected counts of every pixel of the frame: (n_pixels,) photons, panel after panel.
+
+        Parameters
+        ----------
+        shapes : (n_panels, 2) int64
+        """
+        size = 2 * _HALF + 1
+        parts = []
+        for number, (n_ss, n_fs) in enumerate(shapes):
+            rows, columns = np.arange(_HALF, n_ss + _HALF, size), np.arange(_HALF, n_fs + _HALF, size)
+            ss, fs = (grid.ravel() + 0.5 for grid in np.meshgrid(rows, columns, indexing="ij"))
+            boxes, _ = self.boxes(np.full(len(fs), number, np.int32), fs, ss, _HALF, shapes)
+            whole = boxes.reshape(len(rows), len(columns), size, size).transpose(0, 2, 1, 3)
+            parts.append(whole.reshape(len(rows) * size, len(columns) * size)[:n_ss, :n_fs].ravel())
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
 
 def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple[float, float]) -> Surface:

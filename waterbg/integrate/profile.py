@@ -160,19 +160,11 @@ def integrate_profile(
             background.expected, background.scale_variance, background.factor, background.noise.gain,
             background.noise.read2, start, others, joint, fits,
         )  # fmt: skip
-    # The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
-    # is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
-    # weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
-    # spot has.
-    mean, tail = shapes.psf.widths.at(spots["inv_d"], FLOOR), shapes.psf.tail
-    core = capture(mean, shapes.places.at(spots["inv_d"]) ** 2, 0.0, inner)
-    counted = np.minimum(MOST_ADDED * core, 1)
-    in_disc = capture(mean, blur, tail, inner)
-    share = capture(widths, blur, tail, inner) / in_disc * counted
+    share, summed = kept_shares(shapes, spots["inv_d"], widths, blur, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
-        fits[name] *= counted / in_disc
+        fits[name] *= summed
     return (
         as_integrated(
             frame, spots, fits, sigma_scale, run.signal_error, LEAST_SIGMA * background.noise.gain, summation
@@ -180,6 +172,23 @@ def integrate_profile(
         fits,
         shapes,
     )
+
+
+def kept_shares(
+    shapes: Shapes, inv_d: NDArray[np.float64], widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) what the flux of a fitted profile, and the sum over a disc, are multiplied with to be a spot's intensity.
+
+    The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
+    is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
+    weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
+    spot has.
+    """
+    mean, tail = shapes.psf.widths.at(inv_d, FLOOR), shapes.psf.tail
+    core = capture(mean, shapes.places.at(inv_d) ** 2, 0.0, inner)
+    counted = np.minimum(MOST_ADDED * core, 1)
+    in_disc = capture(mean, blur, tail, inner)
+    return capture(widths, blur, tail, inner) / in_disc * counted, counted / in_disc
 
 
 def fit_reach(widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int) -> NDArray[np.float64]:

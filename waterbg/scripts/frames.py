@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from waterbg.geometry import Detector
     from waterbg.predict import Scene
 
-_HALF = 31  # of the boxes the model is asked for, pixels
-
 
 @dataclass
 class FrameSum:
@@ -301,15 +299,5 @@ def whole_background(frame: Frame, chunk: Chunk | None = None) -> NDArray[np.flo
     flags = flag_pixels(frame, scene, (4.0, 5.0, 7.0))
     surface = fit_surface(frame, flags, frame_rays(frame, scene, "horiz"), (1.0, 0.0))
     detector: Detector = frame.detector
-    flat = np.empty(detector.n_pixels, np.float32)
-    size = 2 * _HALF + 1
-    for number, (n_ss, n_fs) in enumerate(detector.shapes):
-        rows, columns = np.arange(_HALF, n_ss + _HALF, size), np.arange(_HALF, n_fs + _HALF, size)
-        ss, fs = (grid.ravel() + 0.5 for grid in np.meshgrid(rows, columns, indexing="ij"))
-        panel = np.full(len(fs), number, np.int32)
-        boxes, _ = surface.boxes(panel, fs, ss, _HALF, detector.shapes)
-        whole = boxes.reshape(len(rows), len(columns), size, size).transpose(0, 2, 1, 3)
-        whole = whole.reshape(len(rows) * size, len(columns) * size)[:n_ss, :n_fs]
-        start, stop = detector.offsets[number : number + 2]
-        flat[start:stop] = (whole * frame.adu_per_photon[number]).ravel()
-    return flat
+    adu = np.repeat(np.asarray(frame.adu_per_photon, np.float32), np.diff(detector.offsets))
+    return surface.everywhere(detector.shapes) * adu
