@@ -6,6 +6,7 @@ import pytest
 from tests.background.worlds import detector, make_world, scattering
 from waterbg.background import Noise, Trust, frame_rays, make_estimator
 from waterbg.integrate import Status
+from waterbg.integrate.fit import likely_intensity
 from waterbg.integrate.profile import Spots, integrate_profile
 from waterbg.integrate.psf import Lines, Psf
 
@@ -48,7 +49,32 @@ def test_intensities_are_unbiased_and_sigma_means_what_it_says(level, signal):
     assert abs((found - truth).mean()) < 4 * standard_error * sigma.mean() + 0.006 * photons
     # a sigma that follows its own I is small where I is low: the mean of z is below 0 for few photons
     assert -0.20 / np.sqrt(max(level, 1)) - 4 * standard_error < z.mean() < 4 * standard_error + 0.02
-    assert 0.82 if level < 1 else 0.93 < z.std() < 1.12
+    assert (0.82 if level < 1 else 0.93) < z.std() < 1.12
+
+
+@pytest.mark.parametrize(("measured", "sigma", "usual"), [(-3, 1, 5), (0, 1, 1), (2, 1, 0.5), (4, 2, 100), (50, 7, 30)])
+def test_the_likely_intensity_is_the_mean_of_those_measured_alike(measured, sigma, usual):
+    """Against the sum over all true intensities, exponentially distributed, that may have been measured so."""
+    true = (np.arange(400000) + 0.5) * (measured + 20 * sigma + 20) / 400000
+    weight = np.exp(-0.5 * ((measured - true) / sigma) ** 2 - true / usual)
+    assert likely_intensity(measured, sigma, usual) == pytest.approx((true * weight).sum() / weight.sum(), rel=1e-4)
+
+
+def test_the_likely_intensity_is_never_negative_and_follows_strong_measurements():
+    measured = np.linspace(-60, 60, 2401)
+    likely = np.array([likely_intensity(value, 1.0, 10.0) for value in measured])
+    assert (likely > 0).all()
+    assert (np.diff(likely) > 0).all()
+    assert likely[-1] == pytest.approx(60 - 0.1)
+    assert likely_intensity(5.0, 1.0, 0.0) == 0
+
+
+def test_sigma_means_what_it_says_for_intensities_of_a_real_crystal_on_hardly_any_background():
+    """Acentric reflections at 0.3 photons a pixel: the sigma of the fitted I itself would scatter by 1.05 and more."""
+    intensity = np.random.default_rng(11).exponential(20.0, 110)
+    truth, found, sigma = many(12, background=flat(0.3), intensity=intensity).T
+    z = (found - truth) / sigma
+    assert z.std() == pytest.approx(1, abs=4 / np.sqrt(2 * len(z)))
 
 
 def test_the_error_is_near_the_bound_of_information():

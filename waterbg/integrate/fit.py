@@ -5,6 +5,8 @@ Diamond 1969, Acta Cryst. A25, 43; Kabsch, International Tables F, chapter 11.3;
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import njit
 
@@ -34,9 +36,27 @@ FIT = np.dtype(
 """What the fit finds about a spot; photons, but for ``peak``."""
 
 ITERATIONS = 4
+_NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
 _FEW_PIXELS, _BACKGROUND = int(Status.FEW_PIXELS), int(Status.BACKGROUND)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def likely_intensity(measured, sigma, usual):
+    """Mean intensity of the reflections that are measured like this one, where ``usual`` is the mean of all.
+
+    Intensities are taken to be exponentially distributed, as those of acentric reflections are (Wilson 1949, Acta
+    Cryst. 2, 318), and measured with a Gaussian error: the mean of a normal distribution of which only the positive
+    part is left (French & Wilson 1978, Acta Cryst. A34, 517).
+    """
+    if not usual > 0:
+        return 0.0
+    middle = measured - sigma * sigma / usual
+    t = middle / sigma
+    if t < _NEGATIVE:
+        return sigma * (2 / (t * t) - 1) / t
+    return middle + sigma * np.sqrt(2 / np.pi) * np.exp(-0.5 * t * t) / math.erfc(-t / np.sqrt(2.0))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -132,7 +152,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, inner,
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, out,
+    expected, scale_variance, factor, gain, read2, usual, out,
 ):  # fmt: skip
     """Fit every accepted spot by itself, over its own pixels.
 
@@ -156,6 +176,8 @@ def fit_spots(
         Relative variance of ``expected`` as a whole.
     factor : (n,) float64
         A pixel has variance factor·(gain·mu + read2).
+    usual : (n,) float64
+        Mean intensity of the reflections of this resolution, photons.
     out : (n,) FIT
         Rows whose status is 0 are filled.
     """
@@ -235,21 +257,22 @@ def fit_spots(
         if not information > 0:
             result.status = _BACKGROUND
             continue
-        # sigma has the weights of max(I - sigma_0/2, 0): a low fluctuation must not look precise, a high one not too
-        # poor
-        guess = max(intensity - 0.5 * first_sigma, 0.0)
-        information = chi2 = pull = 0.0
-        for q in range(used):
-            v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
-            information += P[q] * P[q] / v
-            pull += P[q] * B[q] / v
-            left = n[q] - B[q] - intensity * P[q]
-            chi2 += left * left / v
+        # sigma is that of the likely intensity: a low fluctuation must not look precise, nor a high one too poor
+        for _ in range(2):  # the error that the likely intensity follows from depends on it in turn
+            guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
+            information = chi2 = pull = 0.0
+            for q in range(used):
+                v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+                information += P[q] * P[q] / v
+                pull += P[q] * B[q] / v
+                left = n[q] - B[q] - intensity * P[q]
+                chi2 += left * left / v
         # what the disc has lost to bad pixels and neighbours is what the profile says it is
         complete = 1 + lost / in_disc if in_disc > 0 else np.nan
         signal = disc_n - disc_b
         empty = max(factor[k] * (gain * disc_b + read2 * disc_pixels), 0.0)
-        variance = empty + factor[k] * gain * max(signal - 0.5 * np.sqrt(empty), 0.0)
+        error = np.sqrt(empty + factor[k] * gain * guess)
+        variance = empty + factor[k] * gain * likely_intensity(signal, error, usual[k])
         result.sum = complete * signal
         result.sum_sigma = complete * np.sqrt(variance + disc_b * disc_b * scale_variance[k])
         result.I = intensity

@@ -12,6 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, ONE, TWO
+from waterbg.integrate.fit import likely_intensity
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
@@ -62,7 +63,7 @@ def _pairs(panel, fs, ss, reach):
 @njit(cache=True, nogil=True, error_model="numpy")
 def refit_neighbours(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, start, others, joint, out,
+    expected, scale_variance, factor, gain, read2, usual, start, others, joint, out,
 ):  # fmt: skip
     """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
 
@@ -148,6 +149,8 @@ def refit_neighbours(
             if sweep < last:
                 intensity[k], knowledge[k] = top / information, information
                 guess[k] = max(intensity[k] - 0.5 / np.sqrt(bare), 0.0)
+                if sweep == last - 1:  # for sigma
+                    guess[k] = likely_intensity(intensity[k], 1 / np.sqrt(information), usual[k])
                 continue
             # what the neighbours take of the spot's information: exact for two, else as if they were strangers to
             # each other

@@ -32,6 +32,7 @@ FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the
 LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between these
+USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 SIGNAL_ERROR = 0.02  # relative error of strong spots at least; not to be learnt from repeats, which show partiality
 
 ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
@@ -140,11 +141,12 @@ def integrate_profile(
     )
     shift, widths, blur = spot_shapes(shapes, rays, spots)
     inner = int(radii[0])
+    usual = usual_intensity(scene, spots["inv_d"], fits)
     fit_spots(
         frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
         *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
         background.expected, background.scale_variance, background.factor, background.noise.gain,
-        background.noise.read2, fits,
+        background.noise.read2, usual, fits,
     )  # fmt: skip
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
@@ -158,7 +160,7 @@ def integrate_profile(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
             background.expected, background.scale_variance, background.factor, background.noise.gain,
-            background.noise.read2, start, others, joint, fits,
+            background.noise.read2, usual, start, others, joint, fits,
         )  # fmt: skip
     share, summed = kept_shares(shapes, spots["inv_d"], widths, blur, inner)
     for name in ("I", "sigma", "sigma_zero"):
@@ -172,6 +174,35 @@ def integrate_profile(
         fits,
         shapes,
     )
+
+
+def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.void]) -> NDArray[np.float64]:
+    """How strong a reflection of a frame usually is at its resolution, before it is measured.
+
+    Parameters
+    ----------
+    scene : Scene
+    inv_d : (n,) float64
+        nm⁻¹; those beyond the scene's spots are decoys, which have no intensity.
+    fits : (n,) FIT
+        Of which the sums are taken.
+
+    Returns
+    -------
+    (n,) float64
+        Mean summation, photons, of the 100 listed reflections nearest in 1/d; 0 for decoys, and where nothing is known.
+    """
+    n = len(scene.spots)
+    usual = np.zeros(len(inv_d))
+    listed = np.flatnonzero((scene.printed >= 0) & (fits["status"][:n] == 0) & np.isfinite(fits["disc"][:n]))
+    if not len(listed):
+        return usual
+    listed = listed[np.argsort(inv_d[listed], kind="stable")]
+    total = np.concatenate([[0.0], np.cumsum(fits["disc"][listed])])
+    width = min(USUAL, len(listed))
+    first = np.clip(np.searchsorted(inv_d[listed], inv_d[:n]) - width // 2, 0, len(listed) - width)
+    usual[:n] = (total[first + width] - total[first]) / width
+    return usual
 
 
 def kept_shares(

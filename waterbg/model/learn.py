@@ -265,7 +265,7 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
         beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
-        spots = dataclasses.replace(spots, signal_error=float(np.hypot(profile.SIGNAL_ERROR, np.sqrt(beyond))))
+        spots = dataclasses.replace(spots, signal_error=max(profile.SIGNAL_ERROR, float(np.sqrt(beyond))))
     return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
 
 

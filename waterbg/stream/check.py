@@ -15,7 +15,7 @@ from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Crystal, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.rows import NUMBERS_BEGIN, NUMBERS_END
+from waterbg.stream.rows import NUMBERS_BEGIN, NUMBERS_END, beyond_limit
 
 CHECKS = {
     "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
@@ -25,7 +25,7 @@ CHECKS = {
     "reflection_list": "row of a reflection list that cannot be read: the crystal's whole list is lost",
     "end_chunk": "chunk without end: two images become one",
     "end_crystal": "crystal without end: it swallows what follows",
-    "not_finite": "NaN or inf in I or sigma, which goes into the merged file",
+    "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
     "cell": "crystal without astar, bstar or cstar: used without a cell",
     "photon_energy": "photon energy that is zero, negative or not a number",
@@ -37,9 +37,12 @@ CHECKS = {
     "nul": "NUL byte, which ends its line for libcrystfel",
     "several_streams": "another stream's header inside, with the same geometry",
     "other_geometry": "another stream's header inside, with another geometry, which is not used",
-    "stray_end": "end marker without its beginning",
+    "stray_end": "end marker without its beginning, or a list where none is read",
+    "repeated_end": "end marker that ends nothing once more, which does no harm",
 }
 
+
+_LARGEST_FLOAT = float(np.finfo(np.float32).max)
 
 LOSSES = {
     *("incomplete_chunk", "peak_list", "cut", "reflection_list", "end_chunk", "end_crystal"),
@@ -91,7 +94,7 @@ class Checker:
     def __iter__(self) -> Iterator[Finding]:
         counter = _LineCounter(self.stream)
         at = self.stream.header_end
-        yield from self._said(counter, 0, _odd_bytes(self.stream.header, skip_first_geometry=self.stream))
+        yield from self._said(counter, 0, self._header())
         for chunk in self.stream.all_chunks():
             between = self.stream.read(at, chunk.start)
             yield from self._said(counter, at, _between(between, self.stream.geometry_text))
@@ -106,6 +109,12 @@ class Checker:
         for check, message, offset in sorted(found, key=lambda one: one[2]):
             if check not in self.skip:
                 yield Finding(check, message, counter.line(base + offset), base + offset)
+
+    def _header(self) -> Iterator[tuple[str, str, int]]:
+        yield from _odd_bytes(self.stream.header, skip_first_geometry=self.stream)
+        behind = self.stream.geometry_end
+        for check, message, offset in _between(self.stream.header[behind:], self.stream.geometry_text):
+            yield check, message, behind + offset
 
     def _chunk(self, chunk: Chunk) -> Iterator[tuple[str, str, int]]:
         parsed = chunk.parsed
@@ -136,12 +145,11 @@ class Checker:
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
         for name in ("I", "sigma"):
-            if np.isfinite(rows[name].sum()):
-                continue
-            for row in np.flatnonzero(~np.isfinite(rows[name])):
+            # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
+            good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
+            for row in np.flatnonzero(~good):
                 yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
-        h, k, l = (np.abs(rows[name]) for name in "hkl")
-        for row in np.flatnonzero(np.maximum(np.maximum(h, k), l) > g.LARGEST_INDEX):
+        for row in beyond_limit(crystal.rows):
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
         yield from self._panels(crystal.panel_names, rows["panel"], begin, "reflection")

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.stream import grammar as g
-from waterbg.stream.rows import BlockEnd, Rows, read_peaks, read_reflections
+from waterbg.stream.rows import BlockEnd, Rows, beyond_limit, read_peaks, read_reflections
 
 Header = tuple[str, str, float | int]
 _NO_ROWS = Rows(np.zeros(0, g.REFLECTION), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)
@@ -219,7 +219,35 @@ def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
     elif line.startswith((b"header/", b"hdf5/")):
         _read_copied_header(line, at, chunk)
     else:
+        if line in _STRAY_IN_CHUNK:
+            _stray(line, at, chunk, _repeats(line, chunk))
         chunk.lines.append((at, line))
+
+
+_STRAY_IN_CHUNK = frozenset((g.END_PEAKS, g.END_CRYSTAL, g.BEGIN_REFLECTIONS, g.END_REFLECTIONS))
+_STRAY_IN_CRYSTAL = frozenset((g.BEGIN_PEAKS, g.END_PEAKS, g.END_REFLECTIONS))
+
+
+def _stray(line: bytes, at: int, chunk: Parsed, repeats: bool) -> None:
+    """A marker where libcrystfel does not look for it, unless it only follows from what is already said."""
+    if repeats:
+        chunk.faults.append(Fault("repeated_end", f"{line.decode()!r} once more, which is passed over", at))
+    elif not any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
+        reason = f"{line.decode()!r} where nothing reads it: its list or crystal is lost"
+        chunk.faults.append(Fault("stray_end", reason, at))
+
+
+_LEAVE_STRAYS = ("reflection_list", "end_crystal", "end_chunk", "stray_end")
+
+
+def _repeats(line: bytes, chunk: Parsed) -> bool:
+    """Whether an end marker between crystals ends nothing once more; False when it shows that a beginning is lost."""
+    if any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
+        return False
+    if line == g.END_PEAKS:
+        return chunk.peaks is not None
+    unowned = any(text.startswith((b"astar", b"Cell parameters")) for _, text in chunk.lines)
+    return line in (g.END_CRYSTAL, g.END_REFLECTIONS) and bool(chunk.crystals) and not unowned
 
 
 def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
@@ -249,6 +277,12 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
     chunk.crystals.append(crystal)
     while (line := lines.next()) is not None:
         if line == g.BEGIN_REFLECTIONS:
+            if crystal.has_list:
+                chunk.faults.append(
+                    Fault("reflection_list", "a second list in one crystal: its first list is lost", lines.begin)
+                )
+                if len(rows := beyond_limit(crystal.rows)):
+                    _abort(int(crystal.rows.begin[rows[0]]), chunk)
             crystal.has_list = True
             block: BlockEnd = read_reflections(data, lines.end, len(data))
             crystal.stop = block.stop
@@ -260,6 +294,8 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
                 chunk.faults.append(
                     Fault("reflection_list", f"{block.reason}: the crystal's whole list is lost", block.fault)
                 )
+                if block.beyond is not None:
+                    _abort(block.beyond, chunk)
                 return
             crystal.rows = block.rows
             continue
@@ -274,8 +310,16 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
                     lines.begin,
                 )
             )
+        elif line in _STRAY_IN_CRYSTAL:
+            repeats = crystal.has_list if line == g.END_REFLECTIONS else line == g.END_PEAKS and chunk.peaks is not None
+            _stray(line, lines.begin, chunk, repeats)
         crystal._lines.append((lines.begin, line))
     crystal.stop = len(data)
+
+
+def _abort(at: int, chunk: Parsed) -> None:
+    reason = f"a reflection of a list that is lost is beyond ±{g.LARGEST_INDEX}"
+    chunk.faults.append(Fault("index", reason, at))
 
 
 class _Lines:

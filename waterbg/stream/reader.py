@@ -159,6 +159,9 @@ class StreamFile:
                 raise self._refused("the geometry is longer than 1 MiB", line, at)
             at = end
         self.geometry_text = self.read(start, at)
+        if b"\0" in self.geometry_text:  # strcat puts lines together, each up to its first NUL
+            cut = [self.geometry_text[a:b].split(b"\0")[0] for a, b, _ in g.pieces(self.geometry_text, 0, at - start)]
+            self.geometry_text = b"".join(cut)
         self.geometry_end = end
         self._lines_to_geometry_end = line
         found = self._find_begin(end)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from waterbg.stream.grammar import (
     END_PEAKS,
     END_REFLECTIONS,
+    LARGEST_INDEX,
     LONGEST_PANEL_NAME,
     LONGEST_PIECE,
     PEAK,
@@ -73,6 +74,8 @@ class BlockEnd:
         Byte where the line at fault begins.
     plain : bool
         False when a line was out of the ordinary.
+    beyond : int or None
+        Of a lost list: byte where a row begins whose index is so large that libcrystfel aborts before it is lost.
     """
 
     rows: Rows | None
@@ -80,6 +83,7 @@ class BlockEnd:
     reason: str = ""
     fault: int = 0
     plain: bool = True
+    beyond: int | None = None
 
 
 class Layout:
@@ -197,6 +201,15 @@ def read_fast(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd | 
         return None
     rows = _read_printed(data, body, end, layout) or _read_tokens(data, body, end, layout)
     return None if rows is None else BlockEnd(rows, end + len(marker))
+
+
+def beyond_limit(rows: Rows) -> NDArray[np.intp]:
+    """Numbers of the reflections with an index at which libcrystfel aborts (``add_refl``)."""
+    wrong = np.zeros(len(rows.values), bool)
+    for name in "hkl":
+        # not by abs(), which leaves the lowest integer as it is
+        wrong |= (rows.values[name] > LARGEST_INDEX) | (rows.values[name] < -LARGEST_INDEX)
+    return np.flatnonzero(wrong)
 
 
 def _no_rows(layout: Layout) -> Rows:
@@ -414,9 +427,17 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
                 places.append((stops[2], stops[6]))
         elif not first:
             reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {_found(line)}"
-            return BlockEnd(None, end, reason, begin, False)
+            return BlockEnd(None, end, reason, begin, False, _first_beyond(values, begins, layout))
         first = False
-    return BlockEnd(None, end, f"no line {layout.end_marker.decode()!r} behind the {layout.what} list", end, False)
+    reason = f"no line {layout.end_marker.decode()!r} behind the {layout.what} list"
+    return BlockEnd(None, end, reason, end, False, _first_beyond(values, begins, layout))
+
+
+def _first_beyond(values: list[tuple[float | int, ...]], begins: list[int], layout: Layout) -> int | None:
+    for row, begin in zip(values, begins):
+        if any(abs(index) > LARGEST_INDEX for index in row[: layout.integers]):
+            return begin
+    return None
 
 
 def _found(line: bytes) -> str:
