@@ -32,6 +32,7 @@ DAMAGE = {
     "several_streams": factory.stream() + MIDDLE,
     "other_geometry": factory.stream(geometry=factory.GEOMETRY.replace(b"-50", b"-60")) + MIDDLE,
     "stray_end": MIDDLE.replace(b"----- Begin chunk -----\n", b""),
+    "repeated_end": MIDDLE.replace(b"End of reflections\n", b"End of reflections\n" * 2),
 }
 
 
@@ -69,6 +70,48 @@ def test_each_kind_of_damage_is_named_with_line_and_byte_and_can_be_skipped(chec
         assert finding["line"] == text.count(b"\n", 0, finding["offset"]) + 1
     skips = [word for name in {finding["check"] for finding in found} for word in ("--skip", name)]
     assert verify(path, *skips) == (0,)
+
+
+LOST = {
+    "the beginning of the first chunk": ("stray_end", lambda text: text.replace(b"----- Begin chunk -----\n", b"", 1)),
+    "the beginning of a crystal": ("stray_end", lambda text: text.replace(b"--- Begin crystal\n", b"", 1)),
+    "the beginning of a peak list": ("stray_end", lambda text: text.replace(b"Peaks from peak search\n", b"", 1)),
+    "the beginning of a list": (
+        "stray_end",
+        lambda text: text.replace(b"Reflections measured after indexing\n", b"", 1),
+    ),
+    "a list before a second one in its crystal": (
+        "reflection_list",
+        lambda text: text.replace(b"--- End crystal\n--- Begin crystal\n", b""),
+    ),
+    "the program, at an index in a list that is lost": (
+        "index",
+        lambda text: text.replace(factory.row(h=1), factory.row(h=0x80000000 - 2**32) + b"\n", 1),
+    ),
+    "an I that is no float": ("not_finite", lambda text: text.replace(b"     10.00", b"      1e39", 1)),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_what_is_lost_without_a_word_of_libcrystfel_is_named(what, tmp_path, capsys):
+    check, damage = LOST[what]
+    rows = [factory.row(h=h) for h in range(3)]
+    good = factory.stream([factory.chunk(i, [factory.crystal(rows), factory.crystal(rows)]) for i in range(2)])
+    text = damage(good)
+    assert text != good
+    path = tmp_path / "lost.stream"
+    path.write_bytes(text)
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert check in [finding["check"] for finding in json.loads(out)["findings"]]
+
+
+def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
+    path = tmp_path / "nul.stream"
+    path.write_bytes(factory.stream(GOOD, geometry=factory.GEOMETRY.replace(b"clen", b"\0 = not read\nclen")))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["nul"]
 
 
 def test_a_stream_cut_in_its_last_chunk_is_found(tmp_path, capsys):
