@@ -80,6 +80,12 @@ LOST = {
         "stray_end",
         lambda text: text.replace(b"Reflections measured after indexing\n", b"", 1),
     ),
+    "both ends of a list": (
+        "reflection_list",
+        lambda text: text.replace(b"Reflections measured after indexing\n", b"", 1).replace(
+            b"End of reflections\n", b"", 1
+        ),
+    ),
     "a list before a second one in its crystal": (
         "reflection_list",
         lambda text: text.replace(b"--- End crystal\n--- Begin crystal\n", b""),

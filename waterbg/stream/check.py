@@ -16,6 +16,7 @@ from waterbg.stream.chunk import Chunk, Crystal, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
 from waterbg.stream.rows import NUMBERS_BEGIN, NUMBERS_END, beyond_limit
+from waterbg.stream.scanf import scan
 
 CHECKS = {
     "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
@@ -155,7 +156,7 @@ class Checker:
         yield from self._panels(crystal.panel_names, rows["panel"], begin, "reflection")
         line = crystal.count_line(b"num_reflections")
         if line is not None and crystal.has_list and not crystal.lost:
-            said = g.scan(line[1], "num_reflections = %i")
+            said = scan(line[1], "num_reflections = %i")
             if said is None or said[0] != len(rows):
                 yield "num_reflections", f"{text_of(line[1])!r}, but the list has {len(rows)}", line[0]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.stream import grammar as g
 from waterbg.stream.rows import BlockEnd, Rows, beyond_limit, read_peaks, read_reflections
+from waterbg.stream.scanf import atof, convert_float, convert_long_int, scan, scan_columns
 
 Header = tuple[str, str, float | int]
 _NO_ROWS = Rows(np.zeros(0, g.REFLECTION), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)
@@ -129,7 +130,7 @@ class Crystal:
 
     def _scan(self, layout: str) -> list[list[float | int | bytes]]:
         word = layout.partition(" ")[0].encode()
-        found = (g.scan(line, layout) for _, line in self._by_word.get(word, ()))
+        found = (scan(line, layout) for _, line in self._by_word.get(word, ()))
         return [values for values in found if values is not None]
 
     def _last(self, layout: str) -> list[float | int | bytes] | None:
@@ -192,6 +193,8 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
             if not chunk.complete:
                 lacking = "Image filename" if chunk.filename is None else "photon_energy_eV"
                 chunk.faults.append(Fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", start))
+            else:
+                _unread_rows(chunk.lines, chunk)
             return chunk
         else:
             if line == g.BEGIN_CHUNK:
@@ -210,12 +213,12 @@ def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
     if start == b"Image ":
         if line.startswith(b"Image filename: "):
             chunk.filename = text_of(line[16:])
-        elif (found := g.scan(line, "Image serial number: %i")) is not None:
+        elif (found := scan(line, "Image serial number: %i")) is not None:
             chunk.serial = int(found[0])
     elif start == b"Event:" and line.startswith(b"Event: "):
         chunk.event = text_of(line[7:])
     elif start == b"photon" and line.startswith(b"photon_energy_eV = "):
-        chunk.photon_energy_eV = g.atof(line[19:])
+        chunk.photon_energy_eV = atof(line[19:])
     elif line.startswith((b"header/", b"hdf5/")):
         _read_copied_header(line, at, chunk)
     else:
@@ -265,7 +268,7 @@ def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
     if blank and tail.startswith(b"= "):
         # convert_float and convert_long_int want the number and nothing else
         value = tail[2:]
-        found = g.scan_whole(value, kind)
+        found = convert_float(value) if kind == "float" else convert_long_int(value)
     if found is None:
         chunk.faults.append(Fault("header_line", f"a copied header that cannot be read: {text_of(line)[:60]!r}", at))
     else:
@@ -301,6 +304,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             continue
         if line == g.END_CRYSTAL:
             crystal.stop = lines.end
+            _unread_rows(crystal._lines, chunk)
             return
         if line in (g.END_CHUNK, g.BEGIN_CHUNK, g.BEGIN_CRYSTAL):
             chunk.faults.append(
@@ -315,6 +319,19 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             _stray(line, lines.begin, chunk, repeats)
         crystal._lines.append((lines.begin, line))
     crystal.stop = len(data)
+
+
+def _unread_rows(lines: list[tuple[int, bytes]], chunk: Parsed) -> None:
+    """Rows of a list among lines that nobody reads: both markers of the list are lost."""
+    for at, line in lines:
+        # letters begin nearly all lines
+        if line[:1] in _BEGIN_ROW and scan_columns(line, 3, 6) is not None:
+            if not any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
+                chunk.faults.append(Fault("reflection_list", "rows outside of a list, which nothing reads", at))
+            return
+
+
+_BEGIN_ROW = tuple(b"%c" % character for character in b" -0123456789")
 
 
 def _abort(at: int, chunk: Parsed) -> None:
@@ -415,7 +432,7 @@ class Chunk:
         """``average_camera_length`` in m."""
         for _, line in self.parsed.lines:
             if line.startswith(b"average_camera_length"):
-                found = g.scan(line, "average_camera_length = %f m")
+                found = scan(line, "average_camera_length = %f m")
                 return float(found[0]) if found else None
         return None
 
