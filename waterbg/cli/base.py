@@ -41,6 +41,7 @@ SUBCOMMANDS = {
     "simulate": "waterbg.cli.simulate.Simulate",
     "subtract": "waterbg.cli.subtract.Subtract",
     "decoys": "waterbg.cli.decoys.Decoys",
+    "view": "waterbg.cli.view.View",
     "slurm": "waterbg.cli.slurm.Slurm",
     "verify": "waterbg.cli.verify.Verify",
     "indexamajig": "waterbg.cli.indexamajig.Indexamajig",
