@@ -64,7 +64,7 @@ class Canvas:
 
     def add_up(
         self, values: NDArray[np.float32], bad: NDArray[np.uint8]
-    ) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.bool_]]:
+    ) -> tuple[NDArray[np.float64], NDArray[np.int32]]:
         """Sum of a quantity over the usable pixels of each cell.
 
         Parameters
@@ -77,18 +77,15 @@ class Canvas:
         -------
         sums : (rows, columns) float64
         counts : (rows, columns) int32
-            Pixels in each sum.
-        panel : (rows, columns) bool
-            Whether there is any pixel, usable or not. The first row is the lowest.
+            Pixels in each sum. The first row is the lowest.
         """
         sums, counts = np.zeros((self.rows, self.columns)), np.zeros((self.rows, self.columns), np.int32)
-        panel = np.zeros((self.rows, self.columns), np.bool_)
         samples = min(self.side, _MOST_SAMPLES)
         _add_up(
             values, bad, self.offsets, self.shapes, self.rays.panel, self.rays.length, self.left, self.bottom,
-            float(self.side), samples, sums, counts, panel,
+            float(self.side), samples, sums, counts,
         )  # fmt: skip
-        return sums, counts, panel
+        return sums, counts
 
 
 def make_canvas(rays: Rays, shapes: NDArray[np.int64], offsets: NDArray[np.int64], most: int) -> Canvas:
@@ -117,7 +114,7 @@ def _corners(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_up(values, bad, offsets, shapes, rays, length, left, bottom, side, samples, sums, counts, panel):
+def _add_up(values, bad, offsets, shapes, rays, length, left, bottom, side, samples, sums, counts):
     rows, columns = sums.shape
     step = side / samples
     for p in range(shapes.shape[0]):
@@ -147,7 +144,6 @@ def _add_up(values, bad, offsets, shapes, rays, length, left, bottom, side, samp
                         ss = (x * ca[0] + y * ca[1] + length * ca[2]) / bottom_line
                         if not (0.0 <= fs < n_fs and 0.0 <= ss < n_ss):
                             continue
-                        panel[row, column] = True
                         at = offsets[p] + int(ss) * n_fs + int(fs)
                         if bad[at] == 0 and np.isfinite(values[at]):
                             sums[row, column] += values[at]

@@ -1,0 +1,198 @@
+"""One reflection with everything its intensity is made of, pixel by pixel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.estimate import count_constant
+from waterbg.background.masks import BAD, ONE, TWO
+from waterbg.integrate import Status
+from waterbg.integrate.profile import fit_reach, kept_shares, spot_shapes
+from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.plots.look import Look
+
+Box = NDArray[np.float64]
+
+
+@dataclass
+class CloseUp:
+    """The box around a reflection; (size, size) arrays have rows along ss, photons unless said otherwise.
+
+    Attributes
+    ----------
+    hkl : 3 ints
+    crystal : int
+        In the chunk, from 1 on.
+    panel : str
+    d : float
+        Å.
+    left, top : int
+        File coordinates (as a stream prints them) of the box's first pixel; pixel *i* spans [i, i + 1).
+    predicted, fitted : 2 floats
+        fs, ss in file coordinates: the prediction, and where the profile is put.
+    radii : 3 ints
+        Peak disc, inner and outer radius of the ring, about the middle of the predicted pixel.
+    reach : float
+        Radius of the fit about the fitted place.
+    observed, background : (size, size) float64
+        NaN beyond the panel. The background is scaled as the reflection's own ring says.
+    profile : (size, size) float64
+        Share of the reflection's flux in each pixel.
+    bad, others : (size, size) bool
+        Pixels that may not be used; pixels that the fit leaves to other reflections.
+    flux : float
+        Photons of the fitted profile.
+    share : float
+        What ``flux`` is multiplied with to be I.
+    photon : float
+        ADU a photon.
+    deviation : (size, size) float64
+        Standard deviation of a pixel, as the fit weighs it.
+    intensity, sigma, peak, mean_background : float
+        ADU, as `waterbg subtract` writes them.
+    status : Status
+        Why the reflection is dropped, or OK.
+    stream_intensity, stream_sigma : float
+        ADU, what the stream has.
+    """
+
+    hkl: tuple[int, int, int]
+    crystal: int
+    panel: str
+    d: float
+    left: int
+    top: int
+    predicted: tuple[float, float]
+    fitted: tuple[float, float]
+    radii: tuple[int, int, int]
+    reach: float
+    observed: Box
+    background: Box
+    profile: Box
+    bad: NDArray[np.bool_]
+    others: NDArray[np.bool_]
+    flux: float
+    share: float
+    photon: float
+    deviation: Box
+    intensity: float
+    sigma: float
+    peak: float
+    mean_background: float
+    status: Status
+    stream_intensity: float
+    stream_sigma: float
+
+    @property
+    def fit(self) -> Box:
+        """Background and fitted profile together; NaN where there is no fit."""
+        return self.background + self.flux * self.profile
+
+    @property
+    def residual(self) -> Box:
+        """What the fit leaves, in standard deviations; NaN on bad pixels and those of other reflections."""
+        left = (self.observed - np.where(np.isfinite(self.flux), self.fit, self.background)) / self.deviation
+        return np.where(self.bad | self.others, np.nan, left)
+
+
+def close_up(look: Look, row: int) -> CloseUp:
+    """Gather what belongs to one spot of the scene.
+
+    Parameters
+    ----------
+    look : Look
+    row : int
+        Among ``look.scene.spots``; a listed reflection on a panel, as `choose_reflection` gives it.
+    """
+    frame, scene, found = look.frame, look.scene, look.found
+    detector, background = frame.detector, found.background
+    spot, one = scene.spots[row], scene.spots[row : row + 1]
+    panel = int(spot["panel"])
+    half, size = background.half, 2 * background.half + 1
+    cf, cs = int(spot["fs"]), int(spot["ss"])
+    n_ss, n_fs = (int(n) for n in detector.shapes[panel])
+
+    # the part of the box that is on the panel
+    rows = slice(max(half - cs, 0), min(half - cs + n_ss, size))
+    columns = slice(max(half - cf, 0), min(half - cf + n_fs, size))
+    source = (
+        slice(cs - half + rows.start, cs - half + rows.stop),
+        slice(cf - half + columns.start, cf - half + columns.stop),
+    )
+    begin, end = detector.offsets[panel : panel + 2]
+    observed, flags = np.full((size, size), np.nan), np.full((size, size), BAD, np.uint8)
+    observed[rows, columns] = frame.panel(panel)[0][source] * np.float64(count_constant(frame)[panel])
+    flags[rows, columns] = background.flags[begin:end].reshape(n_ss, n_fs)[source]
+
+    radii = tuple(int(radius) for radius in look.settings.int_radius)
+    j, i = np.indices((size, size)) - half
+    own = i * i + j * j <= radii[0] ** 2
+
+    shift, widths, blur = (part[row] for part in spot_shapes(found.shapes, look.rays, scene.spots))
+    share = float(kept_shares(found.shapes, one["inv_d"], widths[None], blur[None], radii[0])[0][0])
+    flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
+    fitted = float(spot["fs"] + shift[0]), float(spot["ss"] + shift[1])
+    profile = np.empty((size, size))
+    _fill_profile(
+        look.rays.panel[panel],
+        float(spot["fs"]),
+        float(spot["ss"]),
+        shift,
+        widths,
+        blur,
+        found.shapes.psf.tail,
+        profile,
+    )
+    expected = background.expected[row].astype(float)
+    noise = background.noise
+    variance = noise.gain * (expected + np.maximum(np.nan_to_num(flux), 0) * profile) + noise.read2
+    number = int(scene.crystal[row])
+    printed = scene.crystals[number].reflections[int(np.flatnonzero(scene.rows[number] == row)[0])]
+    result = found.result[row]
+    first_ss, first_fs = detector.panels[panel].min_ss, detector.panels[panel].min_fs
+    return CloseUp(
+        hkl=(int(spot["h"]), int(spot["k"]), int(spot["l"])),
+        crystal=number + 1,
+        panel=detector.panels[panel].name,
+        d=10 / float(spot["inv_d"]) if spot["inv_d"] > 0 else np.inf,
+        left=first_fs + cf - half,
+        top=first_ss + cs - half,
+        predicted=(first_fs + float(spot["fs"]), first_ss + float(spot["ss"])),
+        fitted=(first_fs + fitted[0], first_ss + fitted[1]),
+        radii=(radii[0], radii[1], radii[2]),
+        reach=float(fit_reach(widths[None], blur[None], radii[0])[0]),
+        observed=observed,
+        background=expected,
+        profile=profile,
+        bad=(flags & BAD) > 0,
+        others=((flags & TWO) > 0) | (((flags & ONE) > 0) & ~own),
+        flux=flux,
+        share=share,
+        photon=float(frame.adu_per_photon[panel]),
+        deviation=np.sqrt(np.maximum(background.factor[row] * variance, 1e-6)),
+        intensity=float(result["I"]),
+        sigma=float(result["sigma"]),
+        peak=float(result["peak"]),
+        mean_background=float(result["background"]),
+        status=Status(int(result["status"])),
+        stream_intensity=float(printed["I"]),
+        stream_sigma=float(printed["sigma"]),
+    )
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fill_profile(ray, fs, ss, shift, widths, blur, tail, out):
+    """Share of a spot in each pixel of its box, as `waterbg.integrate.fit.fit_spots` has it."""
+    half = out.shape[0] // 2
+    core = gaussian(ray, fs, ss, widths, blur, 1.0, 1 - tail)
+    wide = gaussian(ray, fs, ss, widths, blur, TAIL_WIDTH, tail)
+    for j in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            dx, dy = int(fs) - half + i + 0.5 - fs - shift[0], int(ss) - half + j + 0.5 - ss - shift[1]
+            out[j, i] = pixel_share(core, dx, dy)
+            if tail > 0:
+                out[j, i] += pixel_share(wide, dx, dy)

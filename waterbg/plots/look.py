@@ -1,0 +1,233 @@
+"""One chunk of a stream looked at closely: its frame, its background, and all that subtract finds on it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from waterbg.background import frame_rays
+from waterbg.background.estimators import flag_pixels
+from waterbg.background.rays import Rays
+from waterbg.background.surface import Surface, fit_surface
+from waterbg.errors import StreamError
+from waterbg.integrate import Status
+from waterbg.model import RunModel
+from waterbg.model.frame import FrameResult, integrate_frame
+from waterbg.run.local import learn_run_model
+from waterbg.run.worker import Worker
+from waterbg.stream import Chunk, StreamFile
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+    from waterbg.predict import Scene
+    from waterbg.run import Job
+    from waterbg.settings import Settings
+
+WATER = (2.8, 3.6)  # nm^-1, 1/d about the top of the water ring (3.2 Å): from 3.6 to 2.8 Å
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which chunk: its position in the stream from 1 on, serial number, image or event; all that are given must fit.
+
+    With nothing given it is the first with reflections.
+    """
+
+    number: int | None = None
+    serial: int | None = None
+    image: str | None = None
+    event: str | None = None
+
+    def fits(self, number: int, chunk: Chunk) -> bool:
+        """Whether the chunk at this position is meant."""
+        if self == Wanted():
+            return listed(chunk) > 0
+        name = chunk.filename
+        return (
+            self.number in (None, number)
+            and self.serial in (None, chunk.serial)
+            and self.image in (None, name, os.path.basename(name))
+            and self.event in (None, chunk.event, (chunk.event or "").removeprefix("//"))
+        )
+
+    def __str__(self) -> str:
+        given = (("number", self.number), ("serial number", self.serial), ("image", self.image), ("event", self.event))
+        return "chunk with " + ", ".join(f"{name} {value}" for name, value in given if value is not None)
+
+
+def listed(chunk: Chunk) -> int:
+    """Reflections in the lists of a chunk."""
+    return sum(len(crystal.reflections) for crystal in chunk.crystals)
+
+
+def choose_chunk(path: str, wanted: Wanted) -> tuple[int, Chunk]:
+    """Find a chunk with reflections.
+
+    Returns
+    -------
+    number : int
+        Its position in the stream, from 1 on.
+    chunk : Chunk
+
+    Raises
+    ------
+    StreamError
+        When there is none, or it has no crystals or no reflections.
+    """
+    number = 0
+    with StreamFile(path) as stream:
+        for number, chunk in enumerate(stream.chunks(), 1):
+            if not wanted.fits(number, chunk):
+                continue
+            if not listed(chunk):
+                lacking = "no reflections" if chunk.crystals else "no crystals"
+                raise StreamError(
+                    f"chunk {number} ({chunk.filename} {chunk.event or ''}".rstrip()
+                    + f") has {lacking}: there is nothing to integrate; choose another, or none for the first indexed",
+                    path=path,
+                    offset=chunk.start,
+                )
+            return number, chunk
+        size = stream.header_end if not number else chunk.stop
+    has = f"has {number} chunk{'s' * (number != 1)}"
+    if wanted == Wanted():
+        raise StreamError(f"{has}, none of them with reflections", path=path, offset=size)
+    raise StreamError(f"{has}, but no {wanted}", path=path, offset=size)
+
+
+@dataclass
+class Look:
+    """What is known about one chunk; arrays are aligned with ``scene.spots``.
+
+    Attributes
+    ----------
+    path : str
+        Of the stream.
+    number : int
+        Position of the chunk in the stream, from 1 on.
+    chunk : Chunk
+    frame : Frame
+    scene : Scene
+    settings : Settings
+    model : RunModel
+        As `waterbg subtract` uses it.
+    found : FrameResult
+        What `waterbg subtract` finds on this frame.
+    rays : Rays
+    surface : Surface
+        The frame's background as a whole; None when the frame is blank.
+    """
+
+    path: str
+    number: int
+    chunk: Chunk
+    frame: Frame
+    scene: Scene
+    settings: Settings
+    model: RunModel
+    found: FrameResult
+    rays: Rays
+    surface: Surface | None
+
+    @property
+    def title(self) -> str:
+        """Stream, chunk and image in words."""
+        serial = f" (serial number {self.chunk.serial})" if self.chunk.serial is not None else ""
+        image = f"{os.path.basename(self.chunk.filename)} {self.chunk.event or ''}".rstrip()
+        return f"{os.path.basename(self.path)}, chunk {self.number}{serial}: {image}"
+
+
+def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) -> Look:
+    """Do for one chunk what `waterbg subtract` does for all, and keep everything.
+
+    Parameters
+    ----------
+    job : Job
+        ``integration`` must not be CrystFEL's own rings, which have no model.
+    number : int
+    chunk : Chunk
+    model_path : str, optional
+        Run model that `waterbg subtract` wrote. Default: learnt from the first frames, as `waterbg subtract` does;
+        those whose images cannot be read are left out.
+
+    Raises
+    ------
+    ImageError, GeometryError, UsageError
+    """
+    worker = Worker(job, None)
+    try:
+        frame, scene = worker.subtractor.load(chunk)
+    finally:
+        worker.close()
+    settings = job.settings
+    lenient = replace(job, images=replace(job.images, on_missing="keep"))
+    model = RunModel.load(model_path) if model_path else learn_run_model(lenient, None, None) or RunModel()
+    found = integrate_frame(frame, scene, model, settings)
+    rays = frame_rays(frame, scene, settings.polarisation)
+    flags = flag_pixels(frame, scene, settings.int_radius)
+    surface = fit_surface(frame, flags, rays, (model.noise.gain, model.noise.read2))
+    if settings.background == "radial":
+        surface.ratio[:] = 1
+    return Look(
+        job.input, number, chunk, frame, scene, settings, model, found, rays, surface if surface.usable else None
+    )
+
+
+def choose_reflection(look: Look, hkl: tuple[int, int, int] | None, crystal: int | None) -> int:
+    """Row among ``look.scene.spots`` of a reflection of the stream.
+
+    Without indices: of the reflections that are kept and have 1/d within WATER the one with the largest I/sigma; if
+    there are none, of all that are kept; if nothing is kept, the first listed.
+
+    Parameters
+    ----------
+    look : Look
+    hkl : 3 ints, optional
+    crystal : int, optional
+        Number in the chunk, from 1 on; default: the first that has it, or any.
+
+    Raises
+    ------
+    StreamError
+        When the list does not have it, or the chunk not so many crystals.
+    """
+    scene, result = look.scene, look.found.result
+    number = len(scene.crystals)
+    if crystal is not None and crystal > number:
+        raise StreamError(
+            f"chunk {look.number} has {number} crystal{'s' * (number != 1)}, but no crystal {crystal}",
+            path=look.path,
+            offset=look.chunk.start,
+        )
+    rows = np.unique(np.concatenate([part for i, part in enumerate(scene.rows) if crystal in (None, i + 1)]))
+    where = f"chunk {look.number}" if crystal is None else f"crystal {crystal} of chunk {look.number}"
+    if hkl is not None:
+        spots = scene.spots[rows]
+        rows = rows[(spots["h"] == hkl[0]) & (spots["k"] == hkl[1]) & (spots["l"] == hkl[2])]
+        if not len(rows):
+            raise StreamError(
+                f"reflection {hkl[0]},{hkl[1]},{hkl[2]} is not in the list of {where}",
+                path=look.path,
+                offset=look.chunk.start,
+            )
+        on = rows[scene.spots["panel"][rows] >= 0]
+        if not len(on):
+            raise StreamError(
+                f"reflection {hkl[0]},{hkl[1]},{hkl[2]} of {where} falls beside the detector",
+                path=look.path,
+                offset=look.chunk.start,
+            )
+        return int(on[0])
+    rows = rows[scene.spots["panel"][rows] >= 0]
+    if not len(rows):
+        raise StreamError(f"{where} has no reflections on the detector", path=look.path, offset=look.chunk.start)
+    kept = rows[result["status"][rows] == Status.OK]
+    inv_d = scene.spots["inv_d"][kept]
+    under_ring = kept[(inv_d >= WATER[0]) & (inv_d <= WATER[1])]
+    for choice in (under_ring, kept):
+        if len(choice):
+            return int(choice[np.argmax(result["I"][choice] / result["sigma"][choice])])
+    return int(rows[0])
