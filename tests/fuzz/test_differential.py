@@ -53,7 +53,8 @@ def compare(path, cuts=CUTS[0]):
     with StreamFile(path) as stream:
         found = {finding.check for finding in check_stream(stream)}
     if theirs.how == "crashed":
-        assert "index" in found, theirs.said
+        # an index in its assertion; a geometry's line of several pieces in its memory
+        assert found & {"index", "long_line"}, theirs.said
         return "crashed"
     mine, _ = merge(path, cuts)
     assert not differences(mine, theirs.table)
@@ -116,8 +117,11 @@ def test_outputs_of_the_main_job_on_mutated_streams_are_merged_as_waterbg_reads_
     for seed in range(batch * BATCH, (batch + 1) * BATCH):
         path.write_bytes(mutate(good, 500_000 + seed))
         if run(["waterbg", "subtract", str(path), "-o", str(out), "--integration=rings"]) == 0:
-            assert compare(out, CUTS[seed % 2]) == "merged", seed
+            said = capsys.readouterr().err
+            ended = compare(out, CUTS[seed % 2])
+            # old geometries are read leniently, and what 0.12 says to them is passed on
+            assert ended == "merged" or (ended == "refused" and "opens neither" in said), seed
             out.unlink()
-            done += 1
+            done += ended == "merged"
         capsys.readouterr()
     assert done

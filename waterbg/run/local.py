@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from waterbg.errors import OutputError, StreamError
+from waterbg.errors import GeometryError, OutputError, StreamError
+from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
 from waterbg.run.pool import ordered_map
@@ -75,7 +76,7 @@ def run_subtract(
     if follow is None:
         refuse_damage(job)
     summary = Summary(output=output)
-    summary.notes += refuse_missing_images(job, follow)
+    summary.notes += doubt_geometry(job) + refuse_missing_images(job, follow)
     with _ending(follow) as follow:
         if job.settings.uses_model and sys.stderr.isatty():
             # may take a while: the first run ever compiles the kernels
@@ -158,6 +159,18 @@ def refuse_damage(job: Job) -> None:
                 line=finding.line,
                 offset=finding.offset,
             )
+
+
+def doubt_geometry(job: Job) -> list[str]:
+    """Say when the stream's own geometry is one that only an older CrystFEL opens: so is the output's."""
+    if not job.lenient:
+        return []
+    try:
+        parse_geometry(job.geometry)
+    except GeometryError as err:
+        where = f"line {job.geometry_line + max(err.line - 1, 0)}: {err.reason}"
+        return [f"CrystFEL 0.12 opens neither this stream nor the output, for the geometry in it ({where})"]
+    return []
 
 
 def refuse_missing_images(job: Job, follow: Follow | None) -> list[str]:
