@@ -117,11 +117,13 @@ def fences(page: Path) -> list[Fence]:
 def environment(crystfel: bool) -> dict[str, str]:
     """This Python's ``waterbg`` first on PATH; CrystFEL only where asked for; one processor, no colours."""
     folders = [str(Path(sys.executable).parent), *os.environ.get("PATH", "").split(os.pathsep)]
+    inherited = dict(os.environ)
     if not crystfel:
+        inherited.pop("HDF5_PLUGIN_PATH", None)  # for CrystFEL's HDF5; h5py's brings its own
         folders = [folder for folder in folders if not os.path.exists(os.path.join(folder, "indexamajig"))]
     settings = {"NUMBA_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "LC_ALL": "C.UTF-8"}
     settings.update(PATH=os.pathsep.join(folders), COLUMNS="100", NO_COLOR="1", MPLBACKEND="agg", PYTHONWARNINGS="")
-    return {**os.environ, **settings}
+    return {**inherited, **settings}
 
 
 def lay_out(folder: Path) -> None:

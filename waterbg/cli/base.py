@@ -20,6 +20,10 @@ class Command(cli.Application):
     SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
 
 
+# plumbum's own completes neither a subcommand's options nor their values: 'waterbg completion' does
+Command.unbind_switches("--completions")
+
+
 class WaterBg(Command):
     """Model the background under every Bragg reflection of a CrystFEL stream anew, and integrate again"""
 
@@ -51,6 +55,7 @@ SUBCOMMANDS = {
     "peaks": "waterbg.cli.peaks.Peaks",
     "overwrite": "waterbg.cli.overwrite.Overwrite",
     "script": "waterbg.cli.script.Script",
+    "completion": "waterbg.cli.completion.Completion",
 }
 for _name, _where in SUBCOMMANDS.items():
     WaterBg.subcommand(_name, _where)
