@@ -89,8 +89,14 @@ def test_pixels_that_are_not_finite_are_bad(dtype, image):
     np.testing.assert_array_equal(bad(image(counts(values)))[0, :5], [1, 1, 1, 0, 0])
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "u8"])
+def test_a_number_too_large_for_any_detector_is_bad(dtype, image):
+    values = np.array([3e10, 2**32 - 1, 9e18 if dtype[0] in "iu" else 1e38]).astype(dtype)
+    assert bad(image(counts(values)))[0, :3].tolist() == [1, 0, 1]
+
+
 def test_a_number_too_large_for_float32_is_bad(image):
-    assert bad(image(counts(np.array([1e39, 1e38]))))[0, :2].tolist() == [1, 0]
+    assert bad(image(counts(np.array([1e39, 0.0]))))[0, :2].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(

@@ -126,6 +126,9 @@ class Trust:
         return np.asarray(self.tau2, float)[np.searchsorted(np.asarray(self.edges, float), inv_d)]
 
 
+ADU_RANGE = (1e-6, 1e9)  # ADU per photon; beyond, sums of squares would pass the range of a float32
+
+
 def box_half(radii: Radii) -> int:
     """Half width of the boxes: the ring, and the disc of the fit moved by as much as a position map may."""
     inner, _, outer = (int(radius) for radius in radii)
@@ -138,10 +141,15 @@ def count_constant(frame: Frame) -> NDArray[np.float32]:
     Raises
     ------
     GeometryError
-        When the geometry says that a photon makes no ADU.
+        When the geometry says that a photon makes no ADU, or a number of them that no detector makes.
     """
     adu = np.asarray(frame.adu_per_photon, float)
-    if not (adu > 0).all():
-        name = frame.detector.panels[int(np.argmin(adu > 0))].name
-        raise GeometryError(f"panel {name}: adu_per_photon must be positive", path=frame.detector.path)
+    right = (adu >= ADU_RANGE[0]) & (adu <= ADU_RANGE[1])
+    if not right.all():
+        number = int(np.argmin(right))
+        raise GeometryError(
+            f"panel {frame.detector.panels[number].name}: {adu[number]:g} ADU per photon; a positive number is needed, "
+            f"from {ADU_RANGE[0]:g} to {ADU_RANGE[1]:g}",
+            path=frame.detector.path,
+        )
     return (1 / adu).astype(np.float32)

@@ -187,6 +187,7 @@ def make_estimator(
 
 def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
     """Rays of a frame; the beam's centre is where the crystals, by their number of reflections, say it is."""
+    count_constant(frame)  # refuses what would make no photons, before anything is made of them
     shift = (0.0, 0.0)
     if len(scene.det_shift):
         weight = [max(len(crystal.reflections), 1) for crystal in scene.crystals]

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
 Polarisation = tuple[float, float, float]
+MOST_BINS = 1 << 18  # pixels from the beam; the largest detectors have some thousand
+LONGEST = 1e8  # pixels to the detector; its third power is a float32 below
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ def make_rays(
     Raises
     ------
     GeometryError
-        When the camera length is not known, or a panel reaches behind the sample.
+        When the camera length is not known, a panel reaches behind the sample or is none (its pixels have no area), or
+        the detector is larger or farther away than any.
     """
     if not np.isfinite(clen):
         raise GeometryError("the camera length of this event is not known", path=detector.path)
@@ -82,8 +85,19 @@ def make_rays(
     if len(tops) and not tops.min() > 0:
         name = detector.panels[int(np.argmin(tops))].name
         raise GeometryError(f"panel {name} reaches behind the sample (camera length {clen:g} m)", path=detector.path)
+    normal = np.linalg.norm(np.cross(panel[:, 3:6], panel[:, 6:]), axis=1)
+    flat = ~(np.isfinite(panel).all(axis=1) & (normal > 1e-6))
+    if flat.any():
+        name = detector.panels[int(np.argmax(flat))].name
+        raise GeometryError(f"the pixels of panel {name} have no area, or are nowhere", path=detector.path)
     ends = [panel[:, :3] + panel[:, 3:6] * n_fs * i + panel[:, 6:] * n_ss * j for i in (0, 1) for j in (0, 1)]
-    farthest = max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2])) for e in ends) * length
+    farthest = max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2], initial=0.0)) for e in ends) * length
+    if not (farthest < MOST_BINS and 1 <= length < LONGEST):
+        raise GeometryError(
+            f"the detector is {length:.3g} pixels from the sample and reaches {farthest:.3g} pixels from the beam (camera "
+            f"length {clen:g} m, shift {det_shift_mm[0]:g} and {det_shift_mm[1]:g} mm): no detector does",
+            path=detector.path,
+        )
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)
 
 

@@ -125,7 +125,10 @@ def walk(
 def foot(ray, ss, n_fs):
     """Column at which a row is nearest to the beam."""
     x, y = ray[0] + (ss + 0.5) * ray[6], ray[1] + (ss + 0.5) * ray[7]
-    return min(max(-(x * ray[3] + y * ray[4]) / (ray[3] * ray[3] + ray[4] * ray[4]), 0.0), float(n_fs))
+    length2 = ray[3] * ray[3] + ray[4] * ray[4]
+    if length2 == 0.0:  # a row along the beam
+        return 0.0
+    return min(max(-(x * ray[3] + y * ray[4]) / length2, 0.0), float(n_fs))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

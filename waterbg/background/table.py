@@ -100,7 +100,7 @@ def denoise(means: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArra
 def pooled(top: NDArray[np.float64], bottom: NDArray[np.float64], enough: float) -> NDArray[np.float64]:
     """Ratio of sums over as many neighbouring bins as it takes to have ``enough`` in ``top``; NaN if there never is."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.where(top >= enough, top / bottom, np.nan)
+        out = np.where((top >= enough) & (bottom > 0), top / bottom, np.nan)
     sums_top, sums_bottom = np.concatenate([[0], np.cumsum(top)]), np.concatenate([[0], np.cumsum(bottom)])
     at, n = np.arange(len(top)), len(top)
     for reach in (1, 2, 4, 8, 16, 32, 64, 128):

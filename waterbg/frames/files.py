@@ -47,7 +47,7 @@ class Dataset:
     is_number : bool
         False for texts and the like, which a header may be.
     is_float : bool
-        Whether it may hold NaN or infinity.
+        Whether it may hold what is no count: NaN, infinity, or (floats and 64-bit integers) something far too large.
     """
 
     id: h5py.h5d.DatasetID
@@ -279,7 +279,7 @@ class Files:
             shape=shape,
             raw=native if plain else np.dtype(np.uint8 if dtype.kind == "b" else np.float32),
             is_number=dtype.kind in "iufb",
-            is_float=dtype.kind == "f",
+            is_float=dtype.kind == "f" or dtype.itemsize > 4,
             sources=sources,
         )
 

@@ -7,6 +7,9 @@ from numba import njit
 
 from waterbg.frames.layout import COLUMN, N_FS, N_SS, OFFSET, PANEL, ROW, SLICE
 
+LARGEST = 1e10
+"""ADU; what is beyond, either sign, is no count of any detector, and its square would pass the range of a float32."""
+
 
 @njit(cache=True, nogil=True)
 def unpack(raw, table, data):
@@ -27,7 +30,8 @@ def unpack_and_judge(raw, table, data, bad, known_bad, less, more, equal, first_
 
     ``less``, ``more`` (n_panels,) float32 and ``equal`` float32 with the values of panel i at first_equal[i] to
     first_equal[i + 1]: flag values, compared with the float32 value as ``mark_flagged_pixels`` of CrystFEL's image.c
-    does; "equal" after rounding to the nearest whole number. ``finite``: whether to look for NaN and infinity.
+    does; "equal" after rounding to the nearest whole number. ``finite``: whether to look for NaN, infinity, and what is
+    beyond ``LARGEST``.
     """
     for k in range(table.shape[0]):
         n_fs, at, panel = table[k, N_FS], table[k, OFFSET], table[k, PANEL]
@@ -44,7 +48,7 @@ def unpack_and_judge(raw, table, data, bad, known_bad, less, more, equal, first_
                 judged[j] = known[j] | np.uint8(value < low) | np.uint8(value > high)
             if finite:
                 for j in range(n_fs):
-                    judged[j] |= np.uint8(not np.abs(target[j]) < np.inf)
+                    judged[j] |= np.uint8(not np.abs(target[j]) < np.float32(LARGEST))
             for flag in equal[first_equal[panel] : first_equal[panel + 1]]:
                 for j in range(n_fs):
                     judged[j] |= np.uint8(np.rint(target[j]) == flag)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 import h5py
 
@@ -11,9 +12,12 @@ _ONLY_HDF5 = "waterbg reads HDF5 images only; convert it to HDF5 and index again
 
 def what_is(path: str) -> str | None:
     """Why a file is no HDF5 file that could be read, in words for an error; None if it is one."""
-    if os.path.isdir(path):
-        return "is a folder, not an image"
     try:
+        kind = os.stat(path).st_mode
+        if stat.S_ISDIR(kind):
+            return "is a folder, not an image"
+        if not stat.S_ISREG(kind):  # a pipe would be waited for, a device may have no end
+            return "is no file, but a pipe, a socket or a device"
         with open(path, "rb") as file:
             head = file.read(512)
     except OSError as err:

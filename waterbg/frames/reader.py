@@ -62,6 +62,9 @@ class FrameReader:
         n_pixels = sum(panel.n_fs * panel.n_ss for panel in detector.panels)
         if n_pixels > MOST_PIXELS:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
+        for panel in detector.panels:
+            if not math.isfinite(panel.pixel_size):
+                raise GeometryError(f"panel {panel.name}: its pixels have no size (res)", path=detector.path)
         self.detector = detector
         self.warnings: list[str] = []
         self.files = Files(follow_external_links)
