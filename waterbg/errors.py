@@ -13,6 +13,10 @@ from typing import Any
 class WaterbgError(Exception):
     """Base of all errors that speak to the user."""
 
+    def advise(self, hint: str) -> None:
+        """Say what to do next at the end of the line, once that is known."""
+        self.args = (f"{self}; {hint}", *self.args[1:])
+
 
 class _Located(WaterbgError):
     """An error with a reason and keyword fields; survives the way back from a worker process."""
@@ -23,6 +27,10 @@ class _Located(WaterbgError):
         self._fields = fields
         for name, value in fields.items():
             setattr(self, name, value)
+
+    def advise(self, hint: str) -> None:
+        """Say what to do next at the end of the line, once that is known."""
+        self.reason += f"; {hint}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(type(self), **self._fields), (self.reason,)

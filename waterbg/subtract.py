@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from waterbg.model import RunModel
     from waterbg.run.job import Images
 
+MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
 SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
 
 
@@ -44,7 +45,7 @@ class Tally:
         self.dropped += other.dropped
         self.images += other.images
         self.fallbacks += other.fallbacks
-        self.unreadable += other.unreadable
+        self.unreadable += other.unreadable[: MOST_NAMED - len(self.unreadable)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -105,7 +106,8 @@ class Subtractor:
             if self.images.on_missing == "fail":
                 raise
             tally.images["kept as they were" if self.images.on_missing == "keep" else "left out"] += 1
-            tally.unreadable.append(str(err))
+            if len(tally.unreadable) < MOST_NAMED:
+                tally.unreadable.append(str(err))
             return bytes(chunk.bytes) if self.images.on_missing == "keep" else b""
         tally.crystals += len(chunk.crystals)
         result = self.integrate(frame, scene, tally)

@@ -94,8 +94,8 @@ def make_rays(
     farthest = max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2], initial=0.0)) for e in ends) * length
     if not (farthest < MOST_BINS and 1 <= length < LONGEST):
         raise GeometryError(
-            f"the detector is {length:.3g} pixels from the sample and reaches {farthest:.3g} pixels from the beam (camera "
-            f"length {clen:g} m, shift {det_shift_mm[0]:g} and {det_shift_mm[1]:g} mm): no detector does",
+            f"the detector is {length:.3g} pixels from the sample and reaches {farthest:.3g} pixels from the beam "
+            f"(camera length {clen:g} m, shift {det_shift_mm[0]:g} and {det_shift_mm[1]:g} mm): no detector does",
             path=detector.path,
         )
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)

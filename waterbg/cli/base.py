@@ -66,6 +66,7 @@ def run(argv: list[str]) -> int:
     choose_kernel_cache()
     try:
         _, status = WaterBg.run(argv, exit=False)
+        sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
     except UsageError as err:
         print(f"waterbg: {err}", file=sys.stderr)
         return 2
@@ -76,6 +77,14 @@ def run(argv: list[str]) -> int:
         # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as err:
+        # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
+        where = f"{err.filename}: " if err.filename else ""
+        print(f"waterbg: error: {where}{(err.strerror or str(err)).splitlines()[0]}", file=sys.stderr)
+        return 1
+    except MemoryError:
+        print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("waterbg: interrupted", file=sys.stderr)
         return 130

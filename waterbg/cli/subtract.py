@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -172,9 +173,9 @@ class Subtract(Command):
         from waterbg.run import Follow, Images, resolve_job, run_subtract, wait_for_first_chunk
         from waterbg.settings import parse_int_radius
 
-        if stream == "-":
+        if stream == "-" or (os.path.exists(stream) and not os.path.isfile(stream) and not os.path.isdir(stream)):
             raise UsageError(
-                "subtract reads its stream twice (work, then proof), so standard input will not do; "
+                "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
                 "use --follow for a growing file"
             )
         given = {

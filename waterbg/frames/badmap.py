@@ -173,7 +173,7 @@ def read_block(
         name = event.substitute(block.location)
         data = files.dataset(path, name)
         start, count = block.select(data.shape, event, may_skip=True)
-        files.check_sources(data, start, count)
+        files.check_sources(data, start, count, written=False)
         raw = np.empty(block.shape, dtype)
         data.read(start, count, raw)
     except (Misfit, TooFewParts) as problem:

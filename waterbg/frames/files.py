@@ -7,6 +7,7 @@ component of a path after the other, and HDF5 itself never meets an external lin
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections import OrderedDict
@@ -21,11 +22,14 @@ from numpy.typing import NDArray
 
 from waterbg.errors import ImageError
 from waterbg.frames.hdf5 import HDF5_ERRORS, chunk_cache, damaged, inside, names_in, open_dataset, open_hdf5, said
+from waterbg.frames.virtual import Source
 
 MOST_OPEN = 8
 MOST_DATASETS = 256  # open in one file; a path with % has one for each event
 MOST_VALUES = 1 << 20  # in one place of the file, one for each event
 MOST_LINKS = 32  # soft and external, on the way to one dataset
+
+UNWRITTEN = "these pixels were never written; the file is still being written, or was not finished"
 
 # Read as they are and made float32 by our own loop; every other type is made float32 by HDF5.
 _PLAIN = {"u1", "i1", "u2", "i2", "u4", "i4", "u8", "i8", "f4", "f8"}
@@ -48,6 +52,12 @@ class Dataset:
         False for texts and the like, which a header may be.
     is_float : bool
         Whether it may hold what is no count: NaN, infinity, or (floats and 64-bit integers) something far too large.
+    sources : list of Source
+        Pieces of a virtual dataset.
+    chunk : tuple of int or None
+        Shape of its chunks.
+    whole : bool
+        False when some of it has no place in the file yet.
     """
 
     id: h5py.h5d.DatasetID
@@ -57,7 +67,18 @@ class Dataset:
     raw: np.dtype[Any]
     is_number: bool
     is_float: bool
-    sources: list[tuple[tuple[int, ...], tuple[int, ...], str, str]] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
+    chunk: tuple[int, ...] | None = None
+    whole: bool = True
+
+    def lacks(self, start: tuple[int, ...], count: tuple[int, ...]) -> bool:
+        """Whether some of a rectangle was never written; HDF5 gives fill values there, zeros as a rule."""
+        if self.whole:
+            return False
+        if self.chunk is None:
+            return True
+        corners = [range(a - a % c, a + n, c) for a, n, c in zip(start, count, self.chunk, strict=True)]
+        return any(self.id.get_chunk_info_by_coord(at).byte_offset is None for at in itertools.product(*corners))
 
     def read(self, start: tuple[int, ...], count: tuple[int, ...], out: NDArray[Any]) -> None:
         """Read a rectangle into a contiguous array of the same size; OSError and the like are HDF5's."""
@@ -239,7 +260,7 @@ class Files:
     def _describe(self, path: str, name: str, group: h5py.Group, last: str, part_of_chunk: bool) -> Dataset:
         here = {"path": path, "dataset": name}
         access = h5py.h5p.create(h5py.h5p.DATASET_ACCESS)
-        sources = []
+        sources: list[Source] = []
         try:
             dataset = h5py.Dataset(open_dataset(group, last, access))
             dtype = dataset.dtype
@@ -258,9 +279,13 @@ class Files:
                 label = label.decode(errors="replace") or "unknown"
                 raise ImageError(f"is compressed with filter {code} ({label}), which hdf5plugin does not have", **here)
         identifier = dataset.id
-        size = None
+        size, chunk, whole = None, None, True
         if plan.get_layout() == h5py.h5d.CHUNKED:
-            size = chunk_cache(plan.get_chunk(), shape, dtype.itemsize, part_of_chunk)
+            chunk = plan.get_chunk()
+            size = chunk_cache(chunk, shape, dtype.itemsize, part_of_chunk)
+            whole = identifier.get_num_chunks() == math.prod(-(-n // c) for n, c in zip(shape, chunk, strict=True))
+        elif plan.get_layout() == h5py.h5d.CONTIGUOUS and not elsewhere:
+            whole = identifier.get_storage_size() > 0 or not math.prod(shape)
         if size:
             access.set_chunk_cache(*size)
         for source in elsewhere:
@@ -281,37 +306,55 @@ class Files:
             is_number=dtype.kind in "iufb",
             is_float=dtype.kind == "f" or dtype.itemsize > 4,
             sources=sources,
+            chunk=chunk,
+            whole=whole,
         )
 
     # Virtual datasets ----------------------------------------------------------------------------------------------
 
-    def _sources(
-        self, path: str, name: str, dataset: h5py.Dataset
-    ) -> Iterator[tuple[tuple[int, ...], tuple[int, ...], str, str]]:
+    def _sources(self, path: str, name: str, dataset: h5py.Dataset) -> Iterator[Source]:
         """Where the pieces of a virtual dataset come from, judged by name before HDF5 opens any."""
         for piece in dataset.virtual_sources():
             source = path if piece.file_name == "." else piece.file_name.replace("%%", "%")
             if source != path:
                 self.allowed(path, source, "a virtual dataset", name)
             if "%b" not in piece.file_name:  # numbered files: HDF5 has as many frames as there are files
+                bounds = None
+                with suppress(*HDF5_ERRORS):
+                    first, last = piece.src_space.get_select_bounds()
+                    bounds = tuple(first), tuple(last)
                 low, high = piece.vspace.get_select_bounds()
-                yield tuple(low), tuple(high), source, piece.dset_name
+                yield Source(tuple(low), tuple(high), source, piece.dset_name, bounds)
 
-    def check_sources(self, data: Dataset, start: tuple[int, ...], count: tuple[int, ...], depth: int = 0) -> None:
-        """ImageError if a source of a virtual dataset is missing for these pixels; HDF5 would give zeros."""
-        for low, high, source, name in data.sources:
-            if all(a <= h and l < a + n for a, n, l, h in zip(start, count, low, high, strict=True)):
-                if depth >= MOST_LINKS:
-                    raise ImageError("virtual datasets that lead to each other", path=data.path, dataset=data.name)
-                target = (
-                    source if source == data.path else self.beside(data.path, source, "a virtual dataset", data.name)
-                )
-                if "%" in name:
-                    continue
-                inner = self.dataset(target, name, depth=depth + 1)
-                if inner.sources:
-                    everything = tuple(0 for _ in inner.shape)
-                    self.check_sources(inner, everything, inner.shape, depth + 1)
+    def check_sources(
+        self, data: Dataset, start: tuple[int, ...], count: tuple[int, ...], depth: int = 0, *, written: bool = True
+    ) -> None:
+        """ImageError if a source of a virtual dataset is missing for these pixels; HDF5 would give zeros.
+
+        ``written``: or if these pixels were never written there.
+        """
+        here = {"path": data.path, "dataset": data.name}
+        for source in data.sources:
+            if not source.overlaps(start, count):
+                continue
+            if depth >= MOST_LINKS:
+                raise ImageError("virtual datasets that lead to each other", **here)
+            target = source.file
+            if target != data.path:
+                target = self.beside(data.path, source.file, "a virtual dataset", data.name)
+            if "%" in source.name:
+                continue
+            inner = self.dataset(target, source.name, depth=depth + 1)
+            origin = source.origin(start, count)
+            if origin is not None and len(origin[0]) == len(inner.shape):
+                if any(a + n > m for a, n, m in zip(*origin, inner.shape, strict=True)):
+                    raise ImageError(f"takes more from {source.name} of {target} than is there yet", **here)
+                if written and inner.lacks(*origin):
+                    raise ImageError(f"{source.name} of {target}: {UNWRITTEN}", **here)
+            if inner.sources:
+                if origin is None or len(origin[0]) != len(inner.shape):
+                    origin = tuple(0 for _ in inner.shape), inner.shape
+                self.check_sources(inner, *origin, depth + 1, written=written)
 
     # Single numbers --------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames.badmap import Masks, fixed_bad, read_block
 from waterbg.frames.events import Event, TooFewParts
-from waterbg.frames.files import Dataset, Files
+from waterbg.frames.files import UNWRITTEN, Dataset, Files
 from waterbg.frames.flags import Flags
 from waterbg.frames.frame import Frame
 from waterbg.frames.hdf5 import HDF5_ERRORS, said
@@ -240,6 +240,8 @@ class FrameReader:
         for block, (dataset, start, count) in zip(self.blocks, found, strict=True):
             raw = self._buffer(block.shape, dataset.raw)
             try:
+                if dataset.lacks(start, count):
+                    raise ImageError(UNWRITTEN, path=dataset.path, event=event, dataset=dataset.name)
                 dataset.read(start, count, raw)
             except HDF5_ERRORS as problem:
                 self.files.close()

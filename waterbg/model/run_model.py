@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from waterbg.background import Noise, Trust
-from waterbg.errors import OutputError, UsageError
+from waterbg.errors import UsageError
 from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.model.quality import Quality
+from waterbg.stream import write_file
 
 _FORMAT = "waterbg run model 1"
 
@@ -52,12 +53,8 @@ class RunModel:
         ------
         OutputError
         """
-        try:
-            Path(path).write_text(
-                json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False) + "\n"
-            )
-        except OSError as err:
-            raise OutputError(f"cannot be written ({err.strerror})", path=str(path)) from None
+        text = json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False)
+        write_file(path, text.encode() + b"\n")
 
     @classmethod
     def load(cls, path: str | Path) -> RunModel:

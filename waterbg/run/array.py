@@ -17,7 +17,7 @@ from waterbg.run.local import learn_run_model, prove, refuse_damage, refuse_miss
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions
 from waterbg.run.summary import Summary
 from waterbg.settings import Settings
-from waterbg.stream import OutputFile, StreamFile, add_provenance
+from waterbg.stream import OutputFile, StreamFile, add_provenance, write_file
 from waterbg.subtract import Tally
 
 MODEL = "model.json"
@@ -133,7 +133,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
             tally.add(piece.tally)
         if tally.chunks != block.chunks and not last:
             raise OutputError(f"block {index} has {tally.chunks} chunks, not {block.chunks}", path=str(out.path))
-        (folder.path / f"block-{index}.json").write_text(json.dumps(tally.as_dict()) + "\n")
+        write_file(folder.path / f"block-{index}.json", json.dumps(tally.as_dict()).encode() + b"\n")
         out.finish()
 
 
@@ -175,7 +175,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         from waterbg.model import RunModel
 
         if folder.options["model"] is None:
-            Path(f"{folder.output}.model.json").write_bytes((folder.path / MODEL).read_bytes())
+            write_file(f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
         if job.settings.decoys:
             summary.notes += RunModel.load(folder.path / MODEL).quality.lines()
     summary.seconds = time.monotonic() - began

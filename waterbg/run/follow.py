@@ -120,6 +120,12 @@ class Spans:
         self.end = start
 
     def __iter__(self) -> Iterator[Span | None]:
+        try:
+            yield from self._spans()
+        except OSError as err:
+            raise StreamError(f"cannot be read ({err.strerror})", path=self.path, offset=self.end) from None
+
+    def _spans(self) -> Iterator[Span | None]:
         with open(self.path, "rb", buffering=0) as file:
             identity = _identity(os.fstat(file.fileno()))
             grown = time.monotonic()

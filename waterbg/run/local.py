@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from waterbg.errors import GeometryError, OutputError, StreamError
+from waterbg.errors import GeometryError, OutputError, StreamError, WaterbgError
 from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
@@ -69,6 +70,7 @@ def run_subtract(
         When the output exists, cannot be written, or does not pass its verification.
     """
     began = time.monotonic()
+    size = _size(job.input)
     if Path(output).exists() and Path(output).samefile(job.input):
         raise OutputError("is the input itself; give the output another name", path=output)
     out = OutputFile(output, force=force)
@@ -92,23 +94,27 @@ def run_subtract(
             try:
                 if not restart.partial:
                     out.write(header)
-                progress = Progress(Path(job.input).stat().st_size if follow is None else 0, restart.input)
+                progress = Progress(size if follow is None else 0, restart.input)
                 for piece in run_spans(job, model, Spans(job.input, restart.input, follow=follow), jobs, report):
                     out.write(piece.text)
                     summary.tally.add(piece.tally)
                     written += piece.tally.chunks
                     progress.update(piece.span.stop, piece.tally.chunks)
                 progress.clear()
+                if follow is None:
+                    refuse_change(job, size)
                 out.flush()
                 if verify:
                     prove(job, out)
+                if model is not None and not (model_path is not None and Path(model_path).exists()):
+                    model.save(model_path or f"{output}.model.json")
                 out.finish()
-            except BaseException:
+            except BaseException as err:
                 if not written:  # nothing to go on with
                     out.discard()
+                elif isinstance(err, WaterbgError) and not isinstance(err, Unproven):
+                    err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
-    if model is not None and not (model_path is not None and Path(model_path).exists()):
-        model.save(model_path or f"{output}.model.json")
     if model is not None and job.settings.decoys:
         summary.notes += model.quality.lines()
     summary.seconds = time.monotonic() - began
@@ -142,9 +148,8 @@ def learn_run_model(job: Job, path: str | None, follow: Follow | None) -> RunMod
 
 
 def _read(path: str, start: int, stop: int) -> bytes:
-    with open(path, "rb") as file:
-        file.seek(start)
-        return file.read(stop - start)
+    with StreamFile(path) as stream:
+        return stream.read(start, stop)
 
 
 def refuse_damage(job: Job) -> None:
@@ -197,10 +202,32 @@ def refuse_missing_images(job: Job, follow: Follow | None) -> list[str]:
         worker.close()
 
 
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError as err:
+        raise StreamError(f"cannot be read ({err.strerror})", path=path) from None
+
+
+def refuse_change(job: Job, size: int) -> None:
+    """The stream must be as long as it was: what was read of another would be half of it."""
+    now = _size(job.input)
+    if now != size:
+        raise StreamError(
+            f"had {size} bytes when the run began and has {now} now; if it is still being written, use --follow",
+            path=job.input,
+            offset=min(now, size),
+        )
+
+
+class Unproven(OutputError):
+    """The output differs from the input where it must not: there is nothing to go on with."""
+
+
 def prove(job: Job, out: OutputFile) -> None:
     """Read the output back: it must differ from the input only where it may."""
     for difference in compare_streams(job.input, str(out.partial), job.images.on_missing == "drop"):
-        raise OutputError(
+        raise Unproven(
             f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
         )
 

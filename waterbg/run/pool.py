@@ -123,8 +123,7 @@ def _alone(
         return pool.submit(work, item).result()
     except BrokenProcessPool:
         raise WorkerDied(
-            f"{describe(item)}: the worker on it was killed twice (out of memory?); nothing that was written is lost, "
-            "go on with --resume and fewer workers (-j)"
+            f"{describe(item)}: the worker on it was killed twice (out of memory?); fewer workers (-j) need less"
         ) from None
     finally:
         _kill(pool)

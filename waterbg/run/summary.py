@@ -7,6 +7,8 @@ from typing import Any
 
 from waterbg.subtract import Tally
 
+NAMED = 3  # unreadable images whose reason is printed
+
 
 @dataclass
 class Summary:
@@ -32,6 +34,8 @@ class Summary:
             (tally.fallbacks, "fallback"),
         ):
             lines += [f"  {what}: {count} {name}" for name, count in counted.most_common()]
+            if counted is tally.images:
+                lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def as_dict(self) -> dict[str, Any]:

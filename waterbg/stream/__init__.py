@@ -5,7 +5,7 @@ from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import OutputFile, add_provenance, splice_reflections
+from waterbg.stream.writer import OutputFile, add_provenance, splice_reflections, write_file
 
 __all__ = [
     "NUMBERS",
@@ -20,4 +20,5 @@ __all__ = [
     "check_stream",
     "compare_streams",
     "splice_reflections",
+    "write_file",
 ]

@@ -88,14 +88,17 @@ class StreamFile:
         have = self._base + len(self._buffer) - start
         if have < size:
             parts = [self._buffer[start - self._base :]]
-            if self._seekable:
-                self._file.seek(start + have)
-            while have < size:
-                block = self._file.read(max(_BLOCK, size - have))
-                if not block:
-                    break
-                parts.append(block)
-                have += len(block)
+            try:
+                if self._seekable:
+                    self._file.seek(start + have)
+                while have < size:
+                    block = self._file.read(max(_BLOCK, size - have))
+                    if not block:
+                        break
+                    parts.append(block)
+                    have += len(block)
+            except OSError as err:  # a network file system that lost the file or its server, a disk that fails
+                raise StreamError(f"cannot be read ({err.strerror})", path=self.path, offset=start + have) from None
             self._buffer, self._base = b"".join(parts), start
         elif start - self._base > _BLOCK:
             self._buffer, self._base = self._buffer[start - self._base :], start

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -131,6 +133,8 @@ class OutputFile:
         self._file: BinaryIO | None = None
         if self.path.is_dir():
             raise OutputError("is a folder", path=str(self.path))
+        if self.path.exists() and not self.path.is_file():  # it would be replaced, /dev/null too
+            raise OutputError("is a pipe or a device, and the output a file; give it another name", path=str(self.path))
         if os.path.lexists(self.path) and not force:
             raise OutputError("exists; --force replaces it", path=str(self.path))
         if not self.path.parent.is_dir():
@@ -139,19 +143,36 @@ class OutputFile:
     def begin(self, keep: int = 0) -> OutputFile:
         """Open the part for writing, with its first ``keep`` bytes; use as a context."""
         try:
-            self._file = open(self.partial, "r+b" if self.partial.exists() else "x+b", buffering=1 << 20)  # noqa: SIM115
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as err:
-                if err.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    self._file.close()
-                    raise OutputError(f"another run is writing it ({self.partial.name})", path=str(self.path)) from None
-                # a file system without locks: go on without
+            self._file = self._open_part()
             self._file.truncate(keep)
             self._file.seek(keep)
         except OSError as err:
             raise self._cannot(err) from None
         return self
+
+    def _open_part(self) -> BinaryIO:
+        """Open and lock the part, which must be a file in this very folder: no link is followed."""
+        while True:
+            number = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            file = open(number, "r+b", buffering=1 << 20)  # noqa: SIM115
+            try:
+                if not stat.S_ISREG(os.fstat(number).st_mode):
+                    raise OutputError(f"{self.partial.name} beside it is no file; remove that", path=str(self.path))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError as err:
+                    if err.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                        raise OutputError(
+                            f"another run is writing it ({self.partial.name})", path=str(self.path)
+                        ) from None
+                    # a file system without locks: go on without
+                if os.path.lexists(self.partial) and os.path.samestat(os.lstat(self.partial), os.fstat(number)):
+                    return file
+                # another run gave this very file its final name just now: leave it alone
+                file.close()
+            except BaseException:
+                file.close()
+                raise
 
     def __enter__(self) -> OutputFile:
         return self
@@ -205,14 +226,27 @@ class OutputFile:
     def discard(self) -> None:
         """Remove the part."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # what it still holds is not wanted, and may not fit on the disk
+                self._file.close()
         self.partial.unlink(missing_ok=True)
 
     def _cannot(self, err: OSError) -> OutputError:
-        if err.errno in (errno.ENOSPC, errno.EDQUOT):
-            return OutputError(
-                f"no space left ({err.strerror}); what was written is kept as {self.partial.name}: make room and give "
-                "the same command with --resume",
-                path=str(self.path),
-            )
+        if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return OutputError(f"no room for it ({err.strerror})", path=str(self.path))
         return OutputError(f"cannot be written ({err.strerror})", path=str(self.path))
+
+
+def write_file(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a small file, in place of one that may exist, so that it is there whole or not at all.
+
+    Raises
+    ------
+    OutputError
+    """
+    with OutputFile(path, force=True).begin() as out:
+        try:
+            out.write(data)
+            out.finish()
+        except BaseException:
+            out.discard()
+            raise
