@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from tests.background.worlds import CLEN, ENERGY, PIXEL, World
+from tests.background.worlds import CLEN, ENERGY, PIXEL
 from waterbg.frames import Frame
 from waterbg.geometry import parse_geometry
 from waterbg.predict import Scene
@@ -36,7 +36,7 @@ def pieces(world):
     return out
 
 
-def assemble(world, panels, spots, order=None):
+def assemble(world, panels, spots):
     """World of these panels, with spots whose panel, fs and ss are those of the new panels."""
     text = [
         f"photon_energy = {ENERGY} eV\nclen = {CLEN}\nres = {1 / PIXEL}\ndata = /data\ndim0 = %\ndim1 = ss\ndim2 = fs"

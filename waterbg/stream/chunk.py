@@ -163,6 +163,15 @@ class Parsed:
     """The bytes ended inside the chunk."""
     plain: bool = True
     """False when a line was too long for one piece, or a list out of the ordinary: worth a closer look."""
+    checks: set[str] = field(default_factory=set)
+    """Of all faults."""
+    unowned: bool = False
+    """A crystal's lines stand outside of all crystals."""
+
+    def fault(self, check: str, reason: str, offset: int) -> None:
+        """Add one."""
+        self.faults.append(Fault(check, reason, offset))
+        self.checks.add(check)
 
 
 def parse_chunk(data: bytes, start: int = 0) -> Parsed:
@@ -181,7 +190,7 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
             chunk.plain &= block.plain
             if block.rows is None:
                 chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data)
-                chunk.faults.append(Fault("peak_list", f"{block.reason}: reading ends here", block.fault))
+                chunk.fault("peak_list", f"{block.reason}: reading ends here", block.fault)
                 return chunk
             chunk.peaks = block.rows
         elif line == g.BEGIN_CRYSTAL:
@@ -192,16 +201,14 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
             chunk.complete = chunk.filename is not None and chunk.photon_energy_eV is not None
             if not chunk.complete:
                 lacking = "Image filename" if chunk.filename is None else "photon_energy_eV"
-                chunk.faults.append(Fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", start))
+                chunk.fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", start)
             else:
                 _unread_rows(chunk.lines, chunk)
             return chunk
         else:
             if line == g.BEGIN_CHUNK:
-                chunk.faults.append(
-                    Fault(
-                        "end_chunk", "a chunk begins before the last one has ended: two images become one", lines.begin
-                    )
+                chunk.fault(
+                    "end_chunk", "a chunk begins before the last one has ended: two images become one", lines.begin
                 )
             _read_header_line(line, lines.begin, chunk)
     chunk.stop, chunk.ran_out = len(data), True
@@ -224,6 +231,8 @@ def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
     else:
         if line in _STRAY_IN_CHUNK:
             _stray(line, at, chunk, _repeats(line, chunk))
+        elif line.startswith((b"astar", b"Cell parameters")):
+            chunk.unowned = True
         chunk.lines.append((at, line))
 
 
@@ -232,25 +241,23 @@ _STRAY_IN_CRYSTAL = frozenset((g.BEGIN_PEAKS, g.END_PEAKS, g.END_REFLECTIONS))
 
 
 def _stray(line: bytes, at: int, chunk: Parsed, repeats: bool) -> None:
-    """A marker where libcrystfel does not look for it, unless it only follows from what is already said."""
-    if repeats:
-        chunk.faults.append(Fault("repeated_end", f"{line.decode()!r} once more, which is passed over", at))
-    elif not any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
-        reason = f"{line.decode()!r} where nothing reads it: its list or crystal is lost"
-        chunk.faults.append(Fault("stray_end", reason, at))
+    """A marker where libcrystfel does not look for it, once, and unless it only follows from what is already said."""
+    if chunk.checks & _LEAVE_STRAYS:
+        return
+    if not repeats:
+        chunk.fault("stray_end", f"{line.decode()!r} where nothing reads it: its list or crystal is lost", at)
+    elif "repeated_end" not in chunk.checks:
+        chunk.fault("repeated_end", f"{line.decode()!r} once more, which is passed over", at)
 
 
-_LEAVE_STRAYS = ("reflection_list", "end_crystal", "end_chunk", "stray_end")
+_LEAVE_STRAYS = {"reflection_list", "end_crystal", "end_chunk", "stray_end"}
 
 
 def _repeats(line: bytes, chunk: Parsed) -> bool:
     """Whether an end marker between crystals ends nothing once more; False when it shows that a beginning is lost."""
-    if any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
-        return False
     if line == g.END_PEAKS:
         return chunk.peaks is not None
-    unowned = any(text.startswith((b"astar", b"Cell parameters")) for _, text in chunk.lines)
-    return line in (g.END_CRYSTAL, g.END_REFLECTIONS) and bool(chunk.crystals) and not unowned
+    return line in (g.END_CRYSTAL, g.END_REFLECTIONS) and bool(chunk.crystals) and not chunk.unowned
 
 
 def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
@@ -270,7 +277,7 @@ def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
         value = tail[2:]
         found = convert_float(value) if kind == "float" else convert_long_int(value)
     if found is None:
-        chunk.faults.append(Fault("header_line", f"a copied header that cannot be read: {text_of(line)[:60]!r}", at))
+        chunk.fault("header_line", f"a copied header that cannot be read: {text_of(line)[:60]!r}", at)
     else:
         chunk.headers.append((text_of(name), kind, found))
 
@@ -281,9 +288,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
     while (line := lines.next()) is not None:
         if line == g.BEGIN_REFLECTIONS:
             if crystal.has_list:
-                chunk.faults.append(
-                    Fault("reflection_list", "a second list in one crystal: its first list is lost", lines.begin)
-                )
+                chunk.fault("reflection_list", "a second list in one crystal: its first list is lost", lines.begin)
                 if len(rows := beyond_limit(crystal.rows)):
                     _abort(int(crystal.rows.begin[rows[0]]), chunk)
             crystal.has_list = True
@@ -294,9 +299,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             if block.rows is None:
                 # libcrystfel leaves the crystal here, and reads on in the chunk
                 crystal.rows, crystal.lost = _NO_ROWS, True
-                chunk.faults.append(
-                    Fault("reflection_list", f"{block.reason}: the crystal's whole list is lost", block.fault)
-                )
+                chunk.fault("reflection_list", f"{block.reason}: the crystal's whole list is lost", block.fault)
                 if block.beyond is not None:
                     _abort(block.beyond, chunk)
                 return
@@ -307,12 +310,10 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             _unread_rows(crystal._lines, chunk)
             return
         if line in (g.END_CHUNK, g.BEGIN_CHUNK, g.BEGIN_CRYSTAL):
-            chunk.faults.append(
-                Fault(
-                    "end_crystal",
-                    f"{line.decode()!r} inside a crystal: what follows is taken for this crystal",
-                    lines.begin,
-                )
+            chunk.fault(
+                "end_crystal",
+                f"{line.decode()!r} inside a crystal: what follows is taken for this crystal",
+                lines.begin,
             )
         elif line in _STRAY_IN_CRYSTAL:
             repeats = crystal.has_list if line == g.END_REFLECTIONS else line == g.END_PEAKS and chunk.peaks is not None
@@ -326,8 +327,8 @@ def _unread_rows(lines: list[tuple[int, bytes]], chunk: Parsed) -> None:
     for at, line in lines:
         # letters begin nearly all lines
         if line[:1] in _BEGIN_ROW and scan_columns(line, 3, 6) is not None:
-            if not any(fault.check in _LEAVE_STRAYS for fault in chunk.faults):
-                chunk.faults.append(Fault("reflection_list", "rows outside of a list, which nothing reads", at))
+            if not chunk.checks & _LEAVE_STRAYS:
+                chunk.fault("reflection_list", "rows outside of a list, which nothing reads", at)
             return
 
 
@@ -336,7 +337,7 @@ _BEGIN_ROW = tuple(b"%c" % character for character in b" -0123456789")
 
 def _abort(at: int, chunk: Parsed) -> None:
     reason = f"a reflection of a list that is lost is beyond ±{g.LARGEST_INDEX}"
-    chunk.faults.append(Fault("index", reason, at))
+    chunk.fault("index", reason, at)
 
 
 class _Lines:
