@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import UsageError
+from waterbg.errors import OutputError, UsageError
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -19,6 +20,8 @@ class View(Command):
 
     CHUNK is the chunk's position in the stream, counted from 1; without it, the first chunk with reflections is shown.
     """
+
+    USAGE = "    waterbg view [SWITCHES] STREAM [CHUNK]\n"
 
     output = cli.SwitchAttr(
         ["-o", "--output"], str, argname="FILE", help="write the figure (.png, .pdf, .svg); without it, open a window"
@@ -128,6 +131,8 @@ class View(Command):
             raise UsageError("view reads its stream more than once, so standard input will not do")
         if self.output and Path(self.output).suffix.lower() not in SUFFIXES:
             raise UsageError(f"-o {self.output}: the name must end in {', '.join(SUFFIXES)}")
+        if self.output and not Path(self.output).parent.is_dir():  # known now, not after a minute's work
+            raise OutputError("the folder does not exist", path=self.output)
         hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection else None
         at = self._middle()
         given = {
@@ -176,7 +181,10 @@ class View(Command):
 
             cells = WINDOW_CELLS if output.path is None else FILE_CELLS
             draw_view(figure, look, row, peaks=self.peaks, linear=self.linear, photons=self.photons, cells=cells)
-        output.done(figure)
+        with warnings.catch_warnings():
+            # a letter that the font lacks, in the name of a file, is drawn as a box
+            warnings.filterwarnings("ignore", message="Glyph .* missing from")
+            output.done(figure)
 
     def _number(self, chunk: str) -> int | None:
         if not chunk:

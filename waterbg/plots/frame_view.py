@@ -118,13 +118,13 @@ def draw_frames(
     residual.set_title("c   Frame − background", loc="left", fontweight="bold", fontsize=11)
     if layers.expected is None or layers.residual is None:
         for one in (background, residual):
-            one.text(0.5, 0.5, "blank frame:\nno model", ha="center", va="center", transform=one.transAxes)
+            one.text(0.5, 0.5, "blank frame: no model", ha="center", va="center", transform=one.transAxes)
             one.set_facecolor("0.95")
     else:
         _image(background, layers, layers.expected, norm=picture.norm, cmap=picture.cmap)
         _draw_circles(background, look, layers)
         reach = FROM_SIGMA if not photons else _percentile(np.abs(layers.residual), 99)
-        left = _image(residual, layers, layers.residual, cmap=_colour_map(RESIDUAL), vmin=-reach, vmax=reach)
+        left = _image(residual, layers, layers.residual, cmap=colour_map(RESIDUAL), vmin=-reach, vmax=reach)
         of_cell = f"σ of {side} × {side} px" if side > 1 else "σ of a pixel"
         _colour_bar(figure, left, residual, f"photons / px{cell}" if photons else of_cell, "both")
     _colour_bar(figure, picture, [frame, background], f"photons / px{cell}", "both")
@@ -146,12 +146,11 @@ def _percentile(values: NDArray[np.float64], percent: float) -> float:
     return max(float(np.percentile(known, percent)), 1e-6) if len(known) else 1.0
 
 
-def _colour_map(name: str) -> Any:
+def colour_map(name: str) -> Any:
+    """Colours by their name, grey where there is no number."""
     from matplotlib import colormaps
 
-    found = colormaps[name].copy()
-    found.set_bad(NOTHING)
-    return found
+    return colormaps[name].with_extremes(bad=NOTHING)
 
 
 def _colours(layers: Layers, linear: bool) -> dict[str, Any]:
@@ -161,9 +160,9 @@ def _colours(layers: Layers, linear: bool) -> dict[str, Any]:
     known = layers.observed[np.isfinite(layers.observed)]
     top = _percentile(known, 99.7)
     if linear:
-        return {"norm": Normalize(min(_percentile(known, 0.5), 0.0), top), "cmap": _colour_map(COUNTS)}
+        return {"norm": Normalize(min(_percentile(known, 0.5), 0.0), top), "cmap": colour_map(COUNTS)}
     least = max(_percentile(known[known > 0], 1), _LOWEST * top)
-    return {"norm": LogNorm(min(least, top / 3), top), "cmap": _colour_map(COUNTS)}
+    return {"norm": LogNorm(min(least, top / 3), top), "cmap": colour_map(COUNTS)}
 
 
 def _image(axes: Any, layers: Layers, values: NDArray[np.float64], **how: Any) -> Any:
@@ -196,13 +195,15 @@ def _colour_bar(figure: Any, picture: Any, axes: Any, label: str, extend: str) -
 def _draw_spots(axes: Any, look: Look, canvas: Canvas, row: int, peaks: bool) -> None:
     scene, detector = look.scene, look.frame.detector
     on = scene.spots["panel"] >= 0
-    size = 14 if np.count_nonzero(on & (scene.printed >= 0)) < 1000 else 7
+    # smaller where there are many, or nothing of the frame would be left
+    size = float(np.clip(21000 / max(np.count_nonzero(on & (scene.printed >= 0)), 1), 1.5, 14))
     for number in range(len(scene.crystals)):
         mine = on & (scene.printed >= 0) & (scene.crystal == number)
         where = canvas.place(*(scene.spots[name][mine] for name in ("panel", "fs", "ss")))
         which = f"crystal {number + 1}: " if len(scene.crystals) > 1 else ""
         axes.scatter(
-            *where, s=size, facecolors="none", edgecolors=SPOTS[number % len(SPOTS)], linewidths=0.5,
+            *where, s=size, facecolors="none", edgecolors=SPOTS[number % len(SPOTS)],
+            linewidths=0.5 if size > 5 else 0.3,
             label=f"{which}{np.count_nonzero(mine)} predicted",
         )  # fmt: skip
     found = look.chunk.peaks
@@ -220,7 +221,7 @@ def _draw_spots(axes: Any, look: Look, canvas: Canvas, row: int, peaks: bool) ->
     legend = axes.legend(
         loc="lower left", fontsize=7.5, ncols=2, framealpha=0.75, facecolor="0.25", edgecolor="none", labelcolor="w",
         borderpad=0.4, handletextpad=0.2, columnspacing=0.8,
-        markerscale=1.0 if size > 10 else 1.4,
+        markerscale=max(1.0, (10 / size) ** 0.5),
     )  # fmt: skip
     legend.set_zorder(5)
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 WATER = (2.8, 3.6)  # nm^-1, 1/d about the top of the water ring (3.2 Å): from 3.6 to 2.8 Å
 
+LONGEST_NAME = 60  # characters of a file name in a title
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -136,8 +138,14 @@ class Look:
     def title(self) -> str:
         """Stream, chunk and image in words."""
         serial = f" (serial number {self.chunk.serial})" if self.chunk.serial is not None else ""
-        image = f"{os.path.basename(self.chunk.filename)} {self.chunk.event or ''}".rstrip()
-        return f"{os.path.basename(self.path)}, chunk {self.number}{serial}: {image}"
+        image = f"{_short(self.chunk.filename)} {self.chunk.event or ''}".rstrip()
+        return f"{_short(self.path)}, chunk {self.number}{serial}: {image}"
+
+
+def _short(path: str) -> str:
+    """Name of a file without its folder; the middle of a long one is left out."""
+    name = os.path.basename(path)
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 :]}"
 
 
 def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) -> Look:

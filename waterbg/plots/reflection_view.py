@@ -8,7 +8,7 @@ import numpy as np
 
 from waterbg.integrate import Status
 from waterbg.plots.close_up import CloseUp
-from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, NOTHING, RESIDUAL
+from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, RESIDUAL, colour_map
 
 DATA, GROUND, FIT = "#222222", "#0072b2", "#d55e00"  # Okabe and Ito's
 DISC_AREA, RING_AREA = "#f0e442", "#56b4e9"
@@ -25,7 +25,7 @@ def draw_reflection(figure: Any, close: CloseUp) -> None:
     grid = figure.add_gridspec(2, 5, width_ratios=(1, 1, 1, 1, 1.55))
     boxes = [figure.add_subplot(grid[:, i]) for i in range(4)]
     cuts = [figure.add_subplot(grid[i, 4]) for i in range(2)]
-    which, numbers = describe(close)
+    which, numbers = (line.replace("$", r"\$") for line in describe(close))
     figure.suptitle(rf"$\bf{{d}}$   {which}" + "\n" + numbers, fontsize=10.5, x=0.01, ha="left", linespacing=1.5)
     _draw_boxes(figure, boxes, close)
     for axes, axis in zip(cuts, ("fs", "ss")):
@@ -58,12 +58,9 @@ def _words(radii: tuple[int, int, int]) -> str:
 
 
 def _draw_boxes(figure: Any, boxes: list[Any], close: CloseUp) -> None:
-    from matplotlib import colormaps
     from matplotlib.colors import Normalize
 
-    counts, left = colormaps[COUNTS].copy(), colormaps[RESIDUAL].copy()
-    counts.set_bad(NOTHING)
-    left.set_bad(NOTHING)
+    counts, left = colour_map(COUNTS), colour_map(RESIDUAL)
     observed = np.where(close.bad, np.nan, close.observed)
     known = np.concatenate([part[np.isfinite(part)] for part in (observed, close.background)])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)

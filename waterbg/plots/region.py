@@ -135,6 +135,7 @@ def draw_region(figure: Any, look: Look, region: Region) -> None:
         f"{look.title}    panel {region.panel}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
         f"ss {region.ss[0]:.0f} to {region.ss[-1]:.0f}",
         fontsize=11,
+        parse_math=False,
     )
     if region.background is None:
         _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")
@@ -167,7 +168,7 @@ def _draw_surface(
         fs, ss, values, cmap=COUNTS, norm=Normalize(*limits), rstride=1, cstride=1, lw=0, antialiased=False
     )
     axes.set(xlabel="fs / px", ylabel="ss / px", zlim=limits)
-    axes.set_title(title, fontsize=11, y=0.93)
+    axes.set_title(title, fontsize=11, y=0.98)
     axes.tick_params(labelsize=8)
     axes.view_init(elev=24, azim=-60)
     bar = figure.colorbar(surface, ax=axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)

@@ -41,8 +41,9 @@ def draw_view(
     cells : int
         Of the frame's pictures, along either axis at most.
     """
-    figure.suptitle(f"{look.title}    {look.frame.photon_energy_eV / 1e3:.3f} keV, camera length "
-                    f"{look.frame.clen * 1e3:.1f} mm", fontsize=11)  # fmt: skip
+    frame = look.frame
+    where = f"{frame.photon_energy_eV / 1e3:.3f} keV, camera length {frame.clen * 1e3:.1f} mm"
+    figure.suptitle(f"{look.title}    {where}", fontsize=11, parse_math=False)
     above, below = figure.subfigures(2, 1, height_ratios=(1.45, 1))
     layers = make_layers(look, cells, photons)
     draw_frames(above, look, layers, row, peaks=peaks, linear=linear, photons=photons)
