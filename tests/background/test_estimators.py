@@ -162,6 +162,38 @@ def test_a_shadow_is_followed_by_water_and_moves_nothing_beside_it():
     assert error[clear].std() < 0.02
 
 
+def test_a_shadow_too_small_for_the_surface_is_taken_from_the_rings_in_it():
+    """A dot of 24 px: the frame's surface cannot know of it where all of it is masked around a reflection."""
+    det = detector(2, 1, (200, 200))
+    places = [(1, 100.0, 100.0), (1, 40.0, 150.0), (1, 160.0, 50.0), (0, 90.0, 90.0)]
+    x0, y0 = det.panels[1].corner_x + 100, det.panels[1].corner_y + 100
+
+    def dot(x, y, panel):
+        return 20.0 * scattering(x, y) * np.where(np.hypot(x - x0, y - y0) < 12, 0.3, 1.0)
+
+    world = make_world(dot, seed=21, det=det, places=places)
+    answer = estimate(world, "water")
+    assert len(answer.fallbacks) == 1
+    assert "own rings" in answer.fallbacks[0]
+    assert abs(relative_error(world, answer)).max() < 0.1
+
+
+@pytest.mark.parametrize("what", ["tails", "zinger"])
+def test_what_a_reflection_leaves_in_its_ring_does_not_make_the_surface_wrong(what):
+    def spoil(counts, world):
+        if what == "zinger":
+            for spot in world.spots:
+                p = world.detector
+                counts[p.offsets[spot["panel"]] + int(spot["ss"]) * p.shapes[0][1] + int(spot["fs"]) + 6] += 400
+
+    wide = {"intensity": 30000.0, "sigma": 2.2} if what == "tails" else {}
+    world = make_world(like_scattering(20.0), seed=22, spoil=spoil, **wide)
+    answer = estimate(world, "water")
+    if what == "tails":  # they are there
+        assert (answer.scale > 1.02).mean() > 0.5
+    assert answer.fallbacks == []
+
+
 @pytest.mark.parametrize("name", ["ring", "plane", "water"])
 def test_panels_of_different_gain_are_followed(name):
     gain = np.array([0.6, 1.0, 1.3, 0.9])

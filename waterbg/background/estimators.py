@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
-from waterbg.background.local import ring_planes, ring_scale
+from waterbg.background.local import ring_misfit, ring_planes, ring_scale
 from waterbg.background.masks import BAD, NEAR, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # 5 % of the statistical error, while a tenth of the pixels costs half the precision near the beam.
 WIDE, CROWDED = (3.5, 4.0), (1.5, 3.0)
 LEAST_CLEAN = 0.25
+WRONG = 25.0  # deviance, five standard deviations, by which a level ring must explain its pixels better
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,10 @@ class Ring:
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
-        spots, detector = scene.spots if targets is None else targets, frame.detector
-        flags = spot_mask(frame.bad, detector, *_places(scene.spots), radii[0])
-        half = box_half(radii)
-        expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
-        spread = np.empty((len(spots), 2))
-        ring_planes(
-            frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *_places(spots),
-            stencil(radii)[1], self.gradient, expected, spread,
-        )  # fmt: skip
-        level = np.maximum(np.abs(expected[:, half, half].astype(float)), 1e-6)
-        model = self.noise.gain * level + self.noise.read2
+        spots = scene.spots if targets is None else targets
+        flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
+        expected, variance, factor = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
         nothing = np.full(len(spots), np.nan)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # the scatter of some fifty pixels is too loose by itself: model and measurement share the weight
-            factor = (model * 50 + spread[:, 0] * spread[:, 1]) / (model * (50 + spread[:, 1]))
-            variance = factor * model / spread[:, 1] / level**2
-        factor = np.where(np.isfinite(factor), factor, 1.0)
         return BackgroundEstimate(expected, variance, factor, self.noise, flags, nothing, nothing)
 
 
@@ -113,6 +101,26 @@ class Water:
         return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
 
 
+def ring_estimate(
+    frame: Frame, flags: NDArray[np.uint8], spots: NDArray[np.void], radii: Radii, noise: Noise, gradient: bool
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Background from each spot's own ring, relative variance of its scale, factor on a pixel's variance."""
+    detector, half = frame.detector, box_half(radii)
+    expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
+    spread = np.empty((len(spots), 2))
+    ring_planes(
+        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *_places(spots),
+        stencil(radii)[1], gradient, expected, spread,
+    )  # fmt: skip
+    level = np.maximum(np.abs(expected[:, half, half].astype(float)), 1e-6)
+    model = noise.gain * level + noise.read2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        # the scatter of some fifty pixels is too loose by itself: model and measurement share the weight
+        factor = (model * 50 + spread[:, 0] * spread[:, 1]) / (model * (50 + spread[:, 1]))
+        variance = factor * model / spread[:, 1] / level**2
+    return expected, variance, np.where(np.isfinite(factor), factor, 1.0)
+
+
 def _from_rings(
     frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void], noise: Noise
 ) -> BackgroundEstimate:
@@ -150,7 +158,20 @@ def water_estimate(
     shrunk = 1 + weight * (np.where(known, scale, 1) - 1)
     expected *= shrunk[:, None, None].astype(np.float32)
     variance = np.where(weight > 0, weight * np.where(known, ring_variance, 0), tau2) / np.maximum(shrunk, 1e-3) ** 2
-    return BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance)
+    estimate = BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance)
+    misfit = ring_misfit(
+        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets, stencil(radii)[1],
+        expected, factor, noise.gain, noise.read2,
+    )  # fmt: skip
+    wrong = np.flatnonzero(misfit > WRONG)
+    if len(wrong):
+        expected[wrong], variance[wrong], factor[wrong] = ring_estimate(
+            frame, flags, targets[wrong], radii, noise, gradient=False
+        )
+        estimate.fallbacks.append(
+            "background of some reflections from their own rings: the frame's model is wrong there"
+        )
+    return estimate
 
 
 def make_estimator(

@@ -49,6 +49,7 @@ TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
 TEACHERS = 200  # strong spots a frame that are looked at
 STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
 FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
+NO_TAIL = 9.0  # deviance that a tail may save by chance
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE = (0.6, 2.0)
@@ -181,13 +182,18 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
 
 
 def _best_tail(deviance: NDArray[np.float64]) -> float:
-    """Where the deviance is least; 0 unless a tail explains the spots better by three standard deviations."""
+    """Where the deviance is least, drawn to 0 by as much as three standard deviations are of what is found.
+
+    A tail that is not there would take all intensities up with it; one that is there shows by far more than that.
+    """
     best = int(np.argmin(deviance))
-    if deviance[0] - deviance[best] < 9:
+    gain = deviance[0] - deviance[best]
+    if gain <= NO_TAIL:
         return 0.0
     middle = int(np.clip(best, 1, len(TAILS) - 2))
     a, b, _ = np.polyfit(TAILS[middle - 1 : middle + 2], deviance[middle - 1 : middle + 2], 2)
-    return float(np.clip(-b / (2 * a), 0, TAILS[-1])) if a > 0 else TAILS[best]
+    found = float(np.clip(-b / (2 * a), 0, TAILS[-1])) if a > 0 else TAILS[best]
+    return (1 - NO_TAIL / gain) * found
 
 
 def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
@@ -307,6 +313,7 @@ def _try(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Setti
             start += len(decoys)
         fits = found.fits[: len(scene.spots)]
         strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
+        strong &= fits["sum"] > 0
         fits = fits[strong]
         # the fit's error is part of the sum's: what both differ by has the difference of their variances
         apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
