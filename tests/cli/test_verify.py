@@ -1,6 +1,9 @@
 """waterbg verify: every row of the table of silent losses is found, and honest changes are not."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -200,3 +203,13 @@ def test_standard_input_is_checked_through_a_pipe(good):
     done = subprocess.run(words, input=good.read_bytes(), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["reflections"] == 9
+
+
+def test_names_that_are_no_utf_8_are_printed_as_they_are(tmp_path):
+    path = tmp_path / "latin.stream"
+    path.write_bytes(factory.stream(GOOD, geometry=factory.GEOMETRY + b"p0/caf\xe9\n"))
+    words = [sys.executable, "-m", "waterbg", "verify", str(path)]
+    done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONUTF8": "1"}, check=False)
+    assert done.returncode == 1
+    assert b"caf\xe9" in done.stdout
+    assert b"Traceback" not in done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import Any
@@ -64,6 +65,10 @@ for _name, _where in SUBCOMMANDS.items():
 def run(argv: list[str]) -> int:
     """Run ``waterbg`` with ``argv`` (program name first) and return its exit status."""
     choose_kernel_cache()
+    # names in streams and file systems are bytes: those that are no UTF-8 leave as they came
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors)
     try:
         _, status = WaterBg.run(argv, exit=False)
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
