@@ -175,12 +175,13 @@ class View(Command):
         if self.three_d:
             from waterbg.plots.region import draw_region, region_about
 
-            draw_region(figure, look, region_about(look, row, at, self.size))
+            said = draw_region(figure, look, region_about(look, row, at, self.size))
         else:
             from waterbg.plots.view import FILE_CELLS, WINDOW_CELLS, draw_view
 
             cells = WINDOW_CELLS if output.path is None else FILE_CELLS
-            draw_view(figure, look, row, peaks=self.peaks, linear=self.linear, photons=self.photons, cells=cells)
+            said = draw_view(figure, look, row, peaks=self.peaks, linear=self.linear, photons=self.photons, cells=cells)
+        print("\n".join(said))
         with warnings.catch_warnings():
             # a letter that the font lacks, in the name of a file, is drawn as a box
             warnings.filterwarnings("ignore", message="Glyph .* missing from")

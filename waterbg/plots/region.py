@@ -121,7 +121,7 @@ def cut_region(look: Look, panel: int, fs: float, ss: float, size: int) -> Regio
     )
 
 
-def draw_region(figure: Any, look: Look, region: Region) -> None:
+def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
     """Draw counts, the background model on the same scale, and counts less background.
 
     Parameters
@@ -130,21 +130,26 @@ def draw_region(figure: Any, look: Look, region: Region) -> None:
         Empty, of about SIZE.
     look : Look
     region : Region
+
+    Returns
+    -------
+    list of str
+        What the picture shows, in words.
     """
-    figure.suptitle(
-        f"{look.title}    panel {region.panel}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
-        f"ss {region.ss[0]:.0f} to {region.ss[-1]:.0f}",
-        fontsize=11,
-        parse_math=False,
+    where = (
+        f"panel {region.panel}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
+        f"ss {region.ss[0]:.0f} to {region.ss[-1]:.0f}"
     )
+    figure.suptitle(f"{look.title}    {where}", fontsize=11, parse_math=False)
     if region.background is None:
         _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")
-        return
+        return [look.title, where]
     known = np.concatenate([part[np.isfinite(part)] for part in (region.observed, region.background)])
     limits = float(known.min()), max(float(known.max()), float(known.min()) + 1e-6)
     _draw_surface(figure, 1, 3, region, region.observed, "Frame", limits)
     _draw_surface(figure, 2, 3, region, region.background, f"Background model ({model_name(look)})", limits)
     _draw_surface(figure, 3, 3, region, region.observed - region.background, "Frame − background")
+    return [look.title, where]
 
 
 def _draw_surface(

@@ -7,7 +7,7 @@ from typing import Any
 from waterbg.plots.close_up import close_up
 from waterbg.plots.frame_view import draw_frames, make_layers
 from waterbg.plots.look import Look
-from waterbg.plots.reflection_view import draw_reflection
+from waterbg.plots.reflection_view import describe, draw_reflection
 
 SIZE = (16.0, 9.4)  # inches
 FILE_CELLS, WINDOW_CELLS = 800, 2400  # along an axis: about what a file resolves, and enough to zoom into a window
@@ -22,7 +22,7 @@ def draw_view(
     linear: bool = False,
     photons: bool = False,
     cells: int = FILE_CELLS,
-) -> None:
+) -> list[str]:
     """Draw frame, background and residual above, a reflection below.
 
     Parameters
@@ -40,6 +40,11 @@ def draw_view(
         Residual of the frame in photons instead of standard deviations.
     cells : int
         Of the frame's pictures, along either axis at most.
+
+    Returns
+    -------
+    list of str
+        What the picture shows, in words and numbers.
     """
     frame = look.frame
     where = f"{frame.photon_energy_eV / 1e3:.3f} keV, camera length {frame.clen * 1e3:.1f} mm"
@@ -47,4 +52,6 @@ def draw_view(
     above, below = figure.subfigures(2, 1, height_ratios=(1.45, 1))
     layers = make_layers(look, cells, photons)
     draw_frames(above, look, layers, row, peaks=peaks, linear=linear, photons=photons)
-    draw_reflection(below, close_up(look, row))
+    close = close_up(look, row)
+    draw_reflection(below, close)
+    return [look.title, *describe(close)]
