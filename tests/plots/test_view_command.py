@@ -1,5 +1,6 @@
 """``waterbg view`` as a user runs it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -53,6 +54,17 @@ def test_names_with_dollars_and_foreign_letters_are_drawn_as_they_are(folder, st
     assert run(["waterbg", "view", str(odd), "--3d", "--size=4", "-o", str(figure), "--model", model]) == 0
     assert capsys.readouterr().err == ""
     assert "a$b$ 水.stream, chunk 2" in figure.read_text()  # svg keeps what was drawn as a comment
+
+
+def test_names_that_are_no_text_are_drawn_all_the_same(folder, stream, model, tmp_path, capsys):
+    image = os.fsdecode(b"im\xffages.h5")
+    (tmp_path / image).symlink_to(folder / "images.h5")
+    (tmp_path / "mask.h5").symlink_to(folder / "mask.h5")
+    odd = tmp_path / "run.stream"
+    odd.write_bytes(Path(stream).read_bytes().replace(b"images.h5", b"im\xffages.h5"))
+    figure = tmp_path / "view.png"
+    assert run(["waterbg", "view", str(odd), "--3d", "--size=4", "-o", str(figure), "--model", model]) == 0
+    assert "im?ages.h5 //0" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

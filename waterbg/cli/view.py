@@ -21,7 +21,7 @@ class View(Command):
     CHUNK is the chunk's position in the stream, counted from 1; without it, the first chunk with reflections is shown.
     """
 
-    USAGE = "    waterbg view [SWITCHES] STREAM [CHUNK]\n"
+    USAGE = "    waterbg view STREAM [CHUNK] [options]\n"
 
     output = cli.SwitchAttr(
         ["-o", "--output"], str, argname="FILE", help="write the figure (.png, .pdf, .svg); without it, open a window"

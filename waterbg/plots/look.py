@@ -138,13 +138,18 @@ class Look:
     def title(self) -> str:
         """Stream, chunk and image in words."""
         serial = f" (serial number {self.chunk.serial})" if self.chunk.serial is not None else ""
-        image = f"{_short(self.chunk.filename)} {self.chunk.event or ''}".rstrip()
+        image = f"{_short(self.chunk.filename)} {readable(self.chunk.event or '')}".rstrip()
         return f"{_short(self.path)}, chunk {self.number}{serial}: {image}"
+
+
+def readable(text: str) -> str:
+    """Text that can be drawn: bytes that are no UTF-8 become question marks."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _short(path: str) -> str:
     """Name of a file without its folder; the middle of a long one is left out."""
-    name = os.path.basename(path)
+    name = readable(os.path.basename(path))
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 :]}"
 
 

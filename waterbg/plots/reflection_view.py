@@ -9,6 +9,7 @@ import numpy as np
 from waterbg.integrate import Status
 from waterbg.plots.close_up import CloseUp
 from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, RESIDUAL, colour_map
+from waterbg.plots.look import readable
 
 DATA, GROUND, FIT = "#222222", "#0072b2", "#d55e00"  # Okabe and Ito's
 DISC_AREA, RING_AREA = "#f0e442", "#56b4e9"
@@ -39,7 +40,7 @@ def describe(close: CloseUp) -> list[str]:
     """Two lines: which reflection, and its numbers in the stream and by waterbg."""
     h, k, l = close.hkl
     which = (
-        f"Reflection {h}, {k}, {l} of crystal {close.crystal}:  d = {close.d:.2f} Å,  panel {close.panel},  "
+        f"Reflection {h}, {k}, {l} of crystal {close.crystal}:  d = {close.d:.2f} Å,  panel {readable(close.panel)},  "
         f"fs {close.predicted[0]:.1f},  ss {close.predicted[1]:.1f};  rings of {_words(close.radii)} px"
     )
     before = f"stream: I = {close.stream_intensity:.2f} ± {close.stream_sigma:.2f}"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from waterbg.errors import UsageError
 from waterbg.h5_background_subtraction import ArrayRegion
 from waterbg.plots.frame_view import COUNTS, model_name
-from waterbg.plots.look import Look
+from waterbg.plots.look import Look, readable
 
 SIZE = (16.0, 6.2)  # inches
 
@@ -137,7 +137,7 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
         What the picture shows, in words.
     """
     where = (
-        f"panel {region.panel}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
+        f"panel {readable(region.panel)}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
         f"ss {region.ss[0]:.0f} to {region.ss[-1]:.0f}"
     )
     figure.suptitle(f"{look.title}    {where}", fontsize=11, parse_math=False)
