@@ -197,7 +197,7 @@ def test_a_model_that_is_not_there_is_refused(tmp_path):
 
 
 def test_a_model_that_cannot_be_written_is_told(tmp_path):
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match="its folder does not exist"):
         RunModel().save(tmp_path / "no" / "model.json")
 
 

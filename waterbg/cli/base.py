@@ -85,7 +85,8 @@ def run(argv: list[str]) -> int:
     except OSError as err:
         # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
         where = f"{err.filename}: " if err.filename else ""
-        print(f"waterbg: error: {where}{(err.strerror or str(err)).splitlines()[0]}", file=sys.stderr)
+        reason = (err.strerror or str(err) or type(err).__name__).splitlines()[0]
+        print(f"waterbg: error: {where}{reason}", file=sys.stderr)
         return 1
     except MemoryError:
         print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)

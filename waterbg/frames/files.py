@@ -319,11 +319,11 @@ class Files:
             if source != path:
                 self.allowed(path, source, "a virtual dataset", name)
             if "%b" not in piece.file_name:  # numbered files: HDF5 has as many frames as there are files
-                bounds = None
-                with suppress(*HDF5_ERRORS):
+                low, high = piece.vspace.get_select_bounds()
+                bounds = tuple(0 for _ in low), tuple(b - a for a, b in zip(low, high, strict=True))
+                with suppress(*HDF5_ERRORS):  # a selection of everything has no bounds of its own
                     first, last = piece.src_space.get_select_bounds()
                     bounds = tuple(first), tuple(last)
-                low, high = piece.vspace.get_select_bounds()
                 yield Source(tuple(low), tuple(high), source, piece.dset_name, bounds)
 
     def check_sources(

@@ -1,0 +1,253 @@
+"""Power cuts, full and read-only disks, quotas, and outputs that are no files."""
+
+import ctypes
+import errno
+import os
+import resource
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from waterbg.run import local
+from waterbg.stream import OutputFile, write_file
+
+from .world import assert_honest, assert_one_line, harm_at
+
+PART = ".out.stream.part"
+CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
+
+
+def command(world, *words):
+    return [sys.executable, "-m", "waterbg", "subtract", str(world.stream), "-o", str(world.out), *words]
+
+
+def fail(number):
+    def raise_it(*_):
+        raise OSError(number, os.strerror(number))
+
+    return raise_it
+
+
+# -- power cut ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Every fsync (of what) and replace (of what by what), in order."""
+    done = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(number):
+        done.append(("fsync", os.path.basename(os.readlink(f"/proc/self/fd/{number}"))))
+        fsync(number)
+
+    def recorded_replace(old, new):
+        done.append(("replace", os.path.basename(old), os.path.basename(new)))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    return done
+
+
+def test_an_output_is_on_disk_before_it_gets_its_name_and_its_folder_after(world, calls):
+    assert world.subtract("--integration=rings") == 0
+    named = calls.index(("replace", PART, "out.stream"))
+    assert ("fsync", PART) in calls[:named]
+    assert calls[named + 1] == ("fsync", "world")
+    assert world.left() == ["out.stream"]
+
+
+def test_the_run_model_is_on_disk_before_it_gets_its_name(world, calls):
+    assert world.subtract() == 0
+    named = calls.index(("replace", ".out.stream.model.json.part", "out.stream.model.json"))
+    assert ("fsync", ".out.stream.model.json.part") in calls[:named]
+    assert ("replace", PART, "out.stream") in calls[named:], "the output is the last to appear"
+
+
+# -- full disks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_ends_the_run_in_one_line_and_resume_goes_on_when_there_is_room(world, capsys):
+    words = "--integration=rings"
+    world.repeat(12)
+    whole = world.whole(words)
+    assert len(whole) > 1 << 20, "what is smaller waits in memory"
+
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_100_000, 1_100_000))
+
+    done = subprocess.run(command(world, words), preexec_fn=limit, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+    assert "no room for it" in done.stderr
+    assert "--resume" in done.stderr
+    assert world.left() == [PART]
+    assert world.subtract(words, "--resume") == 0
+    assert "chunks were done before" in capsys.readouterr().err
+    assert world.out.read_bytes() == whole
+
+
+@pytest.fixture
+def tiny_disk(tmp_path):
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
+    may = os.getuid() == 0 and shutil.which("mount") is not None
+    if not may or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only who may mount can make a tiny disk")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_disk_that_is_really_full_keeps_no_output_and_the_line_says_so(world, tiny_disk, jobs, capsys):
+    assert world.subtract("-j", jobs, out=tiny_disk / "out.stream") == 1
+    said = capsys.readouterr().err
+    assert_one_line(said)
+    assert "No space left on device" in said
+    assert os.listdir(tiny_disk) in ([], [PART])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_quota_that_is_used_up_is_told_like_a_full_disk(world, monkeypatch, jobs, capsys):
+    whole = world.whole()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fail(errno.EDQUOT))
+        assert world.subtract("-j", jobs) == 1
+    said = capsys.readouterr().err.splitlines(keepends=True)[-1]
+    assert_one_line(said)
+    assert "no room for it (Disk quota exceeded)" in said
+    assert world.left() == [PART]
+    assert world.subtract("--resume") == 0
+    assert world.out.read_bytes() == whole
+
+
+def test_a_disk_that_fails_when_the_output_gets_its_name_leaves_the_part(world, monkeypatch, capsys):
+    monkeypatch.setattr(os, "replace", fail(errno.EIO))
+    assert world.subtract("--integration=rings") == 1
+    said = capsys.readouterr().err
+    assert_one_line(said)
+    assert "cannot be written (Input/output error)" in said
+    assert world.left() == [PART]
+
+
+def test_a_full_standard_output_is_an_error_of_verify(world):
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "waterbg", "verify", str(world.stream)]
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+
+
+# -- where nothing can be written ---------------------------------------------------------------------------------
+
+
+def obey_permissions():
+    """Root obeys the bits of a folder when it gives up the right not to."""
+    ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0)
+
+
+def test_a_read_only_folder_is_refused_before_any_work_is_lost(world, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    words = [*command(world, "--integration=rings")[:-3], "-o", str(folder / "out.stream"), "--integration=rings"]
+    done = subprocess.run(words, preexec_fn=obey_permissions, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+    assert "cannot be written (Permission denied)" in done.stderr
+    assert os.listdir(folder) == []
+
+
+def test_a_folder_that_vanishes_while_it_is_written_to_is_one_line(world, tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "soon gone"
+    folder.mkdir()
+    harm_at(monkeypatch, 2, lambda: shutil.rmtree(folder))
+    assert world.subtract("--integration=rings", out=folder / "out.stream") == 1
+    assert_one_line(capsys.readouterr().err)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]], ids=["plain", "force"])
+def test_a_device_or_pipe_is_no_output(world, tmp_path, force, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    link = tmp_path / "link"
+    link.symlink_to("/dev/null")
+    for out in ("/dev/null", "/dev/full", pipe, link):
+        before = os.lstat(out)
+        assert world.subtract("--integration=rings", *force, out=out) == 1
+        said = capsys.readouterr().err
+        assert_one_line(said)
+        assert "is a pipe or a device" in said
+        assert os.path.samestat(before, os.lstat(out))
+
+
+def test_a_link_in_place_of_the_part_is_not_written_through(world, capsys):
+    precious = world.folder / "precious"
+    precious.write_text("precious")
+    (world.folder / PART).symlink_to(precious)
+    assert world.subtract("--integration=rings") == 1
+    assert_one_line(capsys.readouterr().err)
+    assert precious.read_text() == "precious"
+
+
+def test_a_link_as_output_is_replaced_and_what_it_led_to_stays(world):
+    precious = world.folder / "precious"
+    precious.write_text("precious")
+    world.out.symlink_to(precious)
+    assert world.subtract("--integration=rings", "--force") == 0
+    assert precious.read_text() == "precious"
+    assert not world.out.is_symlink()
+    assert_honest(world.stream, world.out)
+
+
+def test_a_part_that_another_run_has_just_finished_is_left_alone(tmp_path, monkeypatch):
+    path = tmp_path / "a.stream"
+    first = OutputFile(path).begin()
+    first.write(b"the first run's")
+    opened = os.open
+
+    def meanwhile(name, *args, **keywords):
+        number = opened(name, *args, **keywords)
+        if str(name).endswith(".part") and not path.exists():
+            first.finish()  # between the other's opening and locking the part
+        return number
+
+    monkeypatch.setattr(os, "open", meanwhile)
+    second = OutputFile(path, force=True)
+    with second.begin():
+        second.write(b"the second run's")
+        assert path.read_bytes() == b"the first run's"
+        second.discard()
+
+
+def test_a_small_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "model.json"
+    write_file(path, b"old")
+    monkeypatch.setattr(os, "fsync", fail(errno.ENOSPC))
+    with pytest.raises(Exception, match="no room"):
+        write_file(path, b"new")
+    assert os.listdir(tmp_path) == ["model.json"]
+    assert path.read_bytes() == b"old"
+
+
+# -- and what is not what it should be ----------------------------------------------------------------------------
+
+
+def test_an_output_that_the_disk_garbled_fails_its_proof_and_gets_no_name(world, monkeypatch, capsys):
+    def garble():
+        part = world.folder / PART
+        data = bytearray(part.read_bytes())
+        data[data.index(b"num_peaks = ") + 12] ^= 1
+        part.write_bytes(data)
+
+    harm_at(monkeypatch, 1, garble, local, "prove")
+    assert world.subtract("--integration=rings") == 1
+    said = capsys.readouterr().err
+    assert_one_line(said)
+    assert "did not pass its verification" in said
+    assert "--resume" not in said
+    assert world.left() == [PART]
