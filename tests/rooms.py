@@ -1,0 +1,131 @@
+"""A little work for the kernels of each room, for a process of its own: how they run must not change what it gives."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+RADII = (3.0, 5.0, 7.0)
+
+
+def world():
+    """Two panels of 64 x 56 pixels with a dead column, one of them with another gain; a pair of spots overlaps."""
+    from tests.background.worlds import detector, make_world, water_ring
+
+    places = [(0, 15.3, 14.8), (0, 19.6, 15.1), (0, 40.2, 40.9), (0, 44.5, 12.4), (1, 12.1, 30.7), (1, 42.6, 38.2)]
+    return make_world(
+        water_ring,
+        seed=41,
+        det=detector(shape=(64, 56)),
+        places=places,
+        intensity=[900.0, 400.0, 3000.0, 30.0, 700.0, 0.0],
+        gain=[1.0, 1.2],
+        bad=lambda x, y, panel: np.abs(x - 8.5) < 0.6,
+    )
+
+
+def background():
+    from waterbg.background import Noise, Trust, make_estimator
+
+    w = world()
+    for name in ("ring", "plane", "radial", "water"):
+        estimator = make_estimator(name, Noise(1.0, 0.1), "horiz98", Trust((), (1e-3,)))
+        found = estimator.estimate(w.frame, w.scene, RADII)
+        assert not found.fallbacks
+        yield f"{name} expected", found.expected
+        yield f"{name} variance", found.scale_variance
+        yield f"{name} factor", found.factor
+
+
+def integrate():
+    from tests.integrate.test_profile_fit import ROUND
+    from waterbg.background import BackgroundEstimate, Noise, frame_rays
+    from waterbg.background.estimators import flag_pixels
+    from waterbg.integrate.profile import integrate_profile
+    from waterbg.integrate.rings import integrate_rings
+
+    w = world()
+    n = len(w.scene.spots)
+    for gradient in (False, True):
+        yield from columns(f"rings {gradient}", integrate_rings(w.frame, w.scene, (3, 5, 7), gradient=gradient))
+    nothing = np.full(n, np.nan)
+    for name, options in {"fit": {}, "joint": {"joint": True}, "sum": {"summation": True}}.items():
+        expected = np.full((n, 23, 23), 20.0, np.float32)
+        flags = flag_pixels(w.frame, w.scene, RADII)
+        known = BackgroundEstimate(expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing)
+        rays = frame_rays(w.frame, w.scene, "horiz")
+        result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known, rays, run=ROUND, **options)
+        yield from columns(name, result)
+        yield f"{name} chi2", fits["chi2"]
+
+
+def predict():
+    from tests.predict.worlds import CLEN, ENERGY, crystal_of, lattice, tiles
+    from waterbg.predict import build_scene, predict, refine_crystal
+
+    detector = tiles(2, 2, 120, 110)
+    for centering in "PFH":
+        axes = lattice(7, 60.0)
+        spots = predict(axes, centering, detector, CLEN, ENERGY, 0.004)
+        assert len(spots) > 2
+        yield from columns(centering, spots)
+    crystal, _ = crystal_of(detector, axes, (0.02, -0.03), 0.01, limit=None)
+    panels = detector.panel_numbers(crystal.panel_names)[crystal.reflections["panel"]]
+    found, shift = refine_crystal(crystal.det_shift, crystal.reflections, panels, crystal.axes, detector, CLEN, ENERGY)
+    yield "axes", found
+    yield "shift", np.array(shift)
+    scene = build_scene([crystal], detector, CLEN, ENERGY)
+    yield from columns("scene", scene.spots)
+    yield from columns("near", scene.near)
+
+
+def frames():
+    import h5py
+
+    from waterbg.frames import FrameReader
+    from waterbg.geometry import parse_geometry
+
+    text = """photon_energy = 9000 eV\nclen = 0.1 m\nres = 10000\nadu_per_photon = 2
+data = /data\ndim0 = %\ndim1 = ss\ndim2 = fs\nmask0_data = /mask\nmask0_goodbits = 0x1\nmask0_badbits = 0x6
+flag_morethan = 900\nflag_equal = 0\na/min_fs = 0\na/max_fs = 11\na/min_ss = 0\na/max_ss = 9
+a/corner_x = -40\na/corner_y = -30\na/fs = +0.9x +0.1y\na/ss = -0.1x +0.9y
+b/min_fs = 1\nb/max_fs = 11\nb/min_ss = 10\nb/max_ss = 19\nb/corner_x = 5\nb/corner_y = 5\nb/fs = -1x\nb/ss = -1y
+bad_corner/min_x = -38\nbad_corner/max_x = -33\nbad_corner/min_y = -40\nbad_corner/max_y = -20\n"""
+    rng = np.random.default_rng(9)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.h5"
+        with h5py.File(path, "w") as file:
+            for name, kind in (("data", "i4"), ("floats", "f4")):
+                file[name] = rng.integers(0, 1000, (2, 20, 12)).astype(kind)
+            file["floats"][0, 3, 4] = np.nan
+            file["mask"] = rng.choice([1, 1, 1, 3, 5, 0], (2, 20, 12)).astype("i4")
+        for name in ("/data", "/floats"):
+            reader = FrameReader(parse_geometry(text.replace("data = /data", f"data = {name}")))
+            frame = reader.read(str(path), "//0", copy=True)
+            assert 20 < frame.bad.sum() < 200
+            yield f"{name} data", frame.data
+            yield f"{name} bad", frame.bad
+
+
+def model():
+    from waterbg.model.decoys import displaced_decoys
+
+    w = world()
+    yield from columns("displaced", displaced_decoys(w.frame, w.scene, RADII))
+
+
+def columns(name, array):
+    for field in array.dtype.names:
+        yield f"{name} {field}", array[field]
+
+
+def main(room, out):
+    """Do the work of a room and write what it gives."""
+    # compiled loops divide as NumPy does, without a word
+    with np.errstate(all="ignore"):
+        np.savez(out, **dict(globals()[room]()))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
