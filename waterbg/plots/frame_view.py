@@ -142,8 +142,10 @@ def model_name(look: Look) -> str:
 
 
 def _percentile(values: NDArray[np.float64], percent: float) -> float:
+    """Percentile of what is known; 1 where that is not positive, as on a blank frame, and colours still need an end."""
     known = values[np.isfinite(values)]
-    return max(float(np.percentile(known, percent)), 1e-6) if len(known) else 1.0
+    found = float(np.percentile(known, percent)) if len(known) else 0.0
+    return found if found > 0 else 1.0
 
 
 def colour_map(name: str) -> Any:
@@ -160,7 +162,7 @@ def _colours(layers: Layers, linear: bool) -> dict[str, Any]:
     known = layers.observed[np.isfinite(layers.observed)]
     top = _percentile(known, 99.7)
     if linear:
-        return {"norm": Normalize(min(_percentile(known, 0.5), 0.0), top), "cmap": colour_map(COUNTS)}
+        return {"norm": Normalize(0.0, top), "cmap": colour_map(COUNTS)}
     least = max(_percentile(known[known > 0], 1), _LOWEST * top)
     return {"norm": LogNorm(min(least, top / 3), top), "cmap": colour_map(COUNTS)}
 
@@ -196,7 +198,8 @@ def _draw_spots(axes: Any, look: Look, canvas: Canvas, row: int, peaks: bool) ->
     scene, detector = look.scene, look.frame.detector
     on = scene.spots["panel"] >= 0
     # smaller where there are many, or nothing of the frame would be left
-    size = float(np.clip(21000 / max(np.count_nonzero(on & (scene.printed >= 0)), 1), 1.5, 14))
+    listed = int(np.count_nonzero(on & (scene.printed >= 0)))
+    size = float(np.clip(21000 / max(listed, 1), 1.5, 14))
     for number in range(len(scene.crystals)):
         mine = on & (scene.printed >= 0) & (scene.crystal == number)
         where = canvas.place(*(scene.spots[name][mine] for name in ("panel", "fs", "ss")))

@@ -65,7 +65,7 @@ def _draw_boxes(figure: Any, boxes: list[Any], close: CloseUp) -> None:
     observed = np.where(close.bad, np.nan, close.observed)
     known = np.concatenate([part[np.isfinite(part)] for part in (observed, close.background)])
     low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    norm = Normalize(low, max(high, low + 1e-6))
+    norm = Normalize(low, high if high > low else low + 1)
     size = close.observed.shape[0]
     extent = (close.left, close.left + size, close.top, close.top + size)
     pictures = []

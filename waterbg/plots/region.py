@@ -145,11 +145,17 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
         _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")
         return [look.title, where]
     known = np.concatenate([part[np.isfinite(part)] for part in (region.observed, region.background)])
-    limits = float(known.min()), max(float(known.max()), float(known.min()) + 1e-6)
+    limits = _limits(known)
     _draw_surface(figure, 1, 3, region, region.observed, "Frame", limits)
     _draw_surface(figure, 2, 3, region, region.background, f"Background model ({model_name(look)})", limits)
     _draw_surface(figure, 3, 3, region, region.observed - region.background, "Frame − background")
     return [look.title, where]
+
+
+def _limits(known: NDArray[np.float64]) -> tuple[float, float]:
+    """Least and largest of some values; further apart than nothing."""
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    return low, high if high > low else low + 1
 
 
 def _draw_surface(
@@ -166,7 +172,7 @@ def _draw_surface(
     axes = figure.add_subplot(1, of, number, projection="3d")
     known = values[np.isfinite(values)]
     if limits is None:
-        limits = (float(known.min()), max(float(known.max()), float(known.min()) + 1e-6)) if len(known) else (0.0, 1.0)
+        limits = _limits(known)
     fs, ss = np.meshgrid(region.fs, region.ss)
     # a step of 1: matplotlib would leave most pixels of larger regions out
     surface = axes.plot_surface(
