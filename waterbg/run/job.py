@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,11 +100,13 @@ def resolve_job(
             raise GeometryError(f"cannot be read ({err.strerror})", path=geometry) from None
     if not text:
         raise StreamError("the stream holds no geometry; give one with -g", path=path)
+    # names come from the user's disk: any byte but NUL and the slash may be in them, and this must stay one line
+    printed = {name: re.sub(r"[\x00-\x1f\x7f]", "?", Path(name).name) for name in (geometry, model) if name is not None}
     words = [f"waterbg {waterbg.__version__} subtract", *chosen.as_options()]
     if geometry is not None:
-        words.append(f"--geometry={Path(geometry).name} (sha256 {hashlib.sha256(text).hexdigest()[:12]})")
+        words.append(f"--geometry={printed[geometry]} (sha256 {hashlib.sha256(text).hexdigest()[:12]})")
     if model is not None:
-        words.append(f"--model={Path(model).name} (sha256 {hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]})")
+        words.append(f"--model={printed[model]} (sha256 {hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]})")
     return Job(
         input=path,
         header_end=header_end,
@@ -113,5 +116,5 @@ def resolve_job(
         lenient=geometry is None,
         settings=chosen,
         images=images or Images(),
-        provenance=" ".join(words).encode(),
+        provenance=" ".join(words).encode("utf-8", "surrogateescape"),
     )

@@ -84,7 +84,6 @@ class StreamFile:
             if not self._seekable:
                 raise StreamError("standard input can be read only once, from the start", path=self.path, offset=start)
             self._buffer, self._base = b"", start
-            self._file.seek(start)
         have = self._base + len(self._buffer) - start
         if have < size:
             parts = [self._buffer[start - self._base :]]
