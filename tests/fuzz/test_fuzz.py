@@ -6,6 +6,7 @@ A few hundred cases run here; ``WATERBG_FUZZ=10000 pytest tests/fuzz`` is the ni
 import os
 import resource
 import time
+import tracemalloc
 
 import pytest
 
@@ -133,3 +134,30 @@ def test_a_chunk_that_never_ends_is_refused_before_memory_runs_out(tmp_path, mon
             file.write(b"note = nothing that ends a chunk stands here\n" * 20_000)
     with StreamFile(path) as stream, pytest.raises(WaterbgError, match="8 MiB"):
         list(stream.chunks())
+
+
+@pytest.mark.parametrize("before", [b"", factory.chunk()], ids=["header", "gap"])
+def test_text_without_end_before_a_chunk_is_refused_before_memory_runs_out(tmp_path, monkeypatch, before):
+    monkeypatch.setattr("waterbg.stream.reader._LONGEST_CHUNK", 8 << 20)
+    path = tmp_path / "gap.stream"
+    with path.open("wb") as file:
+        file.write(factory.stream() + before)
+        for _ in range(20):
+            file.write(b"nothing that begins a chunk stands here\n" * 20_000)
+        file.write(factory.chunk(1))
+    with pytest.raises(WaterbgError, match="8 MiB"), StreamFile(path) as stream:
+        list(check_stream(stream))
+
+
+def test_text_without_end_behind_the_last_chunk_takes_no_memory(tmp_path):
+    path = tmp_path / "tail.stream"
+    with path.open("wb") as file:
+        file.write(factory.stream([factory.chunk()]))
+        for _ in range(40):
+            file.write(b"x" * (1 << 20))
+    tracemalloc.start()
+    with StreamFile(path) as stream:
+        assert not [finding for finding in check_stream(stream) if finding.check != "long_line"]
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 30e6

@@ -168,6 +168,8 @@ class StreamFile:
         self._lines_to_geometry_end = line
         found = self._find_begin(end)
         self.header_end = found if found is not None else self._size_seen()
+        if self.header_end - end > _LONGEST_CHUNK:
+            raise self._refused(f"no chunk begins within {_LONGEST_CHUNK >> 20} MiB behind the geometry", line, end)
 
     def _piece(self, at: int) -> tuple[bytes, int]:
         data = self._load(at, g.LONGEST_PIECE)
@@ -261,6 +263,10 @@ class StreamFile:
             begin = self._find_begin(at)
             if begin is None or (stop is not None and begin >= stop):
                 return
+            if begin - at > _LONGEST_CHUNK:
+                # whoever reads a chunk also keeps what stands before it
+                reason = f"more than {_LONGEST_CHUNK >> 20} MiB of what belongs to no chunk"
+                raise StreamError(reason, path=self.path, offset=at)
             chunk = self._chunk(begin)
             yield chunk
             at = chunk.stop
