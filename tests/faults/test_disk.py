@@ -234,6 +234,19 @@ def test_a_small_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
     assert path.read_bytes() == b"old"
 
 
+def test_a_model_that_could_not_be_written_is_told_before_the_work_and_one_that_is_no_file_too(world, capsys):
+    for model, status in ((world.folder / "no" / "model.json", 1), (world.folder, 2)):
+        assert world.subtract(f"--model={model}") == status
+        assert capsys.readouterr().err.count("\n") == 1
+        assert world.left() == []
+    model = world.folder / "new.json"
+    assert world.subtract(f"--model={model}") == 0
+    assert world.left() == ["new.json", "out.stream"]
+    first = world.out.read_bytes().split(b"----- Begin geometry")[1]
+    assert world.subtract(f"--model={model}", "--force") == 0
+    assert world.out.read_bytes().split(b"----- Begin geometry")[1] == first
+
+
 # -- and what is not what it should be ----------------------------------------------------------------------------
 
 

@@ -105,8 +105,12 @@ def resolve_job(
     words = [f"waterbg {waterbg.__version__} subtract", *chosen.as_options()]
     if geometry is not None:
         words.append(f"--geometry={printed[geometry]} (sha256 {hashlib.sha256(text).hexdigest()[:12]})")
-    if model is not None:
-        words.append(f"--model={printed[model]} (sha256 {hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]})")
+    if model is not None and Path(model).exists():  # else it will be learnt, and written there
+        try:
+            known = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]
+        except OSError as err:
+            raise UsageError(f"--model={model}: cannot be read ({err.strerror})") from None
+        words.append(f"--model={printed[model]} (sha256 {known})")
     return Job(
         input=path,
         header_end=header_end,

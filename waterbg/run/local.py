@@ -74,6 +74,8 @@ def run_subtract(
     if Path(output).exists() and Path(output).samefile(job.input):
         raise OutputError("is the input itself; give the output another name", path=output)
     out = OutputFile(output, force=force)
+    if model_path is not None and not Path(model_path).exists():
+        OutputFile(model_path)  # where it cannot be written must be known before the work is done
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     if follow is None:
         refuse_damage(job)
