@@ -1,11 +1,12 @@
 """The documentation runs: every command it shows does what the page says, and every option it names exists."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from tests.docs.options import shown_in, unknown
-from tests.docs.transcripts import agree, difference, fences, lay_out, pages, run_page, same_line
+from tests.docs.transcripts import ROOT, agree, difference, fences, lay_out, pages, run_page, same_line
 
 PAGES = pages()
 RUN = [page for page in PAGES if any(f.language in ("console", "python") and not f.needs for f in fences(page))]
@@ -45,6 +46,12 @@ def test_every_command_is_in_a_fence_that_is_run_or_says_why_not(page):
     for fence in fences(page):
         if fence.language not in ("console", "python"):
             assert not any(line.startswith("$ ") for line in fence.body), f"{page}:{fence.line + 1}: fence it console"
+
+
+def test_every_link_of_the_readme_leads_somewhere():
+    """The site's own links are followed by mkdocs --strict."""
+    targets = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text())
+    assert [target for target in targets if "://" not in target and not (ROOT / target).exists()] == []
 
 
 def test_unknown_commands_and_options_are_seen():
