@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -93,6 +94,29 @@ class Settings:
         if self.uses_model and not self.decoys:
             options.append("--no-decoys")
         return options
+
+    @classmethod
+    def from_options(cls, options: Sequence[str]) -> Settings:
+        """Inverse of :meth:`as_options`; other words are passed over.
+
+        Raises
+        ------
+        UsageError
+            When a value is none that :meth:`as_options` writes.
+        """
+        said: dict[str, object] = {"joint": "--joint" in options, "decoys": "--no-decoys" not in options}
+        for option in options:
+            name, _, value = option.partition("=")
+            if name in ("--integration", "--background", "--polarisation"):
+                said[name[2:]] = value
+            elif name == "--int-radius":
+                said["int_radius"] = parse_int_radius(value)
+            elif name == "--push-res":
+                try:
+                    said["push_res"] = float(value)
+                except ValueError:
+                    raise UsageError(f"{option}: a number is needed") from None
+        return cls(**said)  # type: ignore[arg-type]
 
 
 def parse_int_radius(text: str) -> tuple[float, float, float]:

@@ -47,6 +47,7 @@ SUBCOMMANDS = {
     "subtract": "waterbg.cli.subtract.Subtract",
     "decoys": "waterbg.cli.decoys.Decoys",
     "view": "waterbg.cli.view.View",
+    "report": "waterbg.cli.report.Report",
     "slurm": "waterbg.cli.slurm.Slurm",
     "verify": "waterbg.cli.verify.Verify",
     "indexamajig": "waterbg.cli.indexamajig.Indexamajig",

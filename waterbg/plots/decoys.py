@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from waterbg.model.decoys import Shell
 
 OURS, RINGS = "#1b6ca8", "#d1495b"
+TITLES = {"z_mean": "mean of I/σ (0 is right)", "z_std": "scatter of I/σ (1 is right)", "rms": "RMS of I"}
 
 
 def draw_decoys(quality: Quality, path: str) -> None:
@@ -36,6 +37,26 @@ def draw_decoys(quality: Quality, path: str) -> None:
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     mean, scatter, rms = figure.subplots(1, 3)
+    for axes, what in ((mean, "z_mean"), (scatter, "z_std"), (rms, "rms")):
+        plot_decoys(axes, quality, what)
+        axes.set_title(TITLES[what], fontsize=10)
+    mean.legend(fontsize=7)
+    try:
+        figure.savefig(path, dpi=130)
+    except (OSError, ValueError) as err:
+        raise UsageError(f"{path}: the figure cannot be written ({err})") from None
+
+
+def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
+    """Draw one quantity of all shells over resolution.
+
+    Parameters
+    ----------
+    axes : Axes
+    quality : Quality
+    what : str
+        A field of Shell: one of TITLES.
+    """
     for shells, colour, line, label in (
         (quality.half, OURS, "o-", "waterbg, half indices"),
         (quality.half_rings, RINGS, "o-", "rings, half indices"),
@@ -43,26 +64,14 @@ def draw_decoys(quality: Quality, path: str) -> None:
         (quality.displaced_rings, RINGS, "s--", "rings, beside reflections"),
     ):
         known = [shell for shell in shells if shell.rms is not None]
-        at = [_middle(shell) for shell in known]
-        mean.plot(at, [shell.z_mean for shell in known], line, color=colour, label=label, ms=4)
-        scatter.plot(at, [shell.z_std for shell in known], line, color=colour, ms=4)
-        rms.plot(at, [shell.rms for shell in known], line, color=colour, ms=4)
-    mean.axhline(0, color="0.6", lw=0.8)
-    scatter.axhline(1, color="0.6", lw=0.8)
-    rms.set_ylim(bottom=0)
-    for axes, title in (
-        (mean, "mean of I/σ (0 is right)"),
-        (scatter, "scatter of I/σ (1 is right)"),
-        (rms, "RMS of I"),
-    ):
-        axes.set_title(title, fontsize=10)
-        _label(axes)
-    rms.set_ylabel("photons")
-    mean.legend(fontsize=7)
-    try:
-        figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as err:
-        raise UsageError(f"{path}: the figure cannot be written ({err})") from None
+        at, values = [_middle(shell) for shell in known], [getattr(shell, what) for shell in known]
+        axes.plot(at, values, line, color=colour, label=label, ms=4)
+    if what == "rms":
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("photons")
+    else:
+        axes.axhline(0 if what == "z_mean" else 1, color="0.6", lw=0.8)
+    _label(axes)
 
 
 def _middle(shell: Shell) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -170,14 +171,23 @@ def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) 
     ------
     ImageError, GeometryError, UsageError
     """
+    return look_with(job, number, chunk, lambda: RunModel.load(model_path) if model_path else learn_leniently(job))
+
+
+def learn_leniently(job: Job) -> RunModel:
+    """Learn a run's model as `waterbg subtract` does, but from those images that can be read."""
+    lenient = replace(job, images=replace(job.images, on_missing="keep"))
+    return learn_run_model(lenient, None, None) or RunModel()
+
+
+def look_with(job: Job, number: int, chunk: Chunk, model_of: Callable[[], RunModel]) -> Look:
+    """Do what :func:`look_at` does, with a model that is asked for once the image is known to be readable."""
     worker = Worker(job, None)
     try:
         frame, scene = worker.subtractor.load(chunk)
     finally:
         worker.close()
-    settings = job.settings
-    lenient = replace(job, images=replace(job.images, on_missing="keep"))
-    model = RunModel.load(model_path) if model_path else learn_run_model(lenient, None, None) or RunModel()
+    settings, model = job.settings, model_of()
     found = integrate_frame(frame, scene, model, settings)
     rays = frame_rays(frame, scene, settings.polarisation)
     flags = flag_pixels(frame, scene, settings.int_radius)

@@ -1,0 +1,88 @@
+"""``waterbg report``: one page about what subtract did to a stream."""
+
+from __future__ import annotations
+
+import sys
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+from waterbg.errors import UsageError
+
+
+class Report(Command):
+    """Write a page about what subtract did to a stream, to look at and to show
+
+    IN.stream is the stream before, OUT.stream what subtract made of it. The page is one HTML file that loads nothing.
+    """
+
+    USAGE = "    waterbg report IN.stream OUT.stream -o REPORT.html [options]\n"
+
+    output = cli.SwitchAttr(["-o", "--output"], str, mandatory=True, argname="REPORT.html", help="page to write")
+    force = cli.Flag("--force", help="replace REPORT.html when it exists")
+    frames = cli.SwitchAttr(
+        "--frames",
+        cli.Range(0, 10**4),
+        default=24,
+        argname="N",
+        help="frames whose images are read again, spread over the stream; 0: only the streams are read",
+    )
+    model = cli.SwitchAttr(
+        "--model",
+        str,
+        argname="FILE",
+        help="run model that subtract used; default: OUT.stream.model.json, and when there is none it is learnt again",
+    )
+    geometry = cli.SwitchAttr(
+        ["-g", "--geometry"], str, argname="FILE.geom", group="Images", help="geometry instead of the stream's own"
+    )
+    prefix = cli.SwitchAttr(
+        ["-x", "--prefix"], str, default="", argname="P", group="Images", help="put before the image names"
+    )
+    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first")
+    external = cli.Flag(
+        "--follow-external-links",
+        group="Images",
+        help="read HDF5 external links that lead out of the image's own folder",
+    )
+
+    def main(self, before: str, after: str) -> int:
+        """Read both streams and some images; write the page."""
+        from waterbg.stream import OutputFile
+
+        if "-" in (before, after):
+            raise UsageError("report reads its streams more than once, so standard input will not do")
+        output = OutputFile(self.output, force=self.force)  # known now, not after a minute's work
+        from waterbg.plots.inline import inline_style
+
+        with inline_style():  # so is a missing matplotlib
+            pass
+        from waterbg.plots.report import draw_report, find
+        from waterbg.plots.report_words import doubts
+        from waterbg.run import Images
+
+        if sys.stderr.isatty():
+            print("waterbg: reading both streams and the sample's images …", file=sys.stderr)
+        findings = find(
+            before,
+            after,
+            frames=self.frames,
+            model=self.model,
+            geometry=self.geometry,
+            images=Images(self.prefix, self.basename, self.external, "fail"),
+        )
+        page = draw_report(findings)
+        with output.begin():
+            try:
+                output.write(page)
+                output.finish()
+            except BaseException:
+                output.discard()
+                raise
+        numbers = findings.numbers
+        print(
+            f"{self.output}: {numbers.chunks} chunks, {numbers.crystals} crystals, {numbers.kept} of "
+            f"{numbers.listed} reflections kept; images of {len(findings.sample.read)} frames read"
+        )
+        print("\n".join(f"  {text}" for text in doubts(findings) or ["nothing looks wrong"]))
+        return 0
