@@ -204,14 +204,14 @@ def _cell(value: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _count(table: NDArray[np.int64], at: NDArray[np.int64], ratio: NDArray[np.float64]) -> None:
     """Count ratios in a histogram of their logarithms, one a fine bin."""
-    place = np.log2(np.maximum(ratio, 1e-9)) / RATIO_STEP + RATIOS / 2
+    place = np.log2(np.maximum(ratio, 1e-9)) / RATIO_STEP + RATIOS / 2 + 0.5  # 1 in the middle of a cell
     cell = np.clip(place, 0, RATIOS - 1).astype(np.int64)
     np.add.at(table, (at, cell), 1)
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> float:
     """Quantile of a histogram of ratios."""
-    return float(2.0 ** ((_place(counts, share) - RATIOS / 2) * RATIO_STEP))
+    return float(2.0 ** ((_place(counts, share) - RATIOS / 2 - 0.5) * RATIO_STEP))
 
 
 def _place(counts: NDArray[np.int64], share: float) -> float:

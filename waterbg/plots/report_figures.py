@@ -141,6 +141,10 @@ def intensity_map(resolution: Resolution) -> str:
     axes.legend(loc="upper left", borderpad=0.1)
     bar = figure.colorbar(picture, ax=axes, aspect=25, pad=0.02)
     bar.set_label("reflections in a cell")
+    steps = (1, 2, 5) if shown.max() < 50 else (1,)
+    ticks_of_bar = [step * 10**power for power in range(9) for step in steps if step * 10**power <= max(shown.max(), 2)]
+    bar.set_ticks(ticks_of_bar, labels=[f"{tick}" for tick in ticks_of_bar])
+    bar.minorticks_off()
     bar.outline.set_visible(False)
     return svg(figure, "map", "Intensity after over intensity before")
 
@@ -242,7 +246,7 @@ def example_figures(look: Look) -> tuple[str, str, str]:
 
 
 def typical_reflection(look: Look) -> int:
-    """Row among ``look.scene.spots`` of a reflection whose I/sigma is nearest to TYPICAL, under the ring if possible."""
+    """Row among ``look.scene.spots`` of a reflection with I/sigma nearest to TYPICAL, under the ring if possible."""
     result, inv_d = look.found.result, look.scene.spots["inv_d"]
     rows = np.unique(np.concatenate(look.scene.rows))
     kept = rows[(result["status"][rows] == Status.OK) & (look.scene.spots["panel"][rows] >= 0)]

@@ -9,6 +9,7 @@ from waterbg.plots import report_figures as figures
 from waterbg.plots.look import readable
 from waterbg.plots.report_bins import STRONG, Shell
 from waterbg.plots.report_words import Findings, count, done, doubts, name_of, pooled_decoys, reasons, signed, tiles
+from waterbg.settings import PROFILE
 
 STYLE = """
 :root { color-scheme: light dark; --page: #f6f7f8; --card: #ffffff; --ink: #1a1d21; --soft: #59616b; --faint: #9aa1a9;
@@ -47,15 +48,20 @@ th { font-weight: 600; vertical-align: bottom; }
 td.words, th.words { text-align: left; white-space: normal; }
 code { font-size: .85rem; overflow-wrap: anywhere; }
 .before { color: var(--before); font-weight: 600; } .after { color: var(--after); font-weight: 600; }
+@media screen and (max-width: 40rem) {
+  figure.wide figcaption::before { content: "(Swipe the picture sideways.) "; font-style: italic; } }
 @media print {
   :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --faint: #888; --line: #ccc; --before: #c8384c;
     --after: #1b6ca8; --warn: #8a4b00; --warn-page: #fff; }
-  body { font-size: 11pt; } main { max-width: none; padding: 0; }
+  body { font-size: 10pt; } .pair { grid-template-columns: 1fr 1fr; } .three { grid-template-columns: 1fr 1fr 1fr; }
+  .tiles { grid-template-columns: repeat(5, 1fr); gap: .4rem; } .tile { padding: .4rem .5rem; }
+  .tile b { font-size: 1.1rem; } h2 { margin-top: 1.4rem; } main { max-width: none; padding: 0; }
   figure, .tile, .note, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .scroll { overflow: visible; } .scroll svg, .scroll img { min-width: 0; }
   table { font-size: 7.5pt; } th, td { padding: .15rem .35rem; } }
 """
 FEW = 10  # dropped reflections, fewer of which make no distribution
+LEAST_MOVED = 5e-4  # relative change of the background, below which it is none
 BEFORE, AFTER = '<span class="before">before</span>', '<span class="after">after</span>'
 
 
@@ -99,10 +105,12 @@ def _p(text: str, kind: str = "") -> str:
 def _figure(picture: str, caption: str, wide: bool = False) -> str:
     """Frame a picture; the caption is HTML. A wide one scrolls within its frame where the page is narrow."""
     inside = f'<div class="scroll">{picture}</div>' if wide else picture
-    return f"<figure>\n{inside}\n<figcaption>{caption}</figcaption>\n</figure>"
+    kind = ' class="wide"' if wide else ""
+    return f"<figure{kind}>\n{inside}\n<figcaption>{caption}</figcaption>\n</figure>"
 
 
 def _head(findings: Findings) -> Iterable[str]:
+    numbers = findings.numbers
     yield _p(done(findings))
     sentence = gained(findings)
     if sentence:
@@ -120,7 +128,11 @@ def _head(findings: Findings) -> Iterable[str]:
         yield f'<div class="note doubt"><strong>To be looked at</strong><ul>{items}</ul></div>'
     else:
         yield '<div class="note">Nothing looks wrong: ' + escape(_checked(findings)) + "</div>"
-    if findings.sample.unreadable and not findings.sample.read:
+    if numbers.listed and not findings.sample.wanted:
+        yield _p(
+            "No images were looked at, as the report was asked to (--frames=0), so the parts that need them are left out."
+        )
+    elif findings.sample.unreadable and not findings.sample.read:
         first = readable(findings.sample.unreadable[0])
         yield _p(
             "No image of the sample could be read, so the parts that need images are left out (water-ring profile, "
@@ -189,7 +201,9 @@ def _background(findings: Findings) -> Iterable[str]:
     yield "<h2>Background before and after</h2>"
     moved = max((s for s in shells if s.b0 > 0), key=lambda s: abs(s.b1 / s.b0 - 1), default=None)
     sentence = ""
-    if moved is not None:
+    if moved is not None and abs(moved.b1 / moved.b0 - 1) < LEAST_MOVED:
+        sentence = " It did not move."
+    elif moved is not None:
         sentence = (
             f" It moved most at {10 / moved.middle:.2f} Å: by {signed(100 * (moved.b1 / moved.b0 - 1), '.1f')} %, "
             f"{signed(moved.b1 - moved.b0, '.3g')} photons per pixel."
@@ -228,14 +242,16 @@ def _intensities(findings: Findings) -> Iterable[str]:
     ]
     strong = figures.strong_figure(shells)
     if strong is not None:
-        cells.append(
-            _figure(
-                strong,
-                f"Median of I after / I before of the {count(whole.n_strong)} reflections of I/σ ≥ {STRONG:g} before: "
-                f"{whole.strong:.3f} over all. A fit also holds what of a spot lies beyond CrystFEL's peak disc: "
-                "above 1, the more so where spots are broad, is no surprise, and merging takes a common factor out.",
-            )
+        caption = (
+            f"Median of I after / I before of the {count(whole.n_strong)} reflections of I/σ ≥ {STRONG:g} before: "
+            f"{whole.strong:.3f} over all."
         )
+        if findings.provenance.settings.integration == PROFILE:
+            caption += (
+                " A fit also holds what of a spot lies beyond CrystFEL's peak disc: above 1, the more so where spots "
+                "are broad, is no surprise, and merging takes a common factor out."
+            )
+        cells.append(_figure(strong, caption))
     yield f'<div class="pair">{"".join(cells)}</div>'
 
 
@@ -251,7 +267,7 @@ def _decoys(findings: Findings) -> Iterable[str]:
     decoys = pooled_decoys(findings)
     yield "<h2>Decoys: is σ right, and what was gained?</h2>"
     if quality is None or decoys is None:
-        yield _p("There were no images and no run model, or too few places for decoys, so nothing can be said.")
+        yield _p("Without images or a run model, or with too few places for decoys, nothing can be said.")
         return
     ours, rings = decoys
     frames = findings.sample.model.frames if findings.sample.model else 0
@@ -266,7 +282,8 @@ def _decoys(findings: Findings) -> Iterable[str]:
         f"less I scatters the better. {count(ours.n, 'decoy')} at "
         f"{'half indices' if any(s.n for s in quality.half) else 'places beside reflections'} {source}: mean "
         f"{signed(ours.z_mean or 0, '.2f')} and scatter {ours.z_std:.2f} (CrystFEL's rings: "
-        f"{signed(rings.z_mean or 0, '.2f')} and {rings.z_std:.2f}); RMS of I {ours.rms:.1f} photons instead of {rings.rms:.1f}."
+        f"{signed(rings.z_mean or 0, '.2f')} and {rings.z_std:.2f}); RMS of I {ours.rms:.1f} photons instead of "
+        f"{rings.rms:.1f}."
     )
     if quality.ratio is not None:
         yield _p(
@@ -347,9 +364,9 @@ def _example(findings: Findings) -> Iterable[str]:
     )
     yield _figure(
         reflection,
-        "<b>d</b> A reflection of medium strength under the water ring on this frame, pixel by pixel: what was counted, the "
-        "background, background and fitted profile together, and what the fit leaves; full circle the peak disc, "
-        "dashed the ring. To the right, cuts through the spot. <code>waterbg view</code> draws any other.",
+        "<b>d</b> A reflection of medium strength under the water ring on this frame, pixel by pixel: what was "
+        "counted, the background, background and fitted profile together, and what the fit leaves; full circle the "
+        "peak disc, dashed the ring. To the right, cuts through the spot. <code>waterbg view</code> draws any other.",
         wide=True,
     )
 
