@@ -1,9 +1,11 @@
 """A short stream over the golden images, and one of its chunks looked at."""
 
 import re
+from pathlib import Path
 
 import pytest
 
+from tests.plots.plain import thin
 from waterbg.stream import StreamFile
 
 
@@ -48,3 +50,38 @@ def figure():
     figure = Figure(figsize=(16.0, 9.4), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+@pytest.fixture(scope="session")
+def subtracted(stream, tmp_path_factory):
+    """What `waterbg subtract` makes of that stream, with its run model beside it."""
+    from waterbg.cli.base import run
+
+    out = tmp_path_factory.mktemp("report") / "out.stream"
+    assert run(["waterbg", "subtract", stream, "-o", str(out)]) == 0
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def thinned(subtracted):
+    """The same without every seventh reflection."""
+    path = Path(subtracted).with_name("thinned.stream")
+    path.write_bytes(thin(Path(subtracted).read_bytes()))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def findings(stream, subtracted):
+    """What a report on both has."""
+    pytest.importorskip("matplotlib")
+    from waterbg.plots.report import find
+
+    return find(stream, subtracted)
+
+
+@pytest.fixture(scope="session")
+def page(findings):
+    """The report's page."""
+    from waterbg.plots.report import draw_report
+
+    return draw_report(findings).decode()

@@ -79,10 +79,10 @@ class Report(Command):
             except BaseException:
                 output.discard()
                 raise
-        numbers = findings.numbers
+        numbers, frames = findings.numbers, len(findings.sample.read)
         print(
             f"{self.output}: {numbers.chunks} chunks, {numbers.crystals} crystals, {numbers.kept} of "
-            f"{numbers.listed} reflections kept; images of {len(findings.sample.read)} frames read"
+            f"{numbers.listed} reflections kept; images of {frames} frame{'s' * (frames != 1)} read"
         )
         print("\n".join(f"  {text}" for text in doubts(findings) or ["nothing looks wrong"]))
         return 0

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 COUNTED = {"saturated": b"num_saturated_reflections", "I < -5 sigma": b"num_implausible_reflections"}
 """Reasons to drop a reflection that a stream itself counts, by their lines."""
+_SUM = r"=.*? \(sha256 ([0-9a-f]{12})\)"
+_GIVEN = re.compile(rf"(?: --geometry{_SUM})?(?: --model{_SUM})?$")  # names may hold blanks
 
 
 @dataclass(frozen=True)
@@ -66,16 +68,15 @@ def read_provenance(path: str) -> Provenance:
             offset=offset,
         )
     version, options = found[1], found[2] or ""
-    sums = {name: re.search(rf" --{name}=.* \(sha256 ([0-9a-f]{{12}})\)", options) for name in ("geometry", "model")}
-    own = re.split(r" --(?:geometry|model)=", options)[0]
+    given = _GIVEN.search(options)
+    assert given is not None  # nothing at the end is enough
     try:
-        settings = Settings.from_options(own.split())
+        settings = Settings.from_options(options[: given.start()].split())
     except UsageError as err:
         raise StreamError(
             f"its line of waterbg subtract cannot be understood ({err})", path=path, offset=offset
         ) from None
-    given = {name: match[1] if match else None for name, match in sums.items()}
-    return Provenance(lines[-1], version, settings, given["geometry"], given["model"])
+    return Provenance(lines[-1], version, settings, given[1], given[2])
 
 
 @dataclass(frozen=True)

@@ -129,9 +129,7 @@ def _head(findings: Findings) -> Iterable[str]:
     else:
         yield '<div class="note">Nothing looks wrong: ' + escape(_checked(findings)) + "</div>"
     if numbers.listed and not findings.sample.wanted:
-        yield _p(
-            "No images were looked at, as the report was asked to (--frames=0), so the parts that need them are left out."
-        )
+        yield _p("No images were looked at, as asked for (--frames=0), so the parts that need them are left out.")
     elif findings.sample.unreadable and not findings.sample.read:
         first = readable(findings.sample.unreadable[0])
         yield _p(
@@ -257,6 +255,8 @@ def _intensities(findings: Findings) -> Iterable[str]:
 
 def _decoys(findings: Findings) -> Iterable[str]:
     quality, settings = findings.sample.quality, findings.provenance.settings
+    if not findings.numbers.listed:
+        return
     if not settings.uses_model:
         yield "<h2>Decoys</h2>"
         yield _p(
