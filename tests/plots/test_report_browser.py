@@ -10,6 +10,7 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from waterbg.plots.report import draw_report, find
+from waterbg.plots.report_words import doubts
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on PATH")
@@ -102,3 +103,22 @@ def test_long_names_do_not_make_the_page_wider(stream, subtracted, tmp_path):
     seen = look(page, tmp_path, 390)
     assert seen["page"] <= 390
     assert seen["out"] == []
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["thaumatin", "thermolysin"])
+def test_reports_on_real_data_are_right_and_fit(name, shared, tmp_path):
+    from waterbg.cli.base import run
+
+    before, after = shared / "real" / name / "rings-nocen-nosat-nograd.stream", tmp_path / "out.stream"
+    assert run(["waterbg", "subtract", str(before), "-o", str(after)]) == 0
+    findings = find(str(before), str(after))
+    assert doubts(findings) == []
+    assert findings.sample.read
+    assert findings.sample.differ == 0
+    assert 3.0 < 10 / findings.ring.inv_d < 3.8
+    page = draw_report(findings).decode()
+    for width in (1280, 390):
+        seen = look(page, tmp_path, width)
+        assert seen["page"] <= width
+        assert seen["out"] == seen["cut"] == seen["touching"] == []
