@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.fuzz.mutate import mutate
 from tests.plots.plain import Page, read_plainly
+from waterbg.errors import WaterbgError
 from waterbg.model import Quality
 from waterbg.model.decoys import Shell
 from waterbg.run import resolve_job
@@ -343,6 +345,7 @@ def test_no_name_stands_twice_on_the_page(page):
     assert used <= set(names)
 
 
+GEOMETRY = b"----- Begin geometry file -----\n"
 ODD = "<img onerror=alert(1)>&\"'<b>.h5"
 
 
@@ -381,3 +384,20 @@ def test_names_that_are_no_text_become_question_marks(stream, subtracted, tmp_pa
     said = Page(draw_report(find(*paths)).decode()).text
     assert "waterbg report: out?.stream" in said
     assert "im?.h5" in said
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_damaged_streams_are_one_line_or_a_page(stream, subtracted, tmp_path, seed):
+    text = mutate(Path(stream).read_bytes(), seed)
+    line = re.search(rb"(?m)^waterbg \S+ subtract .*\n", Path(subtracted).read_bytes())[0]
+    before = copy(stream, tmp_path / "in.stream", lambda _: text)
+    # what came through subtract unchanged; and, of a whole stream, a damaged result
+    same = copy(stream, tmp_path / "same.stream", lambda _: text.replace(GEOMETRY, line + GEOMETRY, 1))
+    damaged = copy(subtracted, tmp_path / "out.stream", lambda text: mutate(text, seed))
+    for pair in ((before, same), (stream, damaged)):
+        try:
+            found = find(*pair, frames=0)
+        except WaterbgError as err:
+            assert "\n" not in str(err)
+            continue
+        assert outside(draw_report(found).decode()) == []

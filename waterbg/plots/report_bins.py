@@ -119,6 +119,10 @@ class Resolution:
         rows = rows[good]
         if not len(rows):
             return
+        with np.errstate(over="ignore"):  # what no detector counts, a damaged stream may
+            self._put(rows)
+
+    def _put(self, rows: NDArray[np.void]) -> None:
         at = _fine(rows["inv_d"])
         known = np.isfinite(rows["b0"]) & np.isfinite(rows["b1"])
         self._n += np.bincount(at, minlength=FINE)
@@ -195,7 +199,7 @@ def _over(total: float, n: int) -> float:
 
 
 def _fine(inv_d: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.clip((inv_d / STEP).astype(np.int64), 0, FINE - 1)
+    return np.clip(inv_d / STEP, 0, FINE - 1).astype(np.int64)
 
 
 def _cell(value: NDArray[np.float64]) -> NDArray[np.int64]:

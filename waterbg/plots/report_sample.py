@@ -287,10 +287,10 @@ def _add_up(data, constant, flags, expected, offsets, shapes, rays, length, gain
                 counts = data[at] * constant[p]
                 if counts > expected[at] + OUTLIER * np.sqrt(gain * max(expected[at], 1.0) + read2):
                     continue
-                bin = min(int(r[i]), sums.shape[1] - 1)
-                sums[0, bin] += 1
-                sums[1, bin] += counts
-                sums[2, bin] += expected[at]
+                k = min(int(r[i]), sums.shape[1] - 1)
+                sums[0, k] += 1
+                sums[1, k] += counts
+                sums[2, k] += expected[at]
 
 
 def find_ring(inv_d: NDArray[np.float64], level: NDArray[np.float64]) -> WaterRing | None:
