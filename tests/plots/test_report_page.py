@@ -175,6 +175,23 @@ def test_the_ring_of_the_golden_frames_is_where_water_scatters(findings, page):
     assert f"The water ring is highest at {10 / findings.ring.inv_d:.2f} Å" in Page(page).text
 
 
+def test_the_reflection_shown_closely_is_one_of_many(findings):
+    look = findings.sample.example
+    row = report_figures.typical_reflection(look)
+    result, fits, spots = look.found.result, look.found.fits, look.scene.spots
+    strength = result["I"] / result["sigma"]
+    like = [
+        i
+        for i in range(len(spots))
+        if look.scene.printed[i] >= 0 and result["status"][i] == 0
+        and 8 <= strength[i] <= 20 and 2.8 <= spots["inv_d"][i] <= 3.6
+    ]  # fmt: skip
+    assert row in like
+    better = sum(fits["chi2"][i] < fits["chi2"][row] for i in like)
+    assert better == (len(like) - 1) // 2
+    assert len(like) > 5
+
+
 # -- what looks wrong --------------------------------------------------------------------------------------------------
 
 

@@ -24,7 +24,7 @@ PAIR: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 """Both can be seen where one lies on the other."""
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
-TYPICAL = 10.0  # I/sigma of the reflection that is shown closely
+MEDIUM = (8.0, 20.0)  # I/sigma of the reflection that is shown closely
 APART = 0.07  # least distance of two labels, of the axis
 
 
@@ -229,6 +229,8 @@ def time_figure(time: TimeLine) -> str | None:
 
 def example_figures(look: Look) -> tuple[str, str, str]:
     """A frame with its background and one reflection with its fit, as `waterbg view` draws them; and its name."""
+    from matplotlib import style
+
     from waterbg.plots.close_up import close_up
     from waterbg.plots.frame_view import draw_frames, make_layers
     from waterbg.plots.reflection_view import describe, draw_reflection
@@ -236,24 +238,30 @@ def example_figures(look: Look) -> tuple[str, str, str]:
 
     row = typical_reflection(look)
     close = close_up(look, row)
-    frame, reflection = new_figure(12.4, 4.3), new_figure(12.4, 3.5)
-    draw_frames(frame, look, make_layers(look, FILE_CELLS), row, peaks=False, linear=False, photons=False)
-    draw_reflection(reflection, close)
-    with warnings.catch_warnings():
+    with style.context("default"), warnings.catch_warnings():
+        frame, reflection = new_figure(12.4, 4.3), new_figure(12.4, 3.5)
+        draw_frames(frame, look, make_layers(look, FILE_CELLS), row, peaks=False, linear=False, photons=False)
+        draw_reflection(reflection, close)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of a panel's name
         pictures = png(frame, "Frame, background model and difference"), png(reflection, " ".join(describe(close)))
     return *pictures, look.title
 
 
 def typical_reflection(look: Look) -> int:
-    """Row among ``look.scene.spots`` of a reflection with I/sigma nearest to TYPICAL, under the ring if possible."""
+    """Row among ``look.scene.spots`` of a reflection to be shown closely.
+
+    Of those with I/sigma within MEDIUM, under the water ring if possible, the one that fits as well as half of them.
+    """
     result, inv_d = look.found.result, look.scene.spots["inv_d"]
     rows = np.unique(np.concatenate(look.scene.rows))
-    kept = rows[(result["status"][rows] == Status.OK) & (look.scene.spots["panel"][rows] >= 0)]
-    under = kept[(inv_d[kept] >= WATER[0]) & (inv_d[kept] <= WATER[1])]
-    for choice in (under, kept):
+    rows = rows[(result["status"][rows] == Status.OK) & (look.scene.spots["panel"][rows] >= 0)]
+    strength = result["I"][rows] / result["sigma"][rows]
+    medium = rows[(strength >= MEDIUM[0]) & (strength <= MEDIUM[1])]
+    under = medium[(inv_d[medium] >= WATER[0]) & (inv_d[medium] <= WATER[1])]
+    for choice in (under, medium):
         if len(choice):
-            return int(choice[np.argmin(np.abs(result["I"][choice] / result["sigma"][choice] - TYPICAL))])
+            order = np.argsort(look.found.fits["chi2"][choice], kind="stable")
+            return int(choice[order[(len(choice) - 1) // 2]])
     return choose_reflection(look, None, None)
 
 

@@ -364,9 +364,10 @@ def _example(findings: Findings) -> Iterable[str]:
     )
     yield _figure(
         reflection,
-        "<b>d</b> A reflection of medium strength under the water ring on this frame, pixel by pixel: what was "
-        "counted, the background, background and fitted profile together, and what the fit leaves; full circle the "
-        "peak disc, dashed the ring. To the right, cuts through the spot. <code>waterbg view</code> draws any other.",
+        "<b>d</b> One reflection, pixel by pixel: what was counted, the background, background and fitted profile "
+        "together, and what the fit leaves; full circle the peak disc, dashed the ring. To the right, cuts through the "
+        "spot. It was chosen from those of medium strength (I/σ of 8 to 20) under the water ring on this frame: half "
+        "of them fit better. <code>waterbg view</code> draws any other.",
         wide=True,
     )
 
