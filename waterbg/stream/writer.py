@@ -102,7 +102,7 @@ def add_provenance(header: bytes, line: bytes, path: str = "stream") -> bytes:
     if at - version + len(line) + 1 > g.LONGEST_AUDIT:
         raise StreamError(
             f"the text before the geometry has {at - version} bytes; with the provenance line it would pass the "
-            f"{g.LONGEST_AUDIT} that CrystFEL reads (--no-provenance leaves it out)",
+            f"{g.LONGEST_AUDIT} that CrystFEL reads, and no CrystFEL program would open the output",
             path=path,
         )
     return header[:at] + line + b"\n" + header[at:]
