@@ -328,6 +328,39 @@ def test_a_stream_without_crystals_makes_a_short_page(stream, subtracted, tmp_pa
     assert "The stream has no crystals: there was nothing to integrate." in Page(text).text
 
 
+def test_frames_without_a_good_pixel_have_no_profile(stream, subtracted, tmp_path):
+    everywhere = b"\nbad_all/min_x = -9999\nbad_all/max_x = 9999\nbad_all/min_y = -9999\nbad_all/max_y = 9999\n"
+    (tmp_path / "bad.geom").write_bytes(resolve_job(stream).geometry + everywhere)
+    (tmp_path / "mask.h5").symlink_to(Path(stream).with_name("mask.h5"))
+    found = find(stream, subtracted, geometry=str(tmp_path / "bad.geom"))
+    assert len(found.sample.read) == found.sample.differ == 2
+    assert found.sample.profile is None
+    text = draw_report(found).decode()
+    assert "The water ring" not in headings(text)
+    assert "A worked example" in headings(text)
+
+
+def test_blank_images_make_a_page_that_says_they_are_not_the_runs(stream, subtracted, folder, tmp_path):
+    import h5py
+
+    before, after = copy(stream, tmp_path / "in.stream"), copy(subtracted, tmp_path / "out.stream")
+    copy(folder / "images.h5", tmp_path / "images.h5")
+    (tmp_path / "mask.h5").symlink_to(folder / "mask.h5")
+    with h5py.File(tmp_path / "images.h5", "r+") as file:
+        sets = []
+        file.visititems(
+            lambda _, item: sets.append(item) if isinstance(item, h5py.Dataset) and item.ndim == 3 else None
+        )
+        for data in sets:
+            data[...] = 0
+        assert sets
+    found = find(before, after, model=f"{subtracted}.model.json")
+    assert found.sample.differ == 2
+    text = draw_report(found).decode()
+    assert "did not give the numbers of out.stream" in text
+    assert "No water ring stands out" in text
+
+
 # -- safe to open ------------------------------------------------------------------------------------------------------
 
 

@@ -166,7 +166,9 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
         sample.quality, sample.quality_is_models = model.quality, True
     if model is not None and readable:
         place, chunk = max(readable, key=lambda pair: sum(len(c.reflections) for c in pair[1].crystals))
-        sample.example = look_with(job, place.number, chunk, lambda: model)
+        look = look_with(job, place.number, chunk, lambda: model)
+        if (look.scene.spots["panel"][np.concatenate(look.scene.rows)] >= 0).any():
+            sample.example = look
     return sample
 
 
@@ -218,10 +220,13 @@ class _Walk:
         self.curves.append(radial_means(frame, flags, expected, rays, self.edges, noise))
 
     def profile(self) -> Profile | None:
-        """Of all frames."""
-        if not self.curves:
+        """Of all frames with a clean pixel; None without any, or without a resolution that all of them have."""
+        curves = [curve for curve in self.curves if np.isfinite(curve[0]).any()]
+        if not curves:
             return None
-        observed, expected = (np.stack(part) for part in zip(*self.curves, strict=True))
+        observed, expected = (np.stack(part) for part in zip(*curves, strict=True))
+        if not np.isfinite(observed).all(axis=0).any():
+            return None
         return Profile(self.edges, observed, expected if self.sample.model is not None else None)
 
 
