@@ -35,7 +35,7 @@ FIT = np.dtype(
 )
 """What the fit finds about a spot; photons, but for ``peak``."""
 
-ITERATIONS = 4
+ITERATIONS = 8
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
@@ -251,9 +251,9 @@ def fit_spots(
             if iteration == 0:
                 first_sigma = np.sqrt(1 / information)
                 result.sigma_zero = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
-            if intensity <= 2 * first_sigma:  # nothing would change
+            if intensity <= 0:  # nothing would change
                 break
-            guess = intensity - 2 * first_sigma
+            guess = intensity
         if not information > 0:
             result.status = _BACKGROUND
             continue

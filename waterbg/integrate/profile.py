@@ -16,7 +16,7 @@ from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
+from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 STRONG = 12.0  # I/sigma of spots that teach places and widths
 MOST = 1000  # strong spots that are measured
-NARROW = 4.0  # standard deviations
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
@@ -407,7 +406,6 @@ def spot_shapes(
     if len(which):
         found, counting = widths_of(own)
         scatter = (shapes.psf.scatter * widths[which]) ** 2
-        # much narrower than all others is a hot pixel, or something else that is not to be followed
         like = ((found - widths[which]) > -NARROW * np.sqrt(scatter + counting)).all(axis=1)
         own, which = own[like], which[like]
         counting = np.stack([own["var_u"], own["var_v"]], axis=1)
@@ -417,8 +415,8 @@ def spot_shapes(
         offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
         blur[which] *= 1 - trust
         found, counting = widths_of(own)
-        scatter = (shapes.psf.scatter * widths[which]) ** 2
-        widths[which] += scatter / (scatter + counting) * (found - widths[which])
+        scatter = shapes.psf.scatter**2
+        widths[which] += scatter / (scatter + counting / found**2) * (found - widths[which])
     return to_panel(offset, rays, spots), widths, blur
 
 

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 FLOOR = 0.4  # px: spots of one pixel are no better known
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
+SWEEPS = 6
+NARROW = 4.0  # standard deviations: much narrower than all others is something else, which is not to be followed
 SCALE_WEIGHT = 3  # and for the one factor on all of them
 
 
@@ -135,14 +137,19 @@ def scaled_lines(
         return run
     expected = run.at(inv_d, 0.05)
     ratio = (values / expected).ravel()
-    total = (variance / expected**2 + scatter**2).ravel()
+    total = (variance / values**2 + scatter**2).ravel()
     factor = 1.0
-    for _ in range(4):
-        z = (ratio - factor) / np.sqrt(total)
-        weight = np.minimum(1, 1.5 / np.maximum(np.abs(z), 1e-9)) / total
+    for sweep in range(SWEEPS):
+        weight = _robust_weight((ratio - factor) / np.sqrt(total), 1.5, sweep) / total
         held = SCALE_WEIGHT * 2 * np.median(1 / total)
         factor = float((np.sum(weight * ratio) + held) / (weight.sum() + held))
     return Lines(factor * run.radial, factor * run.radial_slope, factor * run.tangential, factor * run.tangential_slope)
+
+
+def _robust_weight(z: NDArray[np.float64], limit: float, sweep: int) -> NDArray[np.float64]:
+    """Huber's weight; in the second half of the sweeps none for what is far too narrow, which is a hot pixel."""
+    weight = np.minimum(1, limit / np.maximum(np.abs(z), 1e-9))
+    return weight if sweep < SWEEPS // 2 else np.where(z < -NARROW, 0, weight)
 
 
 def learn_lines(
@@ -182,11 +189,12 @@ def learn_lines(
     found = []
     for axis, before in enumerate(([run.radial, run.radial_slope], [run.tangential, run.tangential_slope])):
         line = np.array(before)
-        for _ in range(4):
+        for sweep in range(SWEEPS):
             expected = np.maximum(terms @ line, 0.05)
-            total = variance[:, axis] + (scatter * expected) ** 2
+            # of a length as expected: one that came out short is not the surer for it
+            total = expected**2 * (variance[:, axis] / values[:, axis] ** 2 + scatter**2)
             z = (values[:, axis] - expected) / np.sqrt(total)
-            weight = np.minimum(1, limit / np.maximum(np.abs(z), 1e-9)) / total
+            weight = _robust_weight(z, limit, sweep) / total
             prior = run_weight * np.median(1 / total) * moment
             normal = (terms * weight[:, None]).T @ terms + prior + 1e-12 * np.eye(2)
             line = np.linalg.solve(normal, (terms * weight[:, None]).T @ values[:, axis] + prior @ before)
