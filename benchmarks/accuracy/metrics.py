@@ -14,6 +14,7 @@ BINS = {  # name -> d in Å, from (excluded) to (included), seen from the top of
     "outside": (0.0, 3.0),
 }
 
+REACH = 5  # px about a spot within which nothing may be wrong with the frame itself
 JUDGED = np.dtype([("key", "i8"), ("d", "f8"), ("truth", "f8"), ("bound", "f8")])
 
 
@@ -28,17 +29,29 @@ def keys(frame, crystal, h, k, l):
 def judged(experiment: Experiment, frame: SimulatedFrame) -> np.ndarray:
     """The predicted reflections of a frame by which methods are judged, with truth and bound as measured.
 
-    Left out, for every method alike: what lies under the beamstop, and what a zinger or an unmasked hot pixel hits
-    within five pixels, where no method can be right (such pixels in the background ring stay).
+    Left out, for every method alike: what the beamstop shades within five pixels, and what a zinger or an unmasked hot
+    pixel hits there, where no method can be right (such pixels in the background ring stay).
     """
     spots = predicted_spots(experiment, frame.spots)
-    spots = spots[(spots["transmission"] > 0.99) & (spots["intruder"] == 0)]
+    spots = spots[(least_transmission(frame, spots) > 0.99) & (spots["intruder"] == 0)]
     out = np.zeros(len(spots), JUDGED)
     out["key"] = keys(frame.number, spots["crystal"], spots["h"], spots["k"], spots["l"])
     out["d"] = spots["d"]
     out["truth"] = spots["I_true"] * spots["transmission"] * spots["gain"]
     out["bound"] = cramer_rao_bound(experiment, frame, spots) * spots["gain"]
     return out
+
+
+def least_transmission(frame: SimulatedFrame, spots: np.ndarray) -> np.ndarray:
+    """What the beamstop lets through at the darkest pixel within five pixels of each spot's predicted place."""
+    least = np.ones(len(spots))
+    for panel, shadow in enumerate(frame.shadow):
+        here = np.flatnonzero(spots["panel"] == panel)
+        rows, columns = spots["ss_pred"][here].astype(int), spots["fs_pred"][here].astype(int)
+        box = np.arange(2 * REACH + 1)
+        near = np.pad(shadow, REACH, mode="edge")[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
+        least[here] = near.min(axis=(1, 2))
+    return least
 
 
 @dataclass(frozen=True)

@@ -77,6 +77,36 @@ def test_lines_follow_many_spots_and_hold_to_the_run_with_few():
     assert learn_lines(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0), run, everywhere, 0.05) == run
 
 
+def measured_widths(rng, truth, photons):
+    """Widths as counted spots have them, and the variance that each of them claims: that of its own width."""
+    values = truth * rng.normal(1, 1 / np.sqrt(2 * photons)[:, None], truth.shape)
+    return values, values**2 / (2 * photons)[:, None]
+
+
+def test_a_spot_that_came_out_narrow_counts_no_more_than_one_that_came_out_wide():
+    """Weights from a spot's own width would make all widths too small, by 2 % at a hundred photons."""
+    rng = np.random.default_rng(3)
+    d, photons = rng.uniform(1, 5, 4000), rng.uniform(60, 150, 4000)
+    truth = Lines(1.1, 0.06, 1.05, 0.0)
+    values, variance = measured_widths(rng, truth.at(d), photons)
+    lines = learn_lines(values, variance, d, Lines(1.2, 0.0, 1.2, 0.0), d, 0.01, run_weight=1)
+    np.testing.assert_allclose(lines.at(d), truth.at(d), rtol=0.006)
+    scaled = scaled_lines(values, variance, d, truth, 0.01)
+    assert scaled.radial / truth.radial == pytest.approx(1, abs=0.003)
+
+
+def test_hot_pixels_among_the_spots_do_not_narrow_them():
+    rng = np.random.default_rng(4)
+    d, photons = rng.uniform(1, 5, 300), rng.uniform(150, 400, 300)
+    truth = Lines(1.1, 0.06, 1.05, 0.0)
+    values, variance = measured_widths(rng, truth.at(d), photons)
+    d[:25] = rng.uniform(4, 5, 25)  # where spots are few
+    values[:25], variance[:25] = 0.45, 0.45**2 / 800
+    for start in (truth, Lines(1.8, 0.0, 1.8, 0.0)):
+        lines = learn_lines(values, variance, d, start, d, 0.05, run_weight=1)
+        np.testing.assert_allclose(lines.at(d), truth.at(d), rtol=0.02)
+
+
 def test_one_factor_on_all_widths_is_found_from_few_spots():
     rng = np.random.default_rng(2)
     run, d = Lines(1.0, 0.05, 1.1, 0.0), rng.uniform(1, 3, 25)

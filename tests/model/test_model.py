@@ -15,6 +15,7 @@ from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
 from waterbg.model.decoys import Shell
+from waterbg.model.learn import NO_TAIL, TAILS, best_tail
 from waterbg.settings import Settings
 
 SETTINGS = Settings(int_radius=RADII)
@@ -46,6 +47,18 @@ def test_a_tail_is_learnt():
     run = make_run(3, seed=12, tail=0.25, signal=900.0)
     learnt = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
     assert learnt.spots.psf.tail == pytest.approx(0.25, abs=0.06)
+
+
+def test_a_few_spots_with_something_beside_them_make_no_tail_for_all():
+    """A tail of 3 % that is not there takes all intensities 1 % up."""
+    rng, tails = np.random.default_rng(1), np.array(TAILS)
+    deviance = 900 * tails[:, None] ** 2 / 40 + rng.normal(0, 1, 400) * tails[:, None]
+    assert best_tail(deviance) == 0
+    strange = deviance.copy()
+    strange[:, :3] -= 4000 * tails[:, None] * (0.15 - tails[:, None])
+    assert strange.sum(axis=1).min() < -NO_TAIL
+    assert best_tail(strange) == 0
+    assert best_tail(900 * (tails[:, None] - 0.2) ** 2 + deviance / 100) == pytest.approx(0.2, abs=0.01)
 
 
 def test_intensities_are_right_with_the_model(run, model):

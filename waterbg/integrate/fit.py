@@ -236,8 +236,9 @@ def fit_spots(
                     disc_n, disc_b, disc_pixels = disc_n + n[used], disc_b + B[used], disc_pixels + 1
                     in_disc += share
                 used += 1
-        # I from the counts, weights from the model alone, else low counts would weigh more than high ones
-        guess = intensity = first_sigma = information = pull = 0.0
+        # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
+        # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
+        guess = intensity = information = pull = 0.0
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
             for q in range(used):
@@ -249,7 +250,6 @@ def fit_spots(
                 break
             intensity = top / information
             if iteration == 0:
-                first_sigma = np.sqrt(1 / information)
                 result.sigma_zero = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
             if intensity <= 0:  # nothing would change
                 break

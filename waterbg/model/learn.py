@@ -50,6 +50,7 @@ TEACHERS = 200  # strong spots a frame that are looked at
 STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
 FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
 NO_TAIL = 9.0  # deviance that a tail may save by chance
+STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE = (0.6, 2.0)
@@ -162,8 +163,8 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     if len(inv_d) < profile.FEW:
         return default
     everywhere = np.concatenate([each.everywhere for each in seen])
-    deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1).sum(axis=1)
-    tail = _best_tail(deviance) if len(inv_d) >= FEWEST_FOR_TAIL else 0.0
+    deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1)
+    tail = best_tail(deviance) if len(inv_d) >= FEWEST_FOR_TAIL else 0.0
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
@@ -181,11 +182,16 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 
-def _best_tail(deviance: NDArray[np.float64]) -> float:
-    """Where the deviance is least, drawn to 0 by as much as three standard deviations are of what is found.
+def best_tail(deviance: NDArray[np.float64]) -> float:
+    """Where the deviance (n_tails, n) is least, drawn to 0 by what three standard deviations are of what is found.
 
-    A tail that is not there would take all intensities up with it; one that is there shows by far more than that.
+    A tail that is not there would take all intensities up with it; one that is there shows by far more than that, and
+    in most spots: the few that ask for it (or against it) beyond all others have something beside them.
     """
+    gains = deviance - deviance[0]
+    apart = np.abs(gains - np.median(gains, axis=1, keepdims=True))
+    spread = np.array([robust_std(row) for row in gains])[:, None]
+    deviance = gains[:, (apart <= STRANGE * spread).all(axis=0)].sum(axis=1)
     best = int(np.argmin(deviance))
     gain = deviance[0] - deviance[best]
     if gain <= NO_TAIL:

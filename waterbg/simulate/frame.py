@@ -33,6 +33,8 @@ class SimulatedFrame:
         Expected photons per pixel without Bragg, before the panel's gain.
     expected : list of float64
         The same with Bragg.
+    shadow : list of float64
+        What the beamstop lets through, 0 to 1.
     counts : list of int32
         The picture in ADU, as stored.
     """
@@ -42,6 +44,7 @@ class SimulatedFrame:
     spots: np.ndarray
     background: list[np.ndarray]
     expected: list[np.ndarray]
+    shadow: list[np.ndarray]
     counts: list[np.ndarray]
 
 
@@ -73,7 +76,7 @@ def simulate_frame(experiment: Experiment, number: int) -> SimulatedFrame:
         for row, column, photons in intruders[panel]:
             distance = np.hypot(spots["fs_pred"][here] - column - 0.5, spots["ss_pred"][here] - row - 0.5)
             spots["intruder"][here[distance < 5]] += photons
-    return SimulatedFrame(number, pulse, spots, background, expected, counts)
+    return SimulatedFrame(number, pulse, spots, background, expected, shadow, counts)
 
 
 def true_background(experiment: Experiment, number: int) -> list[np.ndarray]:
