@@ -38,6 +38,7 @@ def test_a_model_learns_what_the_run_is_made_of(model):
     assert model.spots.psf.widths.at(np.array([2.0]))[0] == pytest.approx([1.13, 1.13], rel=0.05)
     assert model.spots.psf.tail < 0.04
     assert max(model.trust.tau2) < 0.03**2
+    assert 0.01 <= model.spots.signal_error < 0.02  # the spots are what the fit takes them for
     assert model.sigma_scale == pytest.approx(1, abs=0.08)
     assert model.quality.decoys > 200
     assert model.quality.ratio == pytest.approx(1, abs=0.03)

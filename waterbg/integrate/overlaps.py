@@ -95,7 +95,7 @@ def refit_neighbours(
     intensity, guess, knowledge = np.zeros(n_spots), np.zeros(n_spots), np.zeros(n_spots)
     for k in range(n_spots):
         intensity[k] = out[k].I
-        guess[k] = max(intensity[k] - out[k].sigma_zero, 0.0)
+        guess[k] = max(intensity[k], 0.0)
     last = JOINT_SWEEPS if joint else SWEEPS
     for sweep in range(last + 1):
         for k in range(n_spots):
@@ -148,7 +148,7 @@ def refit_neighbours(
                 continue
             if sweep < last:
                 intensity[k], knowledge[k] = top / information, information
-                guess[k] = max(intensity[k] - 0.5 / np.sqrt(bare), 0.0)
+                guess[k] = max(intensity[k], 0.0)
                 if sweep == last - 1:  # for sigma
                     guess[k] = likely_intensity(intensity[k], 1 / np.sqrt(information), usual[k])
                 continue

@@ -32,7 +32,6 @@ LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one phot
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between these
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
-SIGNAL_ERROR = 0.02  # relative error of strong spots at least; not to be learnt from repeats, which show partiality
 
 ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
 ABOUT_RUN = Lines(0.3, 0.0, 0.3, 0.0)
@@ -56,7 +55,7 @@ class Spots:
 
     psf: Psf = DEFAULT
     map: PositionMap = NO_MAP
-    signal_error: float = 0.03
+    signal_error: float = 0.03  # where no strong spots tell: what they have on real detectors
     about_map: Lines = ABOUT_MAP
     about_run: Lines = ABOUT_RUN
 

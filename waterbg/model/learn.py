@@ -47,6 +47,8 @@ SAMPLE_FRAMES = 24
 ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
 TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
 TEACHERS = 200  # strong spots a frame that are looked at
+SHARED = 1.5  # error of a strong spot over what fit and summation differ by: part of it they have in common
+LEAST_SIGNAL_ERROR = 0.01  # not to be learnt from repeats, which show partiality
 STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
 FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
 NO_TAIL = 9.0  # deviance that a tail may save by chance
@@ -277,7 +279,7 @@ def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings:
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
         beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
-        spots = dataclasses.replace(spots, signal_error=max(profile.SIGNAL_ERROR, float(np.sqrt(beyond))))
+        spots = dataclasses.replace(spots, signal_error=max(LEAST_SIGNAL_ERROR, SHARED * float(np.sqrt(beyond))))
     return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
 
 
