@@ -13,6 +13,7 @@ from waterbg.background.rays import make_rays
 from waterbg.integrate.measure import MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.profile import shape_error
 from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
@@ -115,6 +116,26 @@ def test_one_factor_on_all_widths_is_found_from_few_spots():
     assert scaled.radial == pytest.approx(1.1, abs=0.025)
     assert scaled.radial_slope / scaled.radial == pytest.approx(0.05)
     assert scaled_lines(values[:0], values[:0], d[:0], run, 0.02) == run
+
+
+@pytest.mark.parametrize(
+    ("width", "blur", "doubt"), [(1.1, 0.35, 0.0), (0.8, 0.6, 0.0), (1.2, 0.0, 0.08), (1.0, 0.3, 0.06)]
+)
+def test_the_error_of_an_unknown_shape_is_what_spots_that_scatter_show(width, blur, doubt):
+    rng = np.random.default_rng(6)
+    grid = np.arange(-12, 12.01, 0.2)
+    profile = np.exp(-0.5 * grid**2 / (width**2 + blur**2))
+    factors = []
+    for _ in range(6000):  # along one axis after the other, as a Gaussian is
+        factor = 1.0
+        for _ in range(2):
+            w, s = width * (1 + doubt * rng.normal()), blur * rng.normal()
+            spot = np.exp(-0.5 * (grid - s) ** 2 / w**2) / w
+            factor *= (profile @ spot) / (profile @ profile) * np.hypot(width, blur)
+        factors.append(factor)
+    found = shape_error(np.full((1, 2), width), np.full((1, 2), blur**2), np.full((1, 2), doubt))[0]
+    assert np.mean(factors) == pytest.approx(1, abs=0.01)
+    assert found == pytest.approx(np.std(factors), rel=0.1)
 
 
 # -- places ----------------------------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def test_where_in_the_file_a_panel_lies_is_of_no_importance(world, method, colum
 
 @each
 def test_how_a_panel_is_stored_is_of_no_importance(world, method):
-    limits = (1e-9, 1e-9) if method.startswith("rings") else (0.08, 0.025)
+    limits = (1e-9, 1e-9) if method.startswith("rings") else (0.1, 0.025)
     assert_close(integrate(world, method), integrate(turns.stored_turned(world), method), *limits)
 
 

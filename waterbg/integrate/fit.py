@@ -29,6 +29,7 @@ FIT = np.dtype(
         ("background", "f8"),  # mean expected counts under the peak disc
         ("peak", "f8"),  # highest pixel of peak and ring, ADU
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
+        ("flat", "f8"),  # share of the background in the variance of the pixels, as they count
         ("status", "u1"),
         ("saturated", "u1"),
     ]
@@ -260,10 +261,11 @@ def fit_spots(
         # sigma is that of the likely intensity: a low fluctuation must not look precise, nor a high one too poor
         for _ in range(2):  # the error that the likely intensity follows from depends on it in turn
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
-            information = chi2 = pull = 0.0
+            information = chi2 = pull = flat = 0.0
             for q in range(used):
                 v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
                 information += P[q] * P[q] / v
+                flat += P[q] * P[q] / v * (1 - factor[k] * gain * guess * P[q] / v)
                 pull += P[q] * B[q] / v
                 left = n[q] - B[q] - intensity * P[q]
                 chi2 += left * left / v
@@ -278,3 +280,4 @@ def fit_spots(
         result.I = intensity
         result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
         result.chi2 = chi2 / max(used - 1, 1)
+        result.flat = flat / information

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
 
-STRONG = 12.0  # I/sigma of spots that teach places and widths
+STRONG = 8.0  # I/sigma of spots that teach places and widths
 MOST = 1000  # strong spots that are measured
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
@@ -137,7 +137,7 @@ def integrate_profile(
     shapes = learn_shapes(
         frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
     )
-    shift, widths, blur = spot_shapes(shapes, rays, spots)
+    shift, widths, blur, doubt = spot_shapes(shapes, rays, spots)
     inner = int(radii[0])
     usual = usual_intensity(scene, spots["inv_d"], fits)
     fit_spots(
@@ -160,18 +160,47 @@ def integrate_profile(
             background.expected, background.scale_variance, background.factor, background.noise.gain,
             background.noise.read2, usual, start, others, joint, fits,
         )  # fmt: skip
+    error = np.full(len(spots), run.signal_error)
+    if not summation:  # a sum knows no shape
+        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, doubt))
     share, summed = kept_shares(shapes, spots["inv_d"], widths, blur, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
         fits[name] *= summed
-    return (
-        as_integrated(
-            frame, spots, fits, sigma_scale, run.signal_error, LEAST_SIGMA * background.noise.gain, summation
-        ),
-        fits,
-        shapes,
-    )
+    result = as_integrated(frame, spots, fits, sigma_scale, error, LEAST_SIGMA * background.noise.gain, summation)
+    return result, fits, shapes
+
+
+def shape_error(
+    widths: NDArray[np.float64], blur: NDArray[np.float64], doubt: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Relative error of a fitted intensity because the spot's place and widths are not quite known.
+
+    For a Gaussian spot on a level background, from the overlap of the profile and spots that scatter about it. What a
+    strong spot itself adds to the variance of its pixels levels their weights, until the fit is a sum, which is right
+    for any shape: the error is to be multiplied with the background's share in the variance.
+
+    Parameters
+    ----------
+    widths, blur : (n, 2) float64
+        Gaussian sigma, and variance of the place, along and across the radius; pixels, pixels².
+    doubt : (n, 2) float64
+        Relative standard deviation of the widths.
+
+    Returns
+    -------
+    (n,) float64
+
+    Notes
+    -----
+    Along one axis a spot of width w at s gives I a factor R(s) = sqrt((a + b²)/a) exp(-s²/2a), a = 2 w² + b², when it
+    is fitted with the profile blurred by b. For s of variance b² the mean of R is 1, that of R² (a + b²) / sqrt(a (a +
+    2 b²)). The logarithm of I falls with that of either width by a half.
+    """
+    a = 2 * widths**2 + blur
+    place = ((a + blur) / np.sqrt(a * (a + 2 * blur))).prod(axis=1) - 1
+    return np.sqrt(place + 0.25 * (doubt**2).sum(axis=1))
 
 
 def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.void]) -> NDArray[np.float64]:
@@ -382,8 +411,8 @@ def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -
 
 def spot_shapes(
     shapes: Shapes, rays: Rays, spots: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where each spot is expected, how wide, and how sure the place is.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Where each spot is expected, how wide, and how sure that is.
 
     All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
     place and widths count by their precision against that scatter.
@@ -396,11 +425,14 @@ def spot_shapes(
         Along and across the radius, pixels.
     blur : (n, 2) float64
         Variance of the place along and across the radius, pixels².
+    doubt : (n, 2) float64
+        Relative standard deviation of the widths.
     """
     x, y = lab_positions(rays, spots)
     offset = shapes.positions.at(x, y)
     widths = shapes.psf.widths.at(spots["inv_d"], FLOOR)
     blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
+    doubt = np.full_like(widths, shapes.psf.scatter)
     own, which = shapes.measured, shapes.which
     if len(which):
         found, counting = widths_of(own)
@@ -414,9 +446,10 @@ def spot_shapes(
         offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
         blur[which] *= 1 - trust
         found, counting = widths_of(own)
-        scatter = shapes.psf.scatter**2
-        widths[which] += scatter / (scatter + counting / found**2) * (found - widths[which])
-    return to_panel(offset, rays, spots), widths, blur
+        trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)
+        widths[which] += trust * (found - widths[which])
+        doubt[which] *= np.sqrt(1 - trust)
+    return to_panel(offset, rays, spots), widths, blur, doubt
 
 
 def as_integrated(
@@ -424,7 +457,7 @@ def as_integrated(
     spots: NDArray[np.void],
     fits: NDArray[np.void],
     sigma_scale: float,
-    signal_error: float,
+    signal_error: NDArray[np.float64],
     least: float,
     summation: bool,
 ) -> NDArray[np.void]:
