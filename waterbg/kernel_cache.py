@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+COMPILING = "compiling kernels, once after an installation: up to a minute"
 
 
 def choose_kernel_cache(package: Path | None = None) -> None:
@@ -26,6 +30,33 @@ def choose_kernel_cache(package: Path | None = None) -> None:
         return
     if own.stat().st_uid == os.getuid():  # nobody else's code is loaded from there
         os.environ["NUMBA_CACHE_DIR"] = str(own)
+
+
+_said: mmap.mmap | None = None
+
+
+def say_when_compiling() -> None:
+    """Say one line on standard error when a kernel is compiled instead of loaded, here or in a process forked later.
+
+    A minute without a word, after an installation or an update, looks as if the program hung.
+    """
+    global _said
+    if _said is not None:
+        return
+    from numba.core import event
+
+    said = _said = mmap.mmap(-1, 1)  # shared with forked workers, of which many may begin to compile at once
+
+    class Compiling(event.Listener):  # type: ignore[misc]
+        def on_start(self, event: object) -> None:
+            if not said[0]:
+                said[0] = 1
+                print(f"waterbg: {COMPILING}", file=sys.stderr, flush=True)
+
+        def on_end(self, event: object) -> None:
+            pass
+
+    event.register("numba:compile", Compiling())
 
 
 def _writable(place: Path) -> bool:

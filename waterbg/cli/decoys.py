@@ -9,6 +9,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+from waterbg.kernel_cache import say_when_compiling
 
 
 class Decoys(Command):
@@ -79,6 +80,7 @@ class Decoys(Command):
             settings={name: value for name, value in given.items() if value is not None},
             images=Images(self.prefix, self.basename, self.external, "fail"),
         )
+        say_when_compiling()
         sample = Sample(job, self.frames)
         model = RunModel.load(self.model) if self.model else learn_model(sample, job.settings)
         quality = check_model(sample, model, job.settings)

@@ -10,6 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import OutputError, UsageError
+from waterbg.kernel_cache import say_when_compiling
 
 if TYPE_CHECKING:
     from waterbg.h5_background_subtraction import RingEstimate
@@ -78,6 +79,7 @@ class Peaks(Command):
         for output in filter(None, (self.csv, self.scatter)):
             if output != "-" and os.path.lexists(output) and not self.force:
                 raise OutputError("exists; --force replaces it", path=output)
+        say_when_compiling()
         array = tool.load_file_h5(image, self.data, self.frame)
         if self.ignore is not None:
             array = np.where(array < self.ignore, array, np.nan)

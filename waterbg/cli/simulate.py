@@ -12,6 +12,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+from waterbg.kernel_cache import say_when_compiling
 
 if TYPE_CHECKING:
     from waterbg.simulate import SimulatedFrame
@@ -53,6 +54,7 @@ class Simulate(Command):
             return 0
         if not self.output:
             raise UsageError("simulate: -o DIR is needed")
+        say_when_compiling()
         done = simulate.write_dataset(
             experiment,
             self.frames,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import OutputError, UsageError
+from waterbg.kernel_cache import say_when_compiling
 
 SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -168,8 +168,7 @@ class View(Command):
             images=Images(self.prefix, self.basename, self.external, "fail"),
         )
         where, chunk = choose_chunk(stream, Wanted(number, self.serial, self.image, self.event))
-        if self.model is None and sys.stderr.isatty():
-            print("waterbg: learning from the first frames …", file=sys.stderr)
+        say_when_compiling()
         look = look_at(job, where, chunk, self.model)
         row = choose_reflection(look, hkl, self.crystal)
         if self.three_d:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
     from waterbg.settings import Settings
 
+Result = TypeVar("Result")
+
 SAMPLE_FRAMES = 24
 """Frames a model is learnt from, at most."""
 
@@ -58,7 +60,15 @@ SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE = (0.6, 2.0)
 
 
-def learn_model(sample: Iterable[tuple[Frame, Scene]], settings: Settings) -> RunModel:
+def one_by_one(sample: Iterable[tuple[Frame, Scene]], work: Callable[..., Result], *args: object) -> Iterator[Result]:
+    """Yield ``work(frame, scene, *args)`` for each frame of a sample, when it is asked for."""
+    for frame, scene in sample:
+        yield work(frame, scene, *args)
+
+
+def learn_model(
+    sample: Iterable[tuple[Frame, Scene]], settings: Settings, walk: Callable[..., Iterator[Any]] = one_by_one
+) -> RunModel:
     """Learn a run's model.
 
     Parameters
@@ -67,10 +77,13 @@ def learn_model(sample: Iterable[tuple[Frame, Scene]], settings: Settings) -> Ru
         The same frames in the same order whenever it is walked; it is walked twice.
     settings : Settings
         ``decoys`` off leaves sigma as counting statistics make it.
+    walk : callable
+        As `one_by_one`, perhaps with several processes; the results come in the order of the frames, and the model
+        does not depend on it.
     """
-    seen = []
-    for frame, scene in sample:
-        seen.append(_look(frame, scene, settings))
+    seen: list[_Look] = []
+    for look in walk(sample, _look, settings):
+        seen.append(look)
         spots = sum(len(each.x) for each in seen)
         decoys = sum(len(each.scale) for each in seen)
         if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
@@ -83,7 +96,7 @@ def learn_model(sample: Iterable[tuple[Frame, Scene]], settings: Settings) -> Ru
         spots=_learn_spots(seen),
         frames=len(seen),
     )
-    return _calibrate(sample, model, settings)
+    return _calibrate(sample, model, settings, walk)
 
 
 @dataclass
@@ -272,9 +285,15 @@ def _lines_of_places(
     return lines[0], lines[1]
 
 
-def _calibrate(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> RunModel:
+def _calibrate(
+    sample: Iterable[tuple[Frame, Scene]],
+    model: RunModel,
+    settings: Settings,
+    walk: Callable[..., Iterator[Any]],
+) -> RunModel:
     """Let decoys say what every sigma is multiplied with, and strong spots what their error is at least."""
-    trial = _try(itertools.islice(sample, model.frames), model, settings, ENOUGH_DECOYS)
+    tries = itertools.islice(walk(sample, _try_frame, model, settings), model.frames)
+    trial = _pooled_trial(tries, ENOUGH_DECOYS)
     scale = _sigma_scale(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
@@ -292,7 +311,8 @@ def check_model(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings
     model : RunModel
     settings : Settings
     """
-    return _judged(_try(sample, dataclasses.replace(model, sigma_scale=1.0), settings, None), model.sigma_scale)
+    tries = one_by_one(sample, _try_frame, dataclasses.replace(model, sigma_scale=1.0), settings)
+    return _judged(_pooled_trial(tries, None), model.sigma_scale)
 
 
 @dataclass
@@ -307,29 +327,39 @@ class _Trial:
     apart: NDArray[np.float64]
 
 
-def _try(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings, enough: int | None) -> _Trial:
-    half, displaced, ratios = [np.zeros(0, DECOY)], [np.zeros(0, DECOY)], [np.zeros((0, 2))]
-    for walked, (frame, scene) in enumerate(sample, start=1):
-        kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
-        targets = np.concatenate([scene.spots, *kinds])
-        found = integrate_frame(frame, scene, model, settings, targets)
-        start = len(scene.spots)
-        for decoys, out in zip(kinds, (half, displaced), strict=True):
-            rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
-            rows = slice(start, start + len(decoys))
-            out.append(paired(frame, decoys, found.result[rows], found.fits[rows], rings))
-            start += len(decoys)
-        fits = found.fits[: len(scene.spots)]
-        strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
-        strong &= fits["sum"] > 0
-        fits = fits[strong]
-        # the fit's error is part of the sum's: what both differ by has the difference of their variances
-        apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
-        ratios.append(np.stack([fits["I"] / fits["sum"], apart], axis=1))
-        if enough is not None and walked >= 2 and sum(map(len, half)) + sum(map(len, displaced)) >= enough:
+def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) -> _Trial:
+    """What one frame of the second walk gives."""
+    kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
+    targets = np.concatenate([scene.spots, *kinds])
+    found = integrate_frame(frame, scene, model, settings, targets)
+    start, pairs = len(scene.spots), []
+    for decoys in kinds:
+        rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
+        rows = slice(start, start + len(decoys))
+        pairs.append(paired(frame, decoys, found.result[rows], found.fits[rows], rings))
+        start += len(decoys)
+    fits = found.fits[: len(scene.spots)]
+    strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
+    strong &= fits["sum"] > 0
+    fits = fits[strong]
+    # the fit's error is part of the sum's: what both differ by has the difference of their variances
+    apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
+    return _Trial(pairs[0], pairs[1], fits["I"] / fits["sum"], apart)
+
+
+def _pooled_trial(tries: Iterable[_Trial], enough: int | None) -> _Trial:
+    """All frames' trials as one; from two frames on, no more than it takes to have ``enough`` decoys."""
+    nothing = np.zeros(0)
+    seen = [_Trial(np.zeros(0, DECOY), np.zeros(0, DECOY), nothing, nothing)]
+    decoys = 0
+    for walked, trial in enumerate(tries, start=1):
+        seen.append(trial)
+        decoys += len(trial.half) + len(trial.displaced)
+        if enough is not None and walked >= 2 and decoys >= enough:
             break
-    ratio, apart = np.concatenate(ratios).T
-    return _Trial(np.concatenate(half), np.concatenate(displaced), ratio, apart)
+    return _Trial(
+        *(np.concatenate([getattr(each, name) for each in seen]) for name in ("half", "displaced", "ratio", "apart"))
+    )
 
 
 def _judged(trial: _Trial, scale: float) -> Quality:

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from waterbg.errors import OutputError, UsageError
+from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
-from waterbg.run.local import learn_run_model, prove, refuse_damage, refuse_missing_images, run_spans
+from waterbg.run.local import learn_run_model, prove, refuse_input, run_spans
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions
 from waterbg.run.summary import Summary
 from waterbg.settings import Settings
@@ -24,6 +25,10 @@ MODEL = "model.json"
 _SECONDS_A_CHUNK = 0.1  # a frame of 4 megapixels with its reading, generously
 _TASK_SECONDS = 300  # what starting a task costs must not matter, what losing one costs neither
 _MOST_BLOCKS = 1000  # a usual limit of Slurm's MaxArraySize
+
+
+def _quiet(message: str) -> None:
+    """What is said about workers, where there are none."""
 
 
 def chunks_per_block(jobs: int = 1) -> int:
@@ -70,9 +75,9 @@ def make_folder(
     StreamError, GeometryError, ImageError, OutputError
         As :func:`waterbg.run.run_subtract`.
     """
+    say_when_compiling()
     OutputFile(output, force=force)
-    refuse_damage(job)
-    refuse_missing_images(job, None)
+    refuse_input(job, 1, _quiet)
     learnt = learn_run_model(job, model, None)
     options: dict[str, Any] = {
         "settings": dataclasses.asdict(job.settings),
@@ -115,6 +120,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     """
     from waterbg.model import RunModel
 
+    say_when_compiling()
     if not 0 <= index < len(folder.blocks):
         raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
     if folder.block_path(index).exists():
@@ -169,7 +175,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             summary.tally.add(Tally(**said))
         out.flush()
         if verify:
-            prove(job, out)
+            prove(job, out, 1, _quiet)
         out.finish()
     if (folder.path / MODEL).exists():
         from waterbg.model import RunModel

@@ -15,13 +15,16 @@ from typing import TYPE_CHECKING
 
 from waterbg.errors import GeometryError, OutputError, StreamError, WaterbgError
 from waterbg.geometry import parse_geometry
+from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
 from waterbg.run.pool import ordered_map
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
+from waterbg.run.sweep import agree, find_images
 from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream, compare_streams
+from waterbg.stream.check import CHECKS, LOSSES, Comparison
 
 if TYPE_CHECKING:
     from waterbg.model import RunModel
@@ -77,15 +80,12 @@ def run_subtract(
     if model_path is not None and not Path(model_path).exists():
         OutputFile(model_path)  # where it cannot be written must be known before the work is done
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
-    if follow is None:
-        refuse_damage(job)
     summary = Summary(output=output)
-    summary.notes += doubt_geometry(job) + refuse_missing_images(job, follow)
+    notes = refuse_input(job, jobs, report) if follow is None else []
+    summary.notes += doubt_geometry(job) + notes
+    say_when_compiling()
     with _ending(follow) as follow:
-        if job.settings.uses_model and sys.stderr.isatty():
-            # may take a while: the first run ever compiles the kernels
-            print("waterbg: learning from the first frames …", file=sys.stderr)
-        model = learn_run_model(job, model_path, follow)
+        model = learn_run_model(job, model_path, follow, jobs, report)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
             may_lack = job.images.on_missing == "drop"
@@ -107,7 +107,7 @@ def run_subtract(
                     refuse_change(job, size)
                 out.flush()
                 if verify:
-                    prove(job, out)
+                    prove(job, out, jobs, report)
                 if model is not None and not (model_path is not None and Path(model_path).exists()):
                     model.save(model_path or f"{output}.model.json")
                 out.finish()
@@ -137,8 +137,17 @@ def run_spans(
         worker.release()
 
 
-def learn_run_model(job: Job, path: str | None, follow: Follow | None) -> RunModel | None:
-    """Read or learn what must be known before the first reflection is written; None for CrystFEL's own rings."""
+def learn_run_model(
+    job: Job,
+    path: str | None,
+    follow: Follow | None,
+    jobs: int = 1,
+    report: Callable[[str], None] = lambda message: None,
+) -> RunModel | None:
+    """Read or learn what must be known before the first reflection is written; None for CrystFEL's own rings.
+
+    ``jobs`` processes learn the same as one.
+    """
     if not job.settings.uses_model:
         return None
     from waterbg.model import SAMPLE_FRAMES, RunModel, learn_model
@@ -146,7 +155,8 @@ def learn_run_model(job: Job, path: str | None, follow: Follow | None) -> RunMod
 
     if path is not None and Path(path).exists():
         return RunModel.load(path)
-    return learn_model(Sample(job, SAMPLE_FRAMES, follow), job.settings)
+    sample = Sample(job, SAMPLE_FRAMES, follow)
+    return learn_model(sample, job.settings, sample.walk(jobs, report))
 
 
 def _read(path: str, start: int, stop: int) -> bytes:
@@ -154,10 +164,29 @@ def _read(path: str, start: int, stop: int) -> bytes:
         return stream.read(start, stop)
 
 
-def refuse_damage(job: Job) -> None:
-    """The first thing libcrystfel would lose ends the run: numbers must not be put back where nobody reads them."""
-    from waterbg.stream.check import CHECKS, LOSSES
+def refuse_input(job: Job, jobs: int, report: Callable[[str], None]) -> list[str]:
+    """End the run before anything is written when data would be lost, or when an image must be there and is not.
 
+    Returns
+    -------
+    list of str
+        As :func:`refuse_missing_images`.
+    """
+    images = find_images(job.input, job.header_end, jobs, report)
+    if images is None:
+        images = refuse_damage(job)
+    return refuse_missing_images(job, images) if job.images.on_missing == "fail" else []
+
+
+def refuse_damage(job: Job) -> dict[str, str | None]:
+    """The first thing libcrystfel would lose ends the run: numbers must not be put back where nobody reads them.
+
+    Returns
+    -------
+    dict of str to (str or None)
+        As :func:`waterbg.run.sweep.find_images`.
+    """
+    images: dict[str, str | None] = {}
     with StreamFile(job.input) as stream:
         for finding in check_stream(stream, skip=set(CHECKS) - LOSSES):
             raise StreamError(
@@ -166,6 +195,10 @@ def refuse_damage(job: Job) -> None:
                 line=finding.line,
                 offset=finding.offset,
             )
+        for chunk in stream.chunks():
+            if any(len(crystal.reflections) for crystal in chunk.crystals):
+                images.setdefault(chunk.filename, chunk.event)
+    return images
 
 
 def doubt_geometry(job: Job) -> list[str]:
@@ -180,25 +213,20 @@ def doubt_geometry(job: Job) -> list[str]:
     return []
 
 
-def refuse_missing_images(job: Job, follow: Follow | None) -> list[str]:
-    """Find every image file now, so that a missing one ends the run before anything is written.
+def refuse_missing_images(job: Job, images: dict[str, str | None]) -> list[str]:
+    """Open every image file now, so that a missing one ends the run before anything is written.
 
     Returns
     -------
     list of str
         What the user should know about how the images are read (a mask found elsewhere, say).
     """
-    if job.images.on_missing != "fail" or follow is not None:
-        return []
     from waterbg.run.worker import Worker
 
     worker = Worker(job, None)
-    seen: set[str] = set()
     try:
-        for chunk in worker.stream.chunks():
-            if chunk.filename not in seen and any(len(crystal.reflections) for crystal in chunk.crystals):
-                seen.add(chunk.filename)
-                worker.reader.check(chunk.filename, chunk.event)
+        for name, event in images.items():
+            worker.reader.check(name, event)
         return list(worker.reader.warnings)
     finally:
         worker.close()
@@ -226,9 +254,15 @@ class Unproven(OutputError):
     """The output differs from the input where it must not: there is nothing to go on with."""
 
 
-def prove(job: Job, out: OutputFile) -> None:
+def prove(job: Job, out: OutputFile, jobs: int, report: Callable[[str], None]) -> None:
     """Read the output back: it must differ from the input only where it may."""
-    for difference in compare_streams(job.input, str(out.partial), job.images.on_missing == "drop"):
+    partial = str(out.partial)
+    if jobs > 1 and job.images.on_missing != "drop" and Comparison(job.input, partial).same_header():
+        with StreamFile(partial) as stream:
+            starts = job.header_end, stream.header_end
+        if agree(job.input, partial, starts, jobs, report):
+            return
+    for difference in compare_streams(job.input, partial, job.images.on_missing == "drop"):
         raise Unproven(
             f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
         )

@@ -38,6 +38,7 @@ def ordered_map(
     prepare_args: tuple[Any, ...] = (),
     describe: Callable[[Item], str] = str,
     report: Callable[[str], None] = lambda message: None,
+    ahead: int | None = None,
 ) -> Iterator[Result]:
     """Yield ``work(item)`` for each item, in the order of the items.
 
@@ -46,7 +47,7 @@ def ordered_map(
     work : callable
         Importable function of one picklable item.
     items : iterable
-        May be endless; at most ``3 * jobs`` items are taken ahead of the result being waited for. None means
+        May be endless; at most ``ahead`` items are taken ahead of the result being waited for. None means
         that there is nothing yet (a stream that still grows): what is ready goes out before the next item is asked for.
     jobs : int
         Number of processes; 1 works in this one.
@@ -56,6 +57,8 @@ def ordered_map(
         Words for an item in a message about a dead worker.
     report : callable
         Called with one line when a worker died and its piece is tried again.
+    ahead : int, optional
+        Default: ``3 * jobs``, so that no worker waits for the slowest.
 
     Raises
     ------
@@ -68,13 +71,13 @@ def ordered_map(
             if item is not None:
                 yield work(item)
         return
-    source = iter(items)
+    source, ahead = iter(items), 3 * jobs if ahead is None else ahead
     waiting: deque[tuple[Item, Future[Result]]] = deque()
     pool = _new_pool(jobs, prepare, prepare_args)
     try:
         more = True
         while more or waiting:
-            while more and len(waiting) < 3 * jobs:
+            while more and len(waiting) < ahead:
                 try:
                     new = next(source)
                 except StopIteration:

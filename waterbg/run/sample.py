@@ -6,12 +6,13 @@ a run beside indexamajig then ends with the same bytes as a run afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from waterbg.errors import ImageError
 from waterbg.run.follow import Follow, Spans
 from waterbg.run.job import Job
+from waterbg.run.pool import ordered_map
 from waterbg.run.worker import Worker
 from waterbg.stream import Chunk, StreamFile
 
@@ -50,13 +51,68 @@ class Sample:
                     break
 
     def __iter__(self) -> Iterator[tuple[Frame, Scene]]:
+        yield from self._load(self.chunks)
+
+    def _load(self, chunks: list[Chunk]) -> Iterator[tuple[Frame, Scene]]:
         worker = Worker(self.job, None)
         try:
-            for chunk in self.chunks:
-                try:
-                    yield worker.subtractor.load(chunk)
-                except ImageError:
-                    if self.job.images.on_missing == "fail":
-                        raise
+            for chunk in chunks:
+                loaded = _load(worker, chunk)
+                if loaded is not None:
+                    yield loaded
         finally:
             worker.close()  # no HDF5 file may be open when workers are forked
+
+    def walk(self, jobs: int, report: Callable[[str], None]) -> Callable[..., Iterator[Any]]:
+        """Make what :func:`waterbg.model.learn_model` walks over this sample with, in ``jobs`` processes.
+
+        The first frame is always worked on in this process: it loads (or compiles) the kernels, which the forked ones
+        then share.
+        """
+        from waterbg.model import one_by_one
+
+        def walk(sample: Sample, work: Callable[..., Any], *args: Any) -> Iterator[Any]:
+            if jobs == 1:
+                yield from one_by_one(sample, work, *args)
+                return
+            yield from one_by_one(sample._load(sample.chunks[:1]), work, *args)
+            results = ordered_map(
+                _work,
+                sample.chunks[1:],
+                jobs=jobs,
+                prepare=_prepare,
+                prepare_args=(sample.job, work, args),
+                describe=lambda chunk: f"the chunk at byte {chunk.start}",
+                report=report,
+                ahead=jobs,
+            )
+            for found in results:
+                if found is not None:
+                    yield found
+
+        return walk
+
+
+def _load(worker: Worker, chunk: Chunk) -> tuple[Frame, Scene] | None:
+    """Frame and scene of a chunk; None for an image that cannot be read and may be missing."""
+    try:
+        return worker.subtractor.load(chunk)
+    except ImageError:
+        if worker.job.images.on_missing == "fail":
+            raise
+        return None
+
+
+_here: tuple[Worker, Callable[..., Any], tuple[Any, ...]] | None = None
+
+
+def _prepare(job: Job, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+    global _here
+    _here = Worker(job, None), work, args
+
+
+def _work(chunk: Chunk) -> Any:
+    assert _here is not None
+    worker, work, args = _here
+    loaded = _load(worker, chunk)
+    return None if loaded is None else work(*loaded, *args)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from itertools import zip_longest
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -105,6 +105,15 @@ class Checker:
         if self.stream.ended is None:
             for block_start, block in _blocks(self.stream, at):
                 yield from self._said(counter, block_start, _between(block, self.stream.geometry_text))
+
+    def header_is_odd(self) -> bool:
+        """Whether there would be a finding in the header."""
+        return any(check not in self.skip for check, _, _ in self._header())
+
+    def is_odd(self, chunk: Chunk, behind: int) -> bool:
+        """Whether there would be a finding in a chunk, or between the byte ``behind`` the one before and this one."""
+        found = chain(_between(self.stream.read(behind, chunk.start), self.stream.geometry_text), self._chunk(chunk))
+        return any(check not in self.skip for check, _, _ in found)
 
     def _said(self, counter: _LineCounter, base: int, found: Iterator[tuple[str, str, int]]) -> Iterator[Finding]:
         for check, message, offset in sorted(found, key=lambda one: one[2]):
@@ -305,6 +314,22 @@ class Comparison:
                 return
             if old is None:
                 yield from self._tails(a, b, old_at, new_at)
+
+    def agrees(self, a: StreamFile, b: StreamFile, old: tuple[int, int], new: tuple[int, int]) -> bool:
+        """Whether nothing differs between two ranges of bytes that hold as many chunks, and end with the last one's."""
+        old_at, new_at = old[0], new[0]
+        for before, after in zip_longest(a.all_chunks(*old), b.all_chunks(*new)):
+            if before is None or after is None or any(self._chunk(before, after)):
+                return False
+            if a.read(old_at, before.start) != b.read(new_at, after.start):
+                return False
+            old_at, new_at = before.stop, after.stop
+        return (old_at, new_at) == (old[1], new[1])
+
+    def same_header(self) -> bool:
+        """Whether the headers agree."""
+        with StreamFile(self.before) as a, StreamFile(self.after) as b:
+            return not any(self._headers(a, b))
 
     def _headers(self, a: StreamFile, b: StreamFile) -> Iterator[str]:
         old, new = a.header, b.header

@@ -1,0 +1,129 @@
+"""The text of whole streams gone through in pieces by several processes: damage before the work, proof after it.
+
+Here is only decided whether all is well. Where it may not be, the whole stream is read again by one process, which
+says what is wrong and where, so that the answer does not depend on the pieces.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import zip_longest
+
+from waterbg.run.follow import Span, Spans
+from waterbg.run.pool import ordered_map
+from waterbg.stream import StreamFile
+from waterbg.stream.check import CHECKS, LOSSES, Checker, Comparison
+
+_CHUNKS = 32  # a piece: some megabytes at the most
+_WORTH = 8 << 20  # bytes; for less it takes longer to start processes
+
+Report = Callable[[str], None]
+
+
+@dataclass
+class _Piece:
+    """Whether nothing is lost in a piece, and the first event of each image that its reflections need."""
+
+    clean: bool
+    images: dict[str, str | None] = field(default_factory=dict)
+
+
+def find_images(path: str, header_end: int, jobs: int, report: Report) -> dict[str, str | None] | None:
+    """Go through a stream in which nothing may be lost.
+
+    Parameters
+    ----------
+    path : str
+    header_end : int
+        Byte where the first chunk begins.
+    jobs : int
+        Processes.
+    report : callable
+        Called with one line when one of them died and its piece is tried again.
+
+    Returns
+    -------
+    dict of str to (str or None), or None
+        Image files that chunks with reflections name, in the order of the stream, each with the event it is first named
+        with; None when something may be lost.
+    """
+    with StreamFile(path) as stream:
+        if Checker(stream, set(CHECKS) - LOSSES).header_is_odd():
+            return None
+    images: dict[str, str | None] = {}
+    jobs = _processes(path, jobs)
+    for piece in ordered_map(
+        _look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report
+    ):
+        if not piece.clean:
+            return None
+        for name, event in piece.images.items():
+            images.setdefault(name, event)
+    return images
+
+
+def agree(before: str, after: str, starts: tuple[int, int], jobs: int, report: Report) -> bool:
+    """Whether two streams differ behind their headers only where the main job may change them; False: perhaps not.
+
+    Parameters
+    ----------
+    before, after : str
+    starts : 2 ints
+        Bytes where their first chunks begin.
+    jobs, report
+        As in `find_images`.
+    """
+    pairs = _pairs(_spans(before, starts[0]), _spans(after, starts[1]))
+    jobs = _processes(before, jobs)
+    pieces = ordered_map(_compare, pairs, jobs=jobs, prepare=_open, prepare_args=(before, after), report=report)
+    return all(pieces)
+
+
+def _processes(path: str, jobs: int) -> int:
+    return jobs if os.stat(path).st_size > _WORTH else 1
+
+
+def _spans(path: str, start: int) -> Iterator[Span]:
+    return (span for span in Spans(path, start, chunks_per_span=_CHUNKS) if span is not None)
+
+
+def _pairs(old: Iterator[Span], new: Iterator[Span]) -> Iterator[tuple[Span, Span]]:
+    nothing = Span(0, 0, 0)
+    return zip_longest(old, new, fillvalue=nothing)
+
+
+_streams: tuple[StreamFile, ...] = ()
+
+
+def _open(*paths: str) -> None:
+    global _streams
+    for stream in _streams:
+        stream.close()
+    _streams = tuple(StreamFile(path) for path in paths)
+
+
+def _look(span: Span) -> _Piece:
+    (stream,) = _streams
+    checker = Checker(stream, set(CHECKS) - LOSSES)
+    piece = _Piece(True)
+    at = span.start
+    for chunk in stream.all_chunks(span.start, span.stop):
+        if checker.is_odd(chunk, at):
+            return _Piece(False)
+        if chunk.filename not in piece.images and any(len(crystal.reflections) for crystal in chunk.crystals):
+            piece.images[chunk.filename] = chunk.event
+        at = chunk.stop
+    # the next piece is read as it would be by one process only when this one ends where its last chunk does
+    piece.clean = at == span.stop and checker.counts.chunks == span.chunks > 0
+    return piece
+
+
+def _compare(pair: tuple[Span, Span]) -> bool:
+    old, new = pair
+    if not old.chunks == new.chunks > 0:
+        return False
+    before, after = _streams
+    ranges = (old.start, old.stop), (new.start, new.stop)
+    return Comparison(before.path, after.path).agrees(before, after, *ranges)
