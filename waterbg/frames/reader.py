@@ -200,6 +200,38 @@ class FrameReader:
             event=event or "//",
         )
 
+    def together(self, filename: str | bytes, event: str | None = None) -> int:
+        """How many frames the HDF5 chunk of one holds: more than 1 where reading one decodes its neighbours, too.
+
+        Raises
+        ------
+        ImageError
+            As :meth:`check`.
+        """
+        data, _, count = self._first(filename, event)
+        chunk = data.chunk or count
+        axes = self.blocks[0].dims
+        if len(axes) != len(chunk):
+            return 1
+        return math.prod(n for n, dim in zip(chunk, axes, strict=True) if dim == "%")
+
+    def order(self, filename: str | bytes, event: str | None = None) -> tuple[Any, ...]:
+        """Sort key of a frame within its file: in this order no HDF5 chunk is decoded twice.
+
+        Raises
+        ------
+        ImageError
+            As :meth:`check`.
+        """
+        data, start, count = self._first(filename, event)
+        chunk = data.chunk or count
+        return data.name, tuple(at // n for at, n in zip(start, chunk, strict=True)), start
+
+    def _first(self, filename: str | bytes, event: str | None) -> _Found:
+        path = self.locate(filename)
+        self.files.begin()
+        return self._find(path, event, Event.parse(event, path), self.blocks[0], self._part_of_chunk[0])
+
     # Pixels ----------------------------------------------------------------------------------------------------------
 
     def _find(self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool = False) -> _Found:

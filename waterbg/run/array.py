@@ -119,6 +119,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
         When there is no such block.
     """
     from waterbg.model import RunModel
+    from waterbg.run.worker import chunks_per_span
 
     say_when_compiling()
     if not 0 <= index < len(folder.blocks):
@@ -133,7 +134,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     tally = Tally()
     out = OutputFile(folder.block_path(index))
     with out.begin():
-        spans = Spans(job.input, block.start, stop=None if last else block.stop)
+        spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=chunks_per_span(job))
         for piece in run_spans(job, model, spans, jobs, report):
             out.write(piece.text)
             tally.add(piece.tally)

@@ -72,6 +72,8 @@ def run_subtract(
     OutputError
         When the output exists, cannot be written, or does not pass its verification.
     """
+    from waterbg.run.worker import chunks_per_span
+
     began = time.monotonic()
     size = _size(job.input)
     if Path(output).exists() and Path(output).samefile(job.input):
@@ -97,7 +99,8 @@ def run_subtract(
                 if not restart.partial:
                     out.write(header)
                 progress = Progress(size if follow is None else 0, restart.input)
-                for piece in run_spans(job, model, Spans(job.input, restart.input, follow=follow), jobs, report):
+                spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(job), follow=follow)
+                for piece in run_spans(job, model, spans, jobs, report):
                     out.write(piece.text)
                     summary.tally.add(piece.tally)
                     written += piece.tally.chunks

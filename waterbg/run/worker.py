@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from waterbg.errors import ImageError
 from waterbg.frames import FrameReader
 from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Span
 from waterbg.run.job import Job
-from waterbg.stream import StreamFile
+from waterbg.stream import Chunk, StreamFile
 from waterbg.subtract import Subtractor, Tally
 
 if TYPE_CHECKING:
@@ -50,17 +52,62 @@ class Worker:
         self.reader.close()
 
     def process(self, span: Span) -> Piece:
-        """Integrate the reflections of a span's chunks anew; what lies between the chunks is copied."""
+        """Integrate the reflections of a span's chunks anew; what lies between the chunks is copied.
+
+        Frames are read file by file and HDF5 chunk by HDF5 chunk; the text keeps the order of the stream.
+        """
         piece = Piece(span, b"")
-        parts = []
+        chunks, between = [], []
         at = span.start
         for chunk in self.stream.chunks(span.start, span.stop):
-            parts.append(self.stream.read(at, chunk.start))
-            parts.append(self.subtractor.chunk(chunk, piece.tally))
+            between.append(self.stream.read(at, chunk.start))
+            chunks.append(chunk)
             at = chunk.stop
+        texts, tallies = [b""] * len(chunks), [Tally() for _ in chunks]
+        for number in self._reading_order(chunks):
+            texts[number] = self.subtractor.chunk(chunks[number], tallies[number])
+        parts: list[bytes] = []
+        for before, text, tally in zip(between, texts, tallies, strict=True):
+            parts += before, text
+            piece.tally.add(tally)
         parts.append(self.stream.read(at, span.stop))
         piece.text = b"".join(parts)
         return piece
+
+    def _reading_order(self, chunks: list[Chunk]) -> list[int]:
+        """Numbers of the chunks in the order in which their frames are read."""
+        named = Counter(chunk.filename for chunk in chunks)
+        files = {name: number for number, name in enumerate(named)}
+        keys: list[tuple[Any, ...]] = []
+        for chunk in chunks:
+            place: tuple[Any, ...] = ()
+            if named[chunk.filename] > 1 and any(len(crystal.reflections) for crystal in chunk.crystals):
+                try:
+                    place = self.reader.order(chunk.filename, chunk.event)
+                except ImageError:
+                    place = ()  # what is wrong is said, or counted, when the frame is read
+            keys.append((files[chunk.filename], place))
+        return sorted(range(len(chunks)), key=keys.__getitem__)
+
+
+FEW, MANY = 4, 64
+
+
+def chunks_per_span(job: Job) -> int:
+    """How many chunks a worker gets at a time.
+
+    Few, so that little is lost when it is killed; more where an HDF5 chunk holds several frames, so that those which the
+    stream has near each other are read together.
+    """
+    worker = Worker(job, None)
+    try:
+        chunk = next(worker.stream.chunks(), None)
+        together = 1 if chunk is None else worker.reader.together(chunk.filename, chunk.event)
+    except ImageError:
+        together = 1
+    finally:
+        worker.close()
+    return FEW if together == 1 else min(FEW * together, MANY)
 
 
 _worker: Worker | None = None
