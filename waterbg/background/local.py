@@ -59,39 +59,53 @@ def _ring_scale(
     counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2,
     scale, variance,
 ):  # fmt: skip
-    half = surface.shape[1] // 2
+    n, s = np.empty(len(ring)), np.empty(len(ring))
     for k in range(panel.size):
-        p = panel[k]
-        if p < 0:
-            continue
-        n_ss, n_fs = shapes[p]
-        cf, cs = int(fs[k]), int(ss[k])
+        used, _, _ = _ring_pixels(
+            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], n, s
+        )
         a = 1.0
         # the second time around the scale is known and outliers are cut where they belong
         for attempt in range(2):
             total_n = total_s = 0.0
-            used = 0
-            wide = 1.5 if attempt == 0 else 1.0
-            for q in range(ring.shape[0]):
-                j, i = ring[q, 0], ring[q, 1]
-                if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
-                    continue
-                at = offsets[p] + (cs + j) * n_fs + cf + i
-                if flags[at] & NOT_SCALE:
-                    continue
-                s = surface[k, half + j, half + i]
-                value = counts[at] * photons_per_adu[p]
-                reach = wide * TAIL * np.sqrt(factor[k] * (gain * s * a + read2))
-                if a * s - reach <= value <= a * s + reach + SKEW * gain:
-                    total_n += value
-                    total_s += s
-                    used += 1
+            inside = 0
+            reach = (1.5 if attempt == 0 else 1.0) * TAIL
+            for q in range(used):
+                off = reach * np.sqrt(factor[k] * (gain * s[q] * a + read2))
+                if a * s[q] - off <= n[q] <= a * s[q] + off + SKEW * gain:
+                    total_n += n[q]
+                    total_s += s[q]
+                    inside += 1
             if total_s <= 0:
                 break
             a = max(total_n / total_s, 0.0)
-        if total_s > 0:
+        if used > 0 and total_s > 0:
             scale[k] = total_n / total_s
-            variance[k] = factor[k] * (gain * total_s + read2 * used) / (total_s * total_s)
+            variance[k] = factor[k] * (gain * total_s + read2 * inside) / (total_s * total_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ring_pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, ring, surface, n, s):
+    """Fill ``n`` and ``s`` with counts and expected counts of a ring's usable pixels: how many, and both sums."""
+    used = 0
+    total = expected = 0.0
+    if p < 0:
+        return used, total, expected
+    half = surface.shape[0] // 2
+    n_ss, n_fs = shapes[p]
+    cf, cs = int(fs), int(ss)
+    for q in range(ring.shape[0]):
+        j, i = ring[q, 0], ring[q, 1]
+        if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
+            continue
+        at = offsets[p] + (cs + j) * n_fs + cf + i
+        if flags[at] & NOT_SCALE:
+            continue
+        n[used], s[used] = counts[at] * photons_per_adu[p], surface[half + j, half + i]
+        total += n[used]
+        expected += s[used]
+        used += 1
+    return used, total, expected
 
 
 def ring_misfit(
@@ -131,27 +145,11 @@ def ring_misfit(
 def _ring_misfit(
     counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2, misfit
 ):
-    half = surface.shape[1] // 2
     n, s = np.empty(len(ring)), np.empty(len(ring))
     for k in range(panel.size):
-        p = panel[k]
-        if p < 0:
-            continue
-        n_ss, n_fs = shapes[p]
-        cf, cs = int(fs[k]), int(ss[k])
-        used = 0
-        total = expected = 0.0
-        for q in range(ring.shape[0]):
-            j, i = ring[q, 0], ring[q, 1]
-            if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
-                continue
-            at = offsets[p] + (cs + j) * n_fs + cf + i
-            if flags[at] & NOT_SCALE:
-                continue
-            n[used], s[used] = counts[at] * photons_per_adu[p], surface[k, half + j, half + i]
-            total += n[used]
-            expected += s[used]
-            used += 1
+        used, total, expected = _ring_pixels(
+            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], n, s
+        )
         if used < FEWEST_PIXELS:
             continue
         mean = total / used
@@ -159,13 +157,18 @@ def _ring_misfit(
         if not level > 0:
             continue
         about_mean = used * np.log(level)
-        about_surface = 0.0
+        about_surface, product = 0.0, 1.0
         up = max(total / expected, 1.0) if expected > 0 else 1.0
         for q in range(used):
             mu = up * s[q]
             v = max(factor[k] * (gain * max(mu, 0.0) + read2), 1e-3 * level)
-            about_surface += min((n[q] - mu) ** 2 / v, MOST_DEVIANCE) + np.log(v)
+            about_surface += min((n[q] - mu) ** 2 / v, MOST_DEVIANCE)
             about_mean += min((n[q] - mean) ** 2 / level, MOST_DEVIANCE)
+            product *= v / level
+            if product < 1e-100 or product > 1e100:  # one logarithm for many pixels: it takes longer than all else
+                about_surface += np.log(product)
+                product = 1.0
+        about_surface += np.log(product) + used * np.log(level)
         misfit[k] = about_surface - about_mean
 
 

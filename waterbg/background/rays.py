@@ -138,8 +138,11 @@ def parse_polarisation(text: str) -> Polarisation:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def trace_row(ray, ss, n_fs, length, polarisation, r, g):
-    """Fill r (pixels) and g (scattering factor) of one row's pixel centres; float32 is exact to 1e-4 px at r = 2000."""
+def trace_row(ray, ss, n, length, polarisation, r, g, first=0, stride=1):
+    """Fill r (pixels) and g (scattering factor) of n of a row's pixel centres, every ``stride``-th from ``first``.
+
+    A float32 is exact to 1e-4 px at r = 2000.
+    """
     x0 = np.float32(ray[0] + 0.5 * ray[3] + (ss + 0.5) * ray[6])
     y0 = np.float32(ray[1] + 0.5 * ray[4] + (ss + 0.5) * ray[7])
     z0 = np.float32(ray[2] + 0.5 * ray[5] + (ss + 0.5) * ray[8])
@@ -147,8 +150,8 @@ def trace_row(ray, ss, n_fs, length, polarisation, r, g):
     a, b, c = np.float32(polarisation[0]), np.float32(polarisation[1]), np.float32(polarisation[2])
     scale, cube = np.float32(length), np.float32(length * length * length)
     one = np.float32(1)
-    for i in range(n_fs):
-        step = np.float32(i)
+    for i in range(n):
+        step = np.float32(first + i * stride)
         x, y, z = x0 + step * dx, y0 + step * dy, z0 + step * dz
         rho2 = x * x + y * y
         inverse = one / (rho2 + z * z)

@@ -66,19 +66,21 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
         for ss in range(stride // 2, n_ss, stride):
-            trace_row(rays[p], ss, n_fs, length, polarisation, r, g)
-            row = first + ss * n_fs
-            for i in range((ss // stride) % stride, n_fs, stride):
+            row, start = first + ss * n_fs, (ss // stride) % stride
+            n = (n_fs - start + stride - 1) // stride
+            trace_row(rays[p], ss, n, length, polarisation, r, g, start, stride)
+            for j in range(n):
+                i = start + j * stride
                 if flags[row + i] & NOT_CLEAN:
                     continue
-                k = int(r[i])
+                k = int(r[j])
                 # a share of a large bin's pixels, from everywhere in it; the multiplier scrambles (Knuth, TAOCP 3, 6.4)
                 hashed = ((row + i) * 2654435761) & 0xFFFFFFFF
-                if hashed * (6.28 * r[i]) > 4294967296.0 * 0.8 * SAMPLE * stride * stride:
+                if hashed * (6.28 * r[j]) > 4294967296.0 * 0.8 * SAMPLE * stride * stride:
                     continue
                 if used[k] < SAMPLE:
                     values[k, used[k]] = counts[row + i] * inverse_adu[p]
-                    factors[k, used[k]] = g[i]
+                    factors[k, used[k]] = g[j]
                     used[k] += 1
         first += n_ss * n_fs
     means, excess, weight = np.zeros(n_bins), np.full(n_bins, np.nan), np.zeros(n_bins)

@@ -275,6 +275,18 @@ def reject_tiles(
     return int(rejected.sum())
 
 
+@njit(cache=True, nogil=True)
+def _median(values, n):
+    """Median of the first n of a few values, which are sorted by insertion: NumPy's takes three times as long."""
+    for i in range(1, n):
+        v, j = values[i], i
+        while j > 0 and values[j - 1] > v:
+            values[j] = values[j - 1]
+            j -= 1
+        values[j] = v
+    return values[n // 2] if n % 2 else (values[n // 2 - 1] + values[n // 2]) / np.float32(2)
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _find_outliers(top, bottom, expected, shapes, rejected):
     around = np.empty(25, np.float32)
@@ -286,10 +298,13 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
                 t = first + j * n_tf + i
                 if bottom[t] <= 0:
                     continue
+                # |ratio - expected| < 0.75 limit expected, without division and root
+                usual = expected[t] * bottom[t]
+                off = abs(top[t] - usual)
+                if off < 0.045 * usual or off * off * max(top[t], bottom[t]) < 9 * usual * usual:
+                    continue
                 ratio = top[t] / bottom[t]
                 limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))
-                if abs(ratio - expected[t]) < 0.75 * limit * expected[t]:
-                    continue
                 n = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):
                     for ii in range(max(i - 2, 0), min(i + 2, n_tf - 1) + 1):
@@ -297,6 +312,6 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
                         if bottom[k] > 0:
                             around[n] = top[k] / bottom[k]
                             n += 1
-                middle = np.median(around[:n])
+                middle = _median(around, n)
                 rejected[t] = abs(ratio - middle) > limit * middle
         first += n_ts * n_tf

@@ -183,20 +183,41 @@ def learn_lines(
     """
     if not len(inv_d):
         return run
-    terms = np.stack([np.ones(len(inv_d)), inv_d], axis=1)
-    held = np.stack([np.ones(len(everywhere)), everywhere], axis=1)
-    moment = held.T @ held / max(len(everywhere), 1)
-    found = []
-    for axis, before in enumerate(([run.radial, run.radial_slope], [run.tangential, run.tangential_slope])):
-        line = np.array(before)
-        for sweep in range(SWEEPS):
-            expected = np.maximum(terms @ line, 0.05)
-            # of a length as expected: one that came out short is not the surer for it
-            total = expected**2 * (variance[:, axis] / values[:, axis] ** 2 + scatter**2)
-            z = (values[:, axis] - expected) / np.sqrt(total)
-            weight = _robust_weight(z, limit, sweep) / total
-            prior = run_weight * np.median(1 / total) * moment
-            normal = (terms * weight[:, None]).T @ terms + prior + 1e-12 * np.eye(2)
-            line = np.linalg.solve(normal, (terms * weight[:, None]).T @ values[:, axis] + prior @ before)
-        found += [float(line[0]), float(line[1])]
+    moment = float(everywhere.mean()), float((everywhere**2).mean())
+    found: list[float] = []
+    for axis, before in enumerate(((run.radial, run.radial_slope), (run.tangential, run.tangential_slope))):
+        found += _robust_line(values[:, axis], variance[:, axis], inv_d, *before, moment, scatter, limit, run_weight)
     return Lines(*found)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _robust_line(values, variance, inv_d, level, slope, moment, scatter, limit, run_weight):
+    """Level and slope of one of the lines of `learn_lines`; ``moment``: mean of 1/d and of its square everywhere."""
+    n = values.size
+    total, inverse = np.empty(n), np.empty(n)
+    before_level, before_slope = level, slope
+    for sweep in range(SWEEPS):
+        for i in range(n):
+            expected = max(level + slope * inv_d[i], 0.05)
+            # of a length as expected: one that came out short is not the surer for it
+            total[i] = expected * expected * (variance[i] / (values[i] * values[i]) + scatter * scatter)
+            inverse[i] = 1 / total[i]
+        held = run_weight * np.median(inverse)
+        # normal equations of level and slope, upper half, and their right side
+        a, b, c = held + 1e-12, held * moment[0], held * moment[1] + 1e-12
+        top = held * (before_level + moment[0] * before_slope)
+        bottom = held * (moment[0] * before_level + moment[1] * before_slope)
+        for i in range(n):
+            expected = max(level + slope * inv_d[i], 0.05)
+            z = (values[i] - expected) / np.sqrt(total[i])
+            if sweep >= SWEEPS // 2 and z < -NARROW:
+                continue
+            weight = min(1.0, limit / max(abs(z), 1e-9)) * inverse[i]
+            a += weight
+            b += weight * inv_d[i]
+            c += weight * inv_d[i] * inv_d[i]
+            top += weight * values[i]
+            bottom += weight * inv_d[i] * values[i]
+        determinant = a * c - b * b
+        level, slope = (c * top - b * bottom) / determinant, (a * bottom - b * top) / determinant
+    return level, slope

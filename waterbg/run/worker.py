@@ -96,8 +96,8 @@ FEW, MANY = 4, 64
 def chunks_per_span(job: Job) -> int:
     """How many chunks a worker gets at a time.
 
-    Few, so that little is lost when it is killed; more where an HDF5 chunk holds several frames, so that those which the
-    stream has near each other are read together.
+    Few, so that little is lost when it is killed; more where an HDF5 chunk holds several frames, so that those of them
+    which the stream has near each other are read together.
     """
     worker = Worker(job, None)
     try:
