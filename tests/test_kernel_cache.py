@@ -1,10 +1,12 @@
 """waterbg.kernel_cache: a place for compiled kernels in a read-only installation without a home."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
-from waterbg.kernel_cache import choose_kernel_cache
+from waterbg.kernel_cache import COMPILING, choose_kernel_cache
 
 
 @pytest.fixture
@@ -38,3 +40,40 @@ def test_the_users_own_choice_stands(nowhere, monkeypatch):
     monkeypatch.setenv("NUMBA_CACHE_DIR", "/my/place")
     choose_kernel_cache(Path("/nowhere"))
     assert os.environ["NUMBA_CACHE_DIR"] == "/my/place"
+
+
+COMPILES = """
+import os, sys
+from numba import njit
+from waterbg.kernel_cache import say_when_compiling
+say_when_compiling()
+say_when_compiling()
+
+@njit(cache=True)
+def twice(x):
+    return 2 * x
+
+children = [os.fork() for _ in range(int(sys.argv[1]))] if sys.argv[1] != "0" else []
+twice(1)
+twice(1.5)
+if all(children):
+    for child in children:
+        assert os.waitpid(child, 0)[1] == 0
+else:
+    os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("forks", ["0", "1"])
+def test_compiling_is_said_in_one_line_by_one_process_and_loading_is_not(tmp_path, forks):
+    script = tmp_path / "compiles.py"
+    script.write_text(COMPILES)
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "NUMBA_DISABLE_JIT": "0"}
+
+    def said():
+        done = subprocess.run([sys.executable, str(script), forks], env=env, capture_output=True, text=True, check=True)
+        return done.stderr
+
+    # two processes that begin in the same instant may both say it
+    assert said().splitlines() in [[f"waterbg: {COMPILING}"] * n for n in range(1, 2 + int(forks))]
+    assert said() == ""

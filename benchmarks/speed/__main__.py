@@ -39,6 +39,7 @@ def main() -> None:
     what = given.what or PARTS
     if unknown := set(what) - set(PARTS):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules would be compiled anew for every command
     # indexamajig finds the filters of hdf5plugin; and nobody takes a second core that is not counted
     os.environ.setdefault("HDF5_PLUGIN_PATH", hdf5plugin.PLUGIN_PATH)
     os.environ.update(OPENBLAS_NUM_THREADS="1", NUMBA_NUM_THREADS="1")

@@ -1,0 +1,93 @@
+"""waterbg.run.sweep: what is found in pieces is what one process finds in the whole."""
+
+import pytest
+
+from waterbg.run import sweep
+from waterbg.stream import StreamFile, check_stream, compare_streams
+from waterbg.stream.check import CHECKS, LOSSES
+
+from ..stream import factory
+
+CHUNKS = [factory.chunk(i, [factory.crystal([factory.row(h=h) for h in range(3)])]) for i in range(7)]
+HEADER = factory.stream()
+WHOLE = HEADER + b"".join(CHUNKS)
+NEW_HEADER = HEADER.replace(b"----- Begin geometry", b"waterbg 0.1.0 subtract\n----- Begin geometry")
+DONE = [text.replace(b"      10.00", b"      -3.25") for text in CHUNKS]
+
+
+@pytest.fixture(autouse=True)
+def small_pieces(monkeypatch):
+    """Pieces of two chunks, and processes for any length."""
+    monkeypatch.setattr(sweep, "_CHUNKS", 2)
+    monkeypatch.setattr(sweep, "_WORTH", 0)
+
+
+def silent(message):
+    raise AssertionError(message)
+
+
+def images_of(path, jobs):
+    with StreamFile(str(path)) as stream:
+        return sweep.find_images(str(path), stream.header_end, jobs, silent)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_images_come_in_the_order_of_the_stream_with_their_first_events(tmp_path, jobs):
+    path = tmp_path / "a.stream"
+    path.write_bytes(WHOLE)
+    expected = {}
+    with StreamFile(str(path)) as stream:
+        for chunk in stream.chunks():
+            expected.setdefault(chunk.filename, chunk.event)
+    assert expected
+    assert list(images_of(path, jobs).items()) == list(expected.items())
+
+
+def harmed():
+    """Streams cut anywhere, without any one of their lines, and with a line twice."""
+    lines = WHOLE[len(HEADER) :].splitlines(True)
+    yield from (WHOLE[:cut] for cut in range(len(HEADER), len(WHOLE), 61))
+    yield from (HEADER + b"".join(lines[:i] + lines[i + 1 :]) for i in range(0, len(lines), 3))
+    yield from (HEADER + b"".join(lines[:i] + lines[i : i + 1] + lines[i:]) for i in range(0, len(lines), 5))
+
+
+def test_a_stream_in_which_something_is_lost_never_passes(tmp_path):
+    path = tmp_path / "a.stream"
+    refused = passed = 0
+    for text in harmed():
+        path.write_bytes(text)
+        with StreamFile(str(path)) as stream:
+            lost = any(check_stream(stream, skip=set(CHECKS) - LOSSES))
+        found = images_of(path, 1)
+        assert found is None or not lost
+        refused += lost
+        passed += found is not None
+    assert refused > 20
+    assert passed > 20
+
+
+def agreement(tmp_path, after, jobs=1):
+    for name, text in (("a", WHOLE), ("b", after)):
+        (tmp_path / name).write_bytes(text)
+    paths = str(tmp_path / "a"), str(tmp_path / "b")
+    with StreamFile(paths[1]) as stream:
+        starts = len(HEADER), stream.header_end
+    agreed = sweep.agree(*paths, starts, jobs, silent)
+    assert not (agreed and list(compare_streams(*paths)))
+    return agreed
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_honest_output_agrees(tmp_path, jobs):
+    assert agreement(tmp_path, NEW_HEADER + b"".join(DONE), jobs)
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_an_output_that_differs_elsewhere_does_not(tmp_path, jobs):
+    whole = NEW_HEADER + b"".join(DONE)
+    assert not agreement(tmp_path, whole.replace(b"num_peaks = ", b"num_peaks =  ", 1), jobs)
+    assert not agreement(tmp_path, NEW_HEADER + b"".join(DONE[:-1]), jobs)
+    assert not agreement(tmp_path, NEW_HEADER + b"".join([*DONE[:3], *DONE[4:]]), jobs)
+    assert not agreement(tmp_path, NEW_HEADER + b"".join([*DONE, DONE[0]]), jobs)
+    assert not agreement(tmp_path, NEW_HEADER + b"".join([*DONE[:4], b"a line\n", *DONE[4:]]), jobs)
+    assert not agreement(tmp_path, whole[:-5], jobs)
