@@ -123,3 +123,9 @@ def test_a_file_that_is_no_truth_table_is_said_to_be_none(small_run, tmp_path):
         Truth(small_run.images)
     with pytest.raises(ImageError, match="not a truth table"):
         Truth(tmp_path / "missing.h5")
+
+
+def test_the_list_is_long_enough_for_indexamajig_which_opens_none_below_eight_bytes(tmp_path):
+    run = write_dataset(preset("nominal").replace(panel_shape=(40, 40)), 1, tmp_path, "a")
+    assert run.list.read_text().split() == ["a.h5"]
+    assert len(run.list.read_bytes()) >= 8

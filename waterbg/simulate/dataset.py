@@ -212,7 +212,8 @@ def _write(
     geometry = geometry_text(experiment)
     part[dataset.geometry].write_text(geometry)
     part[dataset.cell].write_text(cell_text(experiment))
-    part[dataset.list].write_text(dataset.image_name + "\n")
+    # indexamajig cannot open a list of less than eight bytes (is_hdf5_file), and passes over blank lines
+    part[dataset.list].write_text((dataset.image_name + "\n").ljust(8, "\n"))
     if dataset.structure in part:
         write_hkl(part[dataset.structure], experiment, largest_inverse_d(experiment))
 
