@@ -1,8 +1,12 @@
 """waterbg.run.sweep: what is found in pieces is what one process finds in the whole."""
 
+from types import SimpleNamespace
+
 import pytest
 
-from waterbg.run import sweep
+from waterbg.errors import WaterbgError
+from waterbg.run import Images, sweep
+from waterbg.run.local import prove
 from waterbg.stream import StreamFile, check_stream, compare_streams
 from waterbg.stream.check import CHECKS, LOSSES
 
@@ -91,3 +95,22 @@ def test_an_output_that_differs_elsewhere_does_not(tmp_path, jobs):
     assert not agreement(tmp_path, NEW_HEADER + b"".join([*DONE, DONE[0]]), jobs)
     assert not agreement(tmp_path, NEW_HEADER + b"".join([*DONE[:4], b"a line\n", *DONE[4:]]), jobs)
     assert not agreement(tmp_path, whole[:-5], jobs)
+
+
+@pytest.mark.parametrize("harm", [b"num_peaks = ", b"Event: ", b"----- Begin geometry"])
+def test_several_processes_refuse_what_one_refuses_in_the_same_words(tmp_path, harm):
+    whole = NEW_HEADER + b"".join(DONE)
+    at = whole.rindex(harm)
+    (tmp_path / "a.stream").write_bytes(WHOLE)
+    job = SimpleNamespace(input=str(tmp_path / "a.stream"), header_end=len(HEADER), images=Images())
+    out = SimpleNamespace(partial=tmp_path / "part", path=tmp_path / "out.stream")
+    out.partial.write_bytes(whole)
+    for jobs in (1, 3):
+        prove(job, out, jobs, silent)
+    out.partial.write_bytes(whole[:at] + b"x" + whole[at:])
+    said = []
+    for jobs in (1, 3):
+        with pytest.raises(WaterbgError) as refused:
+            prove(job, out, jobs, silent)
+        said.append(str(refused.value))
+    assert said[0] == said[1]

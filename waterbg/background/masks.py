@@ -60,7 +60,7 @@ def spot_mask(
     """
     flags = np.empty(bad.size, np.uint8)
     _copy_bad(bad, flags)
-    _count_discs(flags, detector.offsets, detector.shapes, panel, fs, ss, inner)
+    _count_discs(flags, detector.offsets, detector.shapes, panel, fs, ss, float(inner))
     return flags
 
 
@@ -74,7 +74,7 @@ def add_wide(
     flag: int = WIDE,
 ) -> None:
     """Set WIDE, or another flag, within ``radius`` pixels of the given positions."""
-    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, radius, flag)
+    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, float(radius), flag)
 
 
 def count_clean(flags: NDArray[np.uint8], unwanted: int) -> int:

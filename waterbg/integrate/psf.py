@@ -183,10 +183,12 @@ def learn_lines(
     """
     if not len(inv_d):
         return run
-    moment = float(everywhere.mean()), float((everywhere**2).mean())
+    # columns of their own and floats, whatever was given: each other type would be compiled by itself
+    lengths, errors = np.ascontiguousarray(values.T), np.ascontiguousarray(variance.T)
+    held = (float(everywhere.mean()), float((everywhere**2).mean())), scatter, limit, float(run_weight)
     found: list[float] = []
     for axis, before in enumerate(((run.radial, run.radial_slope), (run.tangential, run.tangential_slope))):
-        found += _robust_line(values[:, axis], variance[:, axis], inv_d, *before, moment, scatter, limit, run_weight)
+        found += _robust_line(lengths[axis], errors[axis], inv_d, *before, *held)
     return Lines(*found)
 
 
