@@ -1,8 +1,8 @@
-"""Kill the main job at random moments, resume it, and compare the outcome with an undisturbed run, byte for byte.
+"""Kill the main job at random moments and resume it, and run it beside a stream that grows in odd pieces: equal bytes?
 
-    python benchmarks/kills.py [--kills 200] [--seed 1]
+    python benchmarks/kills.py [--kills 200] [--follows 5] [--seed 1]
 
-Prints one line a finished run and a total; exit status 1 if any byte differed.
+Prints one line a finished run and a total; exit status 1 if any byte differed from an undisturbed run's.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +20,46 @@ import numpy as np
 GOLDEN = Path(__file__).resolve().parents[1] / "tests/data/golden/small"
 
 
+def resumed(command, out, rng):
+    """Kill and resume until the output is there: how many kills it took."""
+    kills = 0
+    while not out.exists():
+        process = subprocess.Popen([*command, "-o", out, "--resume"], stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            process.wait(timeout=rng.uniform(0.1, 4.5))
+        except subprocess.TimeoutExpired:
+            # now and then only the parent, as the out-of-memory killer does
+            alone = rng.random() < 0.3
+            os.kill(process.pid, signal.SIGKILL) if alone else os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            kills += 1
+        else:
+            if process.returncode:
+                raise SystemExit(f"exit status {process.returncode} of a resumed run")
+    return kills
+
+
+def followed(command, growing, text, out, rng):
+    """Write a stream in odd pieces while the main job follows it: how many pieces it was."""
+    growing.unlink(missing_ok=True)
+    growing.touch()
+    process = subprocess.Popen([*command, "-o", out, "--follow", "--until-idle=3"], stderr=subprocess.DEVNULL)
+    pieces = at = 0
+    with growing.open("ab", buffering=0) as file:
+        while at < len(text):
+            size = int(rng.choice([1, 7, 333, 4096, 50_001, 200_003]))
+            file.write(text[at : at + size])
+            at, pieces = at + size, pieces + 1
+            time.sleep(rng.uniform(0, 0.06))
+    if process.wait(timeout=300):
+        raise SystemExit(f"exit status {process.returncode} of a run beside a growing stream")
+    return pieces
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--follows", type=int, default=5)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     rng = np.random.default_rng(given.seed)
@@ -31,37 +69,30 @@ def main():
             shutil.copy(GOLDEN / name, folder)
         text = (GOLDEN / "rings-nocen-nosat-nograd.stream").read_bytes()
         at = text.index(b"----- Begin chunk")
-        stream = folder / "run.stream"
-        stream.write_bytes(text[:at] + text[at:] * 30)
-        command = [sys.executable, "-m", "waterbg", "subtract", stream, "-j", "2"]
+        text = text[:at] + text[at:] * 30
+        stream, out = folder / "run.stream", folder / "out.stream"
+        stream.write_bytes(text)
+        command = [sys.executable, "-m", "waterbg", "subtract"]
         whole = folder / "whole.stream"
-        subprocess.run([*command, "-o", whole], check=True, stderr=subprocess.DEVNULL)
-        out, kills, runs, different = folder / "out.stream", 0, 0, 0
-        while kills < given.kills:
-            out.unlink(missing_ok=True)
-            since = kills
-            while not out.exists():
-                process = subprocess.Popen(
-                    [*command, "-o", out, "--resume"], stderr=subprocess.DEVNULL, start_new_session=True
-                )
-                try:
-                    process.wait(timeout=rng.uniform(0.1, 4.5))
-                except subprocess.TimeoutExpired:
-                    # now and then only the parent, as the out-of-memory killer does
-                    os.kill(process.pid, signal.SIGKILL) if rng.random() < 0.3 else os.killpg(
-                        process.pid, signal.SIGKILL
-                    )
-                    process.wait()
-                    kills += 1
-                else:
-                    if process.returncode:
-                        print(f"exit status {process.returncode} of a resumed run")
-                        return 1
-            runs += 1
+        subprocess.run([*command, stream, "-j", "2", "-o", whole], check=True, stderr=subprocess.DEVNULL)
+        kills = runs = different = 0
+
+        def judge(what):
+            nonlocal runs, different
             same = out.read_bytes() == whole.read_bytes()
-            different += not same
-            print(f"run {runs}: {kills - since} kills, {'the same bytes' if same else 'OTHER BYTES'}", flush=True)
-        print(f"{kills} kills in {runs} runs, {different} different")
+            out.unlink()
+            runs, different = runs + 1, different + (not same)
+            print(f"run {runs}: {what}, {'the same bytes' if same else 'OTHER BYTES'}", flush=True)
+
+        while kills < given.kills:
+            here = resumed([*command, stream, "-j", "2"], out, rng)
+            kills += here
+            judge(f"{here} kills")
+        for jobs in range(given.follows):
+            growing = folder / "growing.stream"
+            pieces = followed([*command, growing, "-j", str(1 + jobs % 3)], growing, text, out, rng)
+            judge(f"followed in {pieces} pieces with {1 + jobs % 3} workers")
+        print(f"{kills} kills and {given.follows} growing streams in {runs} runs, {different} different")
     return 1 if different else 0
 
 
