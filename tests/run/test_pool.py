@@ -1,10 +1,12 @@
 """waterbg.run.pool: order, death of workers, end with the parent."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from pathlib import Path
 
@@ -114,3 +116,74 @@ def _alive(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def large(x):
+    return bytes(len(x) if isinstance(x, bytes) else x)
+
+
+def test_large_items_and_large_results_do_not_block_each_other():
+    items = [bytes(1_000_000 + i) for i in range(12)]
+    found = list(ordered_map(large, items, jobs=2, prepare=nothing))
+    assert [len(result) for result in found] == [len(item) for item in items]
+
+
+def test_leaving_while_workers_send_large_results_ends_at_once():
+    for _ in range(20):
+        results = ordered_map(large, [5_000_000] * 12, jobs=3, prepare=nothing)
+        assert len(next(results)) == 5_000_000
+        results.close()
+    assert not multiprocessing.active_children()
+
+
+def die_while_sending(path):
+    marker = Path(path)
+    if marker.name == "die" and not marker.exists():
+        marker.touch()
+        pid = os.getpid()
+        threading.Timer(0.3, os.kill, (pid, signal.SIGKILL)).start()
+        return Slow()
+    return marker.name
+
+
+class Slow:
+    """Takes longer to be pickled than its process lives."""
+
+    def __reduce__(self):
+        time.sleep(30)
+        return Slow, ()
+
+
+def test_a_worker_that_dies_while_it_packs_its_result_is_noticed(tmp_path):
+    said = []
+    items = [str(tmp_path / name) for name in ("a", "die", "c", "d", "e", "f")]
+    assert list(ordered_map(die_while_sending, items, jobs=2, prepare=nothing, report=said.append)) == [
+        "a", "die", "c", "d", "e", "f",
+    ]  # fmt: skip
+    assert len(said) == 1
+
+
+class Stubborn(Exception):
+    """Does not survive pickling."""
+
+    def __init__(self, one, two):
+        super().__init__(one)
+        self.two = two
+
+
+def refuse_stubbornly(x):
+    raise Stubborn("a", "b")
+
+
+def test_an_error_that_cannot_travel_arrives_as_its_words():
+    with pytest.raises(RuntimeError, match="Stubborn: a"):
+        list(ordered_map(refuse_stubbornly, range(3), jobs=2, prepare=nothing))
+
+
+def refuse_to_begin():
+    raise ValueError("no way to begin")
+
+
+def test_a_worker_that_cannot_be_prepared_says_why():
+    with pytest.raises(ValueError, match="no way to begin"):
+        list(ordered_map(square, range(3), jobs=2, prepare=refuse_to_begin))

@@ -1,17 +1,8 @@
 """What a run teaches, and what is done to each of its frames with it."""
 
 from waterbg.model.frame import FrameReport, process_frame
-from waterbg.model.learn import SAMPLE_FRAMES, check_model, learn_model, one_by_one
+from waterbg.model.learn import SAMPLE_FRAMES, check_model, learn_model
 from waterbg.model.quality import Quality
 from waterbg.model.run_model import RunModel
 
-__all__ = [
-    "SAMPLE_FRAMES",
-    "FrameReport",
-    "Quality",
-    "RunModel",
-    "check_model",
-    "learn_model",
-    "one_by_one",
-    "process_frame",
-]
+__all__ = ["SAMPLE_FRAMES", "FrameReport", "Quality", "RunModel", "check_model", "learn_model", "process_frame"]

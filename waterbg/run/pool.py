@@ -1,28 +1,31 @@
 """Spread independent pieces of work over processes; results come back in order, and a dead worker is noticed.
 
-The processes are those of :class:`concurrent.futures.ProcessPoolExecutor`. What it lacks for unattended runs is
-here: a bounded number of pieces under way (memory), the finding of the piece that kills its worker, and workers
-that end with their parent however it dies.
+Every worker has a pipe of its own, and nothing else is shared: a process that is killed, at whatever moment, leaves
+no lock held and no half message in anybody else's way, which :class:`concurrent.futures.ProcessPoolExecutor` waits
+for without end.
 """
 
 from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
+import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from multiprocessing.connection import Connection, wait
+from typing import Any, Generic, TypeVar
 
 from waterbg.errors import WaterbgError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+
+_DEEP = 2  # items a worker has: the next one lies ready when it is done with one
+_SMALL = 4096  # bytes of an item that fits into a pipe nobody reads: larger ones wait until the worker does
 
 
 class WorkerDied(WaterbgError):
@@ -45,7 +48,7 @@ def ordered_map(
     Parameters
     ----------
     work : callable
-        Importable function of one picklable item.
+        Function of one picklable item; its result is picklable, too.
     items : iterable
         May be endless; at most ``ahead`` items are taken ahead of the result being waited for. None means
         that there is nothing yet (a stream that still grows): what is ready goes out before the next item is asked for.
@@ -72,8 +75,8 @@ def ordered_map(
                 yield work(item)
         return
     source, ahead = iter(items), 3 * jobs if ahead is None else ahead
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    pool = _new_pool(jobs, prepare, prepare_args)
+    waiting: deque[_Task[Item, Result]] = deque()  # in the order of the items
+    crew = _Crew(work, jobs, prepare, prepare_args, describe, report)
     try:
         more = True
         while more or waiting:
@@ -85,70 +88,167 @@ def ordered_map(
                     break
                 if new is None:
                     break
-                waiting.append((new, pool.submit(work, new)))
+                waiting.append(_Task(new))
+                crew.take(waiting[-1])
             if not waiting:
                 continue
-            item, future = waiting[0]
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                # One death breaks the whole pool and does not say whose work it was. The oldest piece is tried alone,
-                # which finds the culprit; the others are submitted again.
-                report(f"a worker died; trying {describe(item)} again")
-                _kill(pool)
-                result = _alone(work, item, prepare, prepare_args, describe)
-                pool = _new_pool(jobs, prepare, prepare_args)
-                waiting = deque([waiting[0], *((i, _again(f, pool, work, i)) for i, f in list(waiting)[1:])])
-            waiting.popleft()
-            yield result
+            while not waiting[0].done:
+                crew.wait()
+            yield waiting.popleft().result()
     finally:
-        _kill(pool)
+        crew.end()
 
 
-def _again(
-    future: Future[Result], pool: ProcessPoolExecutor, work: Callable[[Item], Result], item: Item
-) -> Future[Result]:
-    """Keep a result that was ready before the pool broke, else submit the item to the new pool."""
-    if future.done() and not isinstance(future.exception(), BrokenProcessPool):
-        return future
-    return pool.submit(work, item)
+class _Task(Generic[Item, Result]):
+    """An item on its way."""
+
+    def __init__(self, item: Item) -> None:
+        self.item, self.sent = item, pickle.dumps(item)
+        self.deaths = 0
+        self.done = False
+        self._good, self._value = False, None
+
+    def finish(self, good: bool, value: Any) -> None:
+        self.done, self._good, self._value = True, good, value
+
+    def result(self) -> Result:
+        """What the work gave back; raises what it raised."""
+        if not self._good:
+            raise self._value  # type: ignore[misc]
+        return self._value  # type: ignore[return-value]
 
 
-def _alone(
-    work: Callable[[Item], Result],
-    item: Item,
+class _Worker(Generic[Item, Result]):
+    """A process, this end of its pipe, and what it was given and has not given back, oldest first."""
+
+    def __init__(self, *args: Any) -> None:
+        # fork: workers share compiled kernels and per-detector maps with the parent, and start in milliseconds
+        context = multiprocessing.get_context("fork")
+        self.pipe, theirs = context.Pipe()
+        self.tasks: deque[_Task[Item, Result]] = deque()
+        self.process = context.Process(target=_serve, args=(theirs, self.pipe, *args), daemon=True)
+        with warnings.catch_warnings():
+            # Python 3.12 warns of forking beside threads; ours are OpenBLAS's sleeping ones, which survive a fork
+            warnings.simplefilter("ignore", DeprecationWarning)
+            self.process.start()
+        theirs.close()  # the only other end is the worker's: when it dies, this end says so
+
+    def end(self) -> None:
+        """End it now, whatever it does: it holds nothing that it would have to put in order."""
+        self.process.kill()
+        self.process.join()
+        self.process.close()
+        self.pipe.close()
+
+
+class _Crew(Generic[Item, Result]):
+    """The workers, started when there is something for them, and the tasks that none of them has yet."""
+
+    def __init__(
+        self,
+        work: Callable[[Item], Result],
+        jobs: int,
+        prepare: Callable[..., None],
+        prepare_args: tuple[Any, ...],
+        describe: Callable[[Item], str],
+        report: Callable[[str], None],
+    ) -> None:
+        self.jobs, self.describe, self.report = jobs, describe, report
+        self._start = work, prepare, prepare_args
+        self._workers: list[_Worker[Item, Result]] = []
+        self._ready: deque[_Task[Item, Result]] = deque()
+
+    def take(self, task: _Task[Item, Result]) -> None:
+        """Give a task to a worker as soon as one has room."""
+        self._ready.append(task)
+        self._hand_out()
+
+    def _hand_out(self) -> None:
+        while self._ready:
+            least = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
+            if (least is None or least.tasks) and len(self._workers) < self.jobs:
+                least = _Worker(*self._start)
+                self._workers.append(least)
+            room = 1 if len(self._ready[0].sent) > _SMALL else _DEEP
+            if least is None or len(least.tasks) >= room:
+                return
+            task = self._ready.popleft()
+            least.tasks.append(task)
+            try:
+                least.pipe.send_bytes(task.sent)
+            except OSError:  # it is dead
+                self._bury(least)
+
+    def wait(self) -> None:
+        """Wait until a worker has something to say, or dies."""
+        pipes: dict[Any, _Worker[Item, Result]] = {worker.pipe: worker for worker in self._workers if worker.tasks}
+        for pipe in wait(list(pipes)):
+            worker = pipes[pipe]
+            try:
+                good, value = pickle.loads(worker.pipe.recv_bytes())
+            except (EOFError, OSError):
+                self._bury(worker)
+            else:
+                worker.tasks.popleft().finish(good, value)
+        self._hand_out()
+
+    def _bury(self, worker: _Worker[Item, Result]) -> None:
+        """Give the tasks of a dead worker to others; the oldest, which it died over, only once more."""
+        self._workers.remove(worker)
+        worker.end()
+        task = worker.tasks[0]
+        self._ready.extendleft(reversed(worker.tasks))
+        task.deaths += 1
+        what = self.describe(task.item)
+        if task.deaths > 1:
+            raise WorkerDied(
+                f"{what}: the worker on it was killed twice (out of memory?); fewer workers (-j) need less"
+            )
+        self.report(f"a worker died; trying {what} again")
+
+    def end(self) -> None:
+        """End all workers now: what they still work on is not wanted any more."""
+        while self._workers:
+            self._workers.pop().end()
+
+
+def _serve(
+    pipe: Connection,
+    parents: Connection,
+    work: Callable[[Any], Any],
     prepare: Callable[..., None],
     prepare_args: tuple[Any, ...],
-    describe: Callable[[Item], str],
-) -> Result:
-    pool = _new_pool(1, prepare, prepare_args)
-    try:
-        return pool.submit(work, item).result()
-    except BrokenProcessPool:
-        raise WorkerDied(
-            f"{describe(item)}: the worker on it was killed twice (out of memory?); fewer workers (-j) need less"
-        ) from None
-    finally:
-        _kill(pool)
-
-
-def _new_pool(jobs: int, prepare: Callable[..., None], args: tuple[Any, ...]) -> ProcessPoolExecutor:
-    # fork: workers share compiled kernels and per-detector maps with the parent, and start in milliseconds
-    context = multiprocessing.get_context("fork")
-    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_start, initargs=(prepare, args))
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forking beside threads; ours are OpenBLAS's sleeping ones, which survive a fork
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pool.submit(os.getpid).result()
-    return pool
-
-
-def _start(prepare: Callable[..., None], args: tuple[Any, ...]) -> None:
+) -> None:
+    """Work until the parent ends this process, or ends itself."""
+    parents.close()
     # Ctrl-C reaches every process of the terminal: the parent alone answers it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    prepare(*args)
+    prepared = False
+    while True:
+        try:
+            sent = pipe.recv_bytes()
+        except EOFError:
+            os._exit(0)
+        try:
+            item = pickle.loads(sent)
+            if not prepared:
+                prepare(*prepare_args)
+                prepared = True
+            answer = pickle.dumps((True, work(item)))
+        except BaseException as err:  # whatever it is, it is raised where the result is waited for
+            answer = _as_bytes(err)
+        pipe.send_bytes(answer)
+
+
+def _as_bytes(err: BaseException) -> bytes:
+    try:
+        answer = pickle.dumps((False, err))
+        pickle.loads(answer)
+    except Exception:  # an exception of somebody else's that does not survive the way: its words do
+        answer = pickle.dumps((False, RuntimeError("".join(traceback.format_exception(err)))))
+    return answer
 
 
 def _end_with_parent() -> None:
@@ -156,11 +256,3 @@ def _end_with_parent() -> None:
     assert parent is not None
     wait([parent.sentinel])
     os._exit(1)
-
-
-def _kill(pool: ProcessPoolExecutor) -> None:
-    """End the pool's processes now: what they still work on is not wanted any more."""
-    processes = list((pool._processes or {}).values())
-    for process in processes:
-        process.terminate()
-    pool.shutdown(wait=True, cancel_futures=True)

@@ -69,7 +69,7 @@ class Sample:
         The first frame is always worked on in this process: it loads (or compiles) the kernels, which the forked ones
         then share.
         """
-        from waterbg.model import one_by_one
+        from waterbg.model.learn import one_by_one
 
         def walk(sample: Sample, work: Callable[..., Any], *args: Any) -> Iterator[Any]:
             if jobs == 1:
