@@ -20,19 +20,20 @@ import numpy as np
 GOLDEN = Path(__file__).resolve().parents[1] / "tests/data/golden/small"
 
 
-def resumed(command, out, rng):
-    """Kill and resume until the output is there: how many kills it took."""
+def resumed(command, out, rng, longest):
+    """Kill and resume until the output is there: how many kills it took; a try gets up to ``longest`` seconds."""
     kills = 0
     while not out.exists():
         process = subprocess.Popen([*command, "-o", out, "--resume"], stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            process.wait(timeout=rng.uniform(0.1, 4.5))
+            process.wait(timeout=rng.uniform(0.1, longest))
         except subprocess.TimeoutExpired:
             # now and then only the parent, as the out-of-memory killer does
             alone = rng.random() < 0.3
             os.kill(process.pid, signal.SIGKILL) if alone else os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
+            longest *= 1.05  # until a try gets far enough to write something
         else:
             if process.returncode:
                 raise SystemExit(f"exit status {process.returncode} of a resumed run")
@@ -74,7 +75,9 @@ def main():
         stream.write_bytes(text)
         command = [sys.executable, "-m", "waterbg", "subtract"]
         whole = folder / "whole.stream"
+        began = time.monotonic()
         subprocess.run([*command, stream, "-j", "2", "-o", whole], check=True, stderr=subprocess.DEVNULL)
+        longest = 0.8 * (time.monotonic() - began)
         kills = runs = different = 0
 
         def judge(what):
@@ -85,8 +88,10 @@ def main():
             print(f"run {runs}: {what}, {'the same bytes' if same else 'OTHER BYTES'}", flush=True)
 
         while kills < given.kills:
-            here = resumed([*command, stream, "-j", "2"], out, rng)
+            here = resumed([*command, stream, "-j", "2"], out, rng, longest)
             kills += here
+            # some kills a run, on a machine that may be busy now and idle later
+            longest *= 0.7 if here < 4 else 1.3 if here > 12 else 1
             judge(f"{here} kills")
         for jobs in range(given.follows):
             growing = folder / "growing.stream"

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from benchmarks.speed.cost import Cost, compare, cost
-from benchmarks.speed.inputs import EIGHT, beginning, make_frames, recoded, shuffled
+from benchmarks.speed.inputs import EIGHT, beginning, make_frames, recoded, repeated, shuffled
 from benchmarks.speed.table import WATERBG, Table
 
+TIMES = 6  # a long run is the frames so many times
 _READER = """
 import sys, h5py, hdf5plugin, numpy
 with h5py.File(sys.argv[1]) as file:
@@ -68,6 +69,10 @@ def frames(folder: Path, n: int, rounds: int) -> list[Table]:
         ratios.add("CPU ms a frame beyond reading", kind, f"{beyond:.1f}", "60", "20")
         ratios.add("two workers / one, whole run", kind, f"{one.wall / two.wall:.2f}", "1.8", "1.95")
         ratios.add("two workers / one, frames alone", kind, f"{lone.wall / ltwo.wall:.2f}", "", "")
+        # so long that start-up and learning are little of it
+        long = repeated(stream, TIMES)
+        ahead, behind = (cost(subtract(long, "-j", jobs), there) for jobs in (1, 2))
+        ratios.add(f"two workers / one, {TIMES * n} frames", kind, f"{ahead.wall / behind.wall:.2f}", "1.8", "1.95")
         ratios.add("whole run -j 1 / reading", kind, f"{one.wall / read.wall:.1f}", "8", "3")
         ratios.add("whole run -j 2 / reading", kind, f"{two.wall / read.wall:.1f}", "8", "3")
         ratios.add("frames alone, -j 1 / reading", kind, f"{lone.wall / alone['read (h5py)'].wall:.1f}", "", "")

@@ -94,6 +94,15 @@ def beginning(stream: Path, chunks: int) -> Path:
     return path
 
 
+def repeated(stream: Path, times: int) -> Path:
+    """The chunks of a stream again and again."""
+    path = stream.with_name(f"{stream.stem}_times{times}.stream")
+    if not path.exists():
+        header, *bodies = stream.read_bytes().split(BEGIN)
+        path.write_bytes(BEGIN.join([header, *bodies * times]))
+    return path
+
+
 def shuffled(stream: Path) -> Path:
     """The chunks of a stream in random order."""
     path = stream.with_name(f"{stream.stem}_shuffled.stream")
