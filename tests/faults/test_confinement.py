@@ -146,11 +146,18 @@ allowed = tuple(sys.argv[1].split(os.pathsep))
 def watch(event, args):
     if event in ("os.system", "subprocess.Popen", "os.exec", "os.posix_spawn", "socket.connect", "os.spawn"):
         os.write(2, f"FORBIDDEN {event} {args}".encode()); os._exit(99)
-    if event == "open" and isinstance(args[0], (str, bytes)):
-        path = os.path.abspath(os.fsdecode(args[0]))
-        writes = isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
-        if writes and not path.startswith(allowed):
-            os.write(2, f"FORBIDDEN write {path}".encode()); os._exit(99)
+    writes = []
+    if event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        writes = args[:1]
+    if event in ("os.rename", "os.link", "os.symlink"):
+        writes = args[:2]
+    if event in ("os.remove", "os.mkdir", "os.rmdir", "os.truncate", "os.chmod"):
+        writes = args[:1]
+    for name in writes:
+        if isinstance(name, (str, bytes, os.PathLike)):
+            path = os.path.abspath(os.fsdecode(name))
+            if not path.startswith(allowed):
+                os.write(2, f"FORBIDDEN {event} {path}".encode()); os._exit(99)
 import waterbg.cli.base, waterbg.run, waterbg.model, waterbg.integrate.rings
 sys.addaudithook(watch)
 sys.exit(waterbg.cli.base.run(["waterbg", *sys.argv[2:]]))
@@ -164,7 +171,8 @@ def test_a_hostile_stream_runs_no_program_and_writes_nothing_but_its_output(worl
     make_evil(world, marker)
     before = sorted(os.listdir(tmp_path))
     kernels = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(__file__))), "waterbg")
-    allowed = os.pathsep.join([str(world.out), str(world.folder / ".out.stream"), kernels, "/dev/shm", "/dev/null"])
+    ours = [str(world.out), str(world.folder / ".out.stream"), kernels, "/dev/null"]
+    allowed = os.pathsep.join(ours if jobs == 1 else [*ours, "/dev/shm"])
     words = ["subtract", str(world.stream), "-o", str(world.out), f"--integration={method}", "-j", str(jobs)]
     done = subprocess.run([sys.executable, "-c", WATCH, allowed, *words], capture_output=True, text=True, cwd=tmp_path)
     assert "FORBIDDEN" not in done.stderr

@@ -134,7 +134,7 @@ class OutputFile:
         if self.path.is_dir():
             raise OutputError("is a folder", path=str(self.path))
         if self.path.exists() and not self.path.is_file():  # it would be replaced, /dev/null too
-            raise OutputError("is a pipe or a device, and the output a file; give it another name", path=str(self.path))
+            raise OutputError("is a pipe or a device and no file; give the output another name", path=str(self.path))
         if os.path.lexists(self.path) and not force:
             raise OutputError("exists; --force replaces it", path=str(self.path))
         if not self.path.parent.is_dir():
