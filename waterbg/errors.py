@@ -18,6 +18,11 @@ class WaterbgError(Exception):
         self.args = (f"{self}; {hint}", *self.args[1:])
 
 
+def in_one_line(err: BaseException | str) -> str:
+    """Message of an error as the one line that a user sees, whatever the names of files in it hold."""
+    return "\\n".join(str(err).splitlines())
+
+
 class _Located(WaterbgError):
     """An error with a reason and keyword fields; survives the way back from a worker process."""
 

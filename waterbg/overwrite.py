@@ -245,7 +245,7 @@ def overwrite_stream(
     report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
     try:
         with StreamFile(high) as stream:
-            target = pathlib.Path(high).resolve() if output is None else pathlib.Path(output)
+            target = pathlib.Path(os.path.realpath(high)) if output is None else pathlib.Path(output)
             file = OutputFile(target, force=force or output is None)
             if target.exists():
                 if not target.is_file():

@@ -46,6 +46,15 @@ class Settings:
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             raise UsageError(f"--background={self.background}: one of {', '.join(BACKGROUNDS)} is needed")
+        # not at the top: the compiler comes with them, and is wanted by no program that leaves the defaults
+        if self.polarisation != "horiz":
+            from waterbg.background.rays import parse_polarisation
+
+            parse_polarisation(self.polarisation)
+        if not self.uses_model:
+            from waterbg.integrate.rings import parse_integration
+
+            parse_integration(self.integration)
 
     @property
     def uses_model(self) -> bool:
@@ -125,6 +134,6 @@ def parse_int_radius(text: str) -> tuple[float, float, float]:
         inner, middle, outer = (float(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"--int-radius={text}: three numbers are needed, for example 4,5,7") from None
-    if not 0 < inner <= middle < outer <= 64:
-        raise UsageError(f"--int-radius={text}: 0 < inner <= middle < outer <= 64 pixels is needed")
+    if not (0.5 <= inner <= middle < outer <= 64 and outer >= 1):  # a disc has a pixel in it
+        raise UsageError(f"--int-radius={text}: 0.5 <= inner <= middle < outer <= 64 pixels is needed, and 1 <= outer")
     return inner, middle, outer

@@ -49,7 +49,7 @@ def test_a_figure_is_drawn(data, tmp_path, capsys):
         (["STREAM", "--int-radius", "3,5"], 2, "three numbers are needed"),
         (["STREAM", "--polarisation", "round"], 2, "none, horiz, vert or <angle>deg is needed"),
         (["STREAM", "--model", "nothing.json"], 2, "cannot be read"),
-        (["STREAM", "-o", "no/such/folder/f.png", "--frames", "1"], 2, "the figure cannot be written"),
+        (["STREAM", "-o", "no/such/folder/f.png", "--frames", "1"], 1, "its folder does not exist"),
     ],
 )
 def test_wrong_usage_is_one_line(data, capsys, arguments, status, said):

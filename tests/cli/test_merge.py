@@ -33,7 +33,7 @@ def test_without_crystfel_merge_says_what_to_install(golden, monkeypatch, tmp_pa
     [
         (["-y", "4/mmm", "-p", "xtal.cell"], "merge needs at least one stream"),
         (["nix.stream", "-y", "4/mmm", "-p", "xtal.cell"], "nix.stream: no such file"),
-        (["a.stream", "-p", "xtal.cell"], "Switch -y/--symmetry is mandatory"),
+        (["a.stream", "-p", "xtal.cell"], "switch -y/--symmetry is mandatory"),
         (["a.stream", "-y", "4/mmm", "-p", "xtal.cell", "--iterations=3"], "--iterations"),
     ],
 )

@@ -42,7 +42,7 @@ def test_a_dry_run_prints_a_command_for_the_shell_and_writes_nothing(golden, tmp
 def test_an_option_nobody_knows_is_refused_unless_it_is_passed(golden, tmp_path, capsys):
     words = [STREAM, "-o", "again.stream", "--dry-run", "--crystfel-bin", fake(tmp_path / "bin")]
     assert run(["waterbg", "rerun", *words, "--brand-new=3"]) == 2
-    assert "brand-new" in capsys.readouterr().out
+    assert "brand-new" in capsys.readouterr().err
     assert run(["waterbg", "rerun", *words, "--pass=--brand-new=3"]) == 0
     assert "--brand-new=3" in capsys.readouterr().out
 

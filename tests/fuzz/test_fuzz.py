@@ -21,7 +21,8 @@ from .mutate import mutate
 
 CASES = int(os.environ.get("WATERBG_FUZZ", "300"))
 BATCH = 50
-SECONDS, SECONDS_PER_BYTE = 0.4, 10e-6  # of CPU for one case
+SECONDS, SECONDS_PER_BYTE = 0.4, 10e-6  # of CPU for reading one case
+SECONDS_OF_A_RUN = 3.0  # of CPU for the main job on two frames, and for learning from them
 MEMORY_OF_A_BATCH = 100 << 20  # bytes that a batch may add to the most memory the process ever had
 
 
@@ -71,7 +72,7 @@ def test_mutated_streams_are_read_or_refused_in_one_line_and_in_time(data, tmp_p
 
 
 @pytest.mark.parametrize("batch", range(max(1, CASES // BATCH // 3)))
-def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(data, tmp_path, batch, capsys):
+def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(data, tmp_path, batch, said):
     good = short_stream(data)
     for name in ("images.h5", "mask.h5"):
         (tmp_path / name).symlink_to(data / "golden/small" / name)
@@ -83,9 +84,12 @@ def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(da
             memory = most_memory()  # kernels are loaded by now
         path.write_bytes(mutate(good, 100_000 + seed))
         method = ("--integration=rings", "--integration=profile")[seed % 2]
+        began = time.process_time()
         status = run(["waterbg", "subtract", str(path), "-o", str(out), method])
-        _, said = capsys.readouterr()
-        assert status in (0, 1), (seed, said)
+        message = said()
+        if memory:
+            assert time.process_time() - began < SECONDS_OF_A_RUN, seed
+        assert status in (0, 1), (seed, message)
         if status == 0:
             done += 1
             assert list(compare_streams(str(path), str(out))) == [], seed
@@ -94,8 +98,40 @@ def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(da
                 assert {finding.check for finding in check_stream(after)} <= known - LOSSES, seed
             out.unlink()
         else:
-            assert said.count("\n") == 1, (seed, said)
+            assert message.count("\n") == 1, (seed, message)
             assert not out.exists()
+    assert done
+    assert most_memory() - memory < 2 * MEMORY_OF_A_BATCH
+
+
+@pytest.mark.parametrize("batch", range(max(1, CASES // BATCH // 5)))
+def test_the_main_job_with_mutated_geometries_ends_in_an_honest_output_or_one_line(data, tmp_path, batch, said):
+    golden = data / "golden/small"
+    good = (golden / "det.geom").read_bytes()
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(golden / name)
+    stream, geometry, out = tmp_path / "good.stream", tmp_path / "bad.geom", tmp_path / "out.stream"
+    stream.write_bytes(short_stream(data))
+    files, done, memory = {"images.h5", "mask.h5", "good.stream", "bad.geom", "out.stream.model.json"}, 0, 0
+    for seed in range(batch * BATCH, (batch + 1) * BATCH):
+        if seed == batch * BATCH + 4:
+            memory = most_memory()
+        geometry.write_bytes(mutate(good, 300_000 + seed))
+        began = time.process_time()
+        method = ("--integration=rings", "--integration=profile")[seed % 2]
+        words = ["subtract", str(stream), "-o", str(out), "-g", str(geometry), method]
+        status = run(["waterbg", *words])
+        message = said()
+        if memory:
+            assert time.process_time() - began < SECONDS_OF_A_RUN, seed
+        assert status in (0, 1), (seed, message)
+        if status == 0:
+            done += 1
+            assert list(compare_streams(str(stream), str(out))) == [], seed
+            out.unlink()
+        else:
+            assert message.count("\n") == 1, (seed, message)
+        assert set(os.listdir(tmp_path)) <= files, seed
     assert done
     assert most_memory() - memory < 2 * MEMORY_OF_A_BATCH
 

@@ -144,8 +144,8 @@ def test_an_image_is_drawn_with_and_without_its_water_ring(script, stack):
         (["a.h5", "/entry/data/data"], 2, "no screen"),
         (["a.h5", "/entry/data/data", "--subtract", "--centre", "5", "-o", "x.png"], 2, "two numbers are needed"),
         (["a.h5", "/entry/data/data", "--min", "low", "-o", "x.png"], 2, "not a number"),
-        (["a.h5", "/entry/data/data", "-o", "x.nonsense"], 1, "the figure cannot be written"),
-        (["a.h5", "/entry/data/data", "-o", "no/x.png"], 1, "the figure cannot be written"),
+        (["a.h5", "/entry/data/data", "-o", "x.nonsense"], 2, "the name of a figure ends with"),
+        (["a.h5", "/entry/data/data", "-o", "no/x.png"], 1, "its folder does not exist"),
     ],
 )
 def test_what_cannot_be_shown_is_one_line(script, stack, tmp_path, arguments, status, message):

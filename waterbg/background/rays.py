@@ -121,7 +121,7 @@ def parse_polarisation(text: str) -> Polarisation:
     """
     if text == "none":
         return 0.0, 0.0, 0.0
-    found = re.fullmatch(r"(?:(horiz|vert)|(\d+)deg)(\d*)", text)
+    found = re.fullmatch(r"(?:(horiz|vert)|([0-9]{1,6})deg)([0-9]{0,6})", text)
     percent = int(found[3]) if found and found[3] else 100
     if not found or percent > 100:
         raise UsageError(

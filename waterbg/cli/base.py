@@ -7,14 +7,13 @@ import os
 import sys
 from typing import Any
 
-from plumbum import cli
-
 import waterbg
-from waterbg.errors import UsageError, WaterbgError
+from waterbg.errors import UsageError, WaterbgError, in_one_line
 from waterbg.kernel_cache import choose_kernel_cache
+from waterbg.switches import Switches
 
 
-class Command(cli.Application):
+class Command(Switches):
     """Base of the subcommands (else ``-v`` would mean ``--version`` in them)"""
 
     VERSION = waterbg.__version__
@@ -69,15 +68,16 @@ def run(argv: list[str]) -> int:
     # names in streams and file systems are bytes: those that are no UTF-8 leave as they came
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors)
+            # a terminal that has no σ and no Å shows \u03c3 and \xc5
+            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "backslashreplace")
     try:
         _, status = WaterBg.run(argv, exit=False)
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
     except UsageError as err:
-        print(f"waterbg: {err}", file=sys.stderr)
+        print(f"waterbg: {in_one_line(err)}", file=sys.stderr)
         return 2
     except WaterbgError as err:
-        print(f"waterbg: error: {err}", file=sys.stderr)
+        print(f"waterbg: error: {in_one_line(err)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
@@ -85,9 +85,7 @@ def run(argv: list[str]) -> int:
         return 141
     except OSError as err:
         # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
-        where = f"{err.filename}: " if err.filename else ""
-        reason = (err.strerror or str(err) or type(err).__name__).splitlines()[0]
-        print(f"waterbg: error: {where}{reason}", file=sys.stderr)
+        print(f"waterbg: error: {_of_the_system(err)}", file=sys.stderr)
         return 1
     except MemoryError:
         print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
@@ -96,6 +94,12 @@ def run(argv: list[str]) -> int:
         print("waterbg: interrupted", file=sys.stderr)
         return 130
     return int(status or 0)
+
+
+def _of_the_system(err: OSError) -> str:
+    where = f"{err.filename}: " if err.filename else ""
+    reason = (err.strerror or str(err) or type(err).__name__).splitlines()[0]
+    return in_one_line(f"{where}{reason}")
 
 
 def entry(argv: Any = None) -> None:

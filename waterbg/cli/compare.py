@@ -20,18 +20,22 @@ class Compare(Command):
     nshells = cli.SwitchAttr("--nshells", cli.Range(1, 200), default=10, argname="N", help="resolution shells")
     figure = cli.SwitchAttr(["-o", "--figure"], str, argname="FILE", help="draw a figure (.png, .pdf, .svg)")
     json = cli.Flag("--json", help="print the numbers as JSON")
+    force = cli.Flag("--force", help="replace a figure that exists")
 
     def main(self, a: str, b: str) -> int:
         """Compare, print, draw."""
         from waterbg.crystfel.compare import compare_streams
         from waterbg.errors import UsageError
+        from waterbg.figure_file import check_figure_path
 
         if "-" in (a, b):
             raise UsageError("compare reads its streams more than once, so standard input will not do")
+        if self.figure is not None:
+            check_figure_path(self.figure, self.force)
         result = compare_streams(a, b, match=self.match, nshells=self.nshells)
         print(result.as_json() if self.json else result.text(), end="\n" if self.json else "")
-        if self.figure:
+        if self.figure is not None:
             from waterbg.crystfel.figures import draw_comparison
 
-            draw_comparison(result, self.figure)
+            draw_comparison(result, self.figure, self.force)
         return 0

@@ -20,6 +20,7 @@ class Decoys(Command):
 
     output = cli.SwitchAttr(["-o", "--output"], str, argname="FIGURE.png", help="draw the tables, too")
     json = cli.Flag("--json", help="print JSON instead of the tables")
+    force = cli.Flag("--force", help="replace a figure that exists")
     frames = cli.SwitchAttr(
         "--frames", cli.Range(1, 10**6), default=24, argname="N", help="frames looked at: the first with reflections"
     )
@@ -62,6 +63,7 @@ class Decoys(Command):
 
     def main(self, stream: str) -> int:
         """Print what decoys say."""
+        from waterbg.figure_file import check_figure_path
         from waterbg.model import RunModel, check_model, learn_model
         from waterbg.run import Images, resolve_job
         from waterbg.run.sample import Sample
@@ -69,9 +71,11 @@ class Decoys(Command):
 
         if stream == "-":
             raise UsageError("decoys reads its stream more than once, so standard input will not do")
+        if self.output is not None:
+            check_figure_path(self.output, self.force)
         given = {
             "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
             "polarisation": self.polarisation,
         }
         job = resolve_job(
@@ -82,12 +86,12 @@ class Decoys(Command):
         )
         say_when_compiling()
         sample = Sample(job, self.frames)
-        model = RunModel.load(self.model) if self.model else learn_model(sample, job.settings)
+        model = RunModel.load(self.model) if self.model is not None else learn_model(sample, job.settings)
         quality = check_model(sample, model, job.settings)
-        if self.output:
+        if self.output is not None:
             from waterbg.plots.decoys import draw_decoys
 
-            draw_decoys(quality, self.output)
+            draw_decoys(quality, self.output, self.force)
         if self.json:
             print(json.dumps(quality.as_dict(), indent=1, allow_nan=False))
         else:

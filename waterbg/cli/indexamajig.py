@@ -190,7 +190,7 @@ class Indexamajig(Command):
         given = {
             "integration": self.integration,
             "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
             "push_res": self.push_res,
             "polarisation": self.polarisation,
             "joint": True if self.joint else None,

@@ -92,7 +92,7 @@ class Merge(Command):
         folder = report.folder
         if not self.no_figure:
             if have_matplotlib():
-                draw_merge(report, str(folder / "merge.png"))
+                draw_merge(report, str(folder / "merge.png"), self.force)
             else:
                 print("waterbg: no figure: matplotlib is not installed (pip install 'waterbg[plot]')", file=sys.stderr)
         print(f"waterbg: everything is in {folder}", file=sys.stderr)

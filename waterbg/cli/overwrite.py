@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import OutputError, UsageError
+from waterbg.errors import UsageError
+from waterbg.stream import OutputFile
 
 
 class Overwrite(Command):
@@ -50,15 +51,12 @@ class Overwrite(Command):
         columns = [name.strip() for name in self.columns.split(",") if name.strip()]
         with ExitStack() as stack:
             on_unmatched = None
-            if self.unmatched:
-                if os.path.lexists(self.unmatched) and not self.force:
-                    raise OutputError("exists; --force replaces it", path=self.unmatched)
-                try:
-                    file = stack.enter_context(open(self.unmatched, "w", errors="surrogateescape"))
-                except OSError as err:
-                    raise OutputError(f"cannot be written ({err.strerror})", path=self.unmatched) from None
-                print("image\tevent\tcrystal\th\tk\tl", file=file)
-                on_unmatched = lambda line: print(line, file=file)  # noqa: E731
+            file = None
+            if self.unmatched is not None:
+                file = stack.enter_context(OutputFile(self.unmatched, force=self.force).begin())
+                stack.callback(file.discard)  # of a list that is complete nothing is left to discard
+                file.write(b"image\tevent\tcrystal\th\tk\tl\n")
+                on_unmatched = lambda line: file.write(os.fsencode(f"{line}\n"))  # noqa: E731
             try:
                 report = overwrite_stream(
                     high,
@@ -73,5 +71,7 @@ class Overwrite(Command):
                 )
             except ValueError as err:
                 raise UsageError(str(err)) from None
+            if file is not None:
+                file.finish()
         print(report.text(), file=sys.stderr)
         return 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import io
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import OutputError, UsageError
+from waterbg.errors import UsageError
+from waterbg.figure_file import check_figure_path, save_figure
 from waterbg.kernel_cache import say_when_compiling
+from waterbg.stream import OutputFile, write_file
 
 if TYPE_CHECKING:
     from waterbg.h5_background_subtraction import RingEstimate
@@ -72,13 +75,16 @@ class Peaks(Command):
         from waterbg import h5_background_subtraction as tool
 
         radii = self._numbers("--radius", self.radius)
-        if min(radii) < 1:
-            raise UsageError("--radius is a number of pixels, 1 or more")
+        if not 1 <= min(radii) <= max(radii) <= 10**6:
+            raise UsageError("--radius is a number of pixels, from 1 to 1000000")
+        if not math.isfinite(self.threshold):
+            raise UsageError(f"--threshold={self.threshold}: a number is needed")
         if self.coordinate and self.everything:
             raise UsageError("--coordinate and --all exclude each other")
-        for output in filter(None, (self.csv, self.scatter)):
-            if output != "-" and os.path.lexists(output) and not self.force:
-                raise OutputError("exists; --force replaces it", path=output)
+        if self.csv not in (None, "-"):
+            OutputFile(self.csv, force=self.force)
+        if self.scatter is not None:
+            check_figure_path(self.scatter, self.force)
         say_when_compiling()
         array = tool.load_file_h5(image, self.data, self.frame)
         if self.ignore is not None:
@@ -103,9 +109,9 @@ class Peaks(Command):
                 self._show(tool.estimate_lines(estimates))
             else:
                 estimates = self._ask(pixels, estimate)
-        if self.csv:
+        if self.csv is not None:
             self._write_csv(estimates)
-        if self.scatter:
+        if self.scatter is not None:
             self._draw(array, estimates)
         return 0
 
@@ -160,11 +166,9 @@ class Peaks(Command):
         if self.csv == "-":
             write(sys.stdout)
             return
-        try:
-            with open(self.csv, "w", newline="") as file:
-                write(file)
-        except OSError as err:
-            raise OutputError(f"cannot be written ({err.strerror})", path=self.csv) from None
+        table = io.StringIO()
+        write(table)
+        write_file(self.csv, table.getvalue().encode())
 
     def _draw(self, array: Any, estimates: list[RingEstimate]) -> None:
         from waterbg import h5_background_subtraction as tool
@@ -174,8 +178,7 @@ class Peaks(Command):
         if marked[0] is not None and not ((x == marked[0]) & (y == marked[1])).any():
             marked = (None, None)
         try:
-            tool.create_scatter(x, y, z, *marked).savefig(self.scatter, dpi=120)
+            figure = tool.create_scatter(x, y, z, *marked)
         except ImportError:
             raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
-        except (OSError, ValueError) as err:
-            raise OutputError(f"cannot be written ({err})", path=self.scatter) from None
+        save_figure(figure, self.scatter, force=self.force, dpi=120)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -133,12 +134,12 @@ class View(Command):
             raise UsageError(f"-o {self.output}: the name must end in {', '.join(SUFFIXES)}")
         if self.output and not Path(self.output).parent.is_dir():  # known now, not after a minute's work
             raise OutputError("the folder does not exist", path=self.output)
-        hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection else None
+        hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection is not None else None
         at = self._middle()
         given = {
             "integration": self.integration,
             "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius else None,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
             "push_res": self.push_res,
             "polarisation": self.polarisation,
             "joint": True if self.joint else None,
@@ -189,7 +190,7 @@ class View(Command):
     def _number(self, chunk: str) -> int | None:
         if not chunk:
             return None
-        if not (chunk.isdecimal() and int(chunk) >= 1):
+        if not (re.fullmatch("0*[1-9][0-9]{0,17}", chunk)):
             raise UsageError(f"{chunk}: a chunk is its position in the stream, counted from 1")
         return int(chunk)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterbg.errors import UsageError
+from waterbg.figure_file import save_figure
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
@@ -34,13 +35,6 @@ def have_matplotlib() -> bool:
     return find_spec("matplotlib") is not None
 
 
-def _save(figure: Any, path: str) -> None:
-    try:
-        figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as err:
-        raise UsageError(f"{path}: the figure cannot be written ({err})") from None
-
-
 def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
     """Label an axis of (1/d)² by d in Å: shells of equal volume stay readable."""
     low, high = min(per_nm), max(per_nm)
@@ -64,13 +58,15 @@ def _calm(axes: Any, least: float) -> None:
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
-def draw_merge(report: MergeReport, path: str) -> None:
+def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
     """Draw the statistics of merged streams by resolution shell.
 
     Raises
     ------
     UsageError
-        Without matplotlib, or when the file cannot be written.
+        Without matplotlib.
+    OutputError
+        When the file exists (and not ``force``) or cannot be written.
     """
     panels = [("completeness", "completeness / %"), ("multiplicity", "multiplicity"), ("snr", "I / σ(I)"),
               ("Rsplit", "Rsplit / %"), ("CC", "CC½"), ("CCstar", "CC*")]  # fmt: skip
@@ -96,15 +92,18 @@ def draw_merge(report: MergeReport, path: str) -> None:
         _calm(axes, 0.01)
         _resolution_axis(axes, list(report.edges))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path, force=force)
 
 
-def draw_comparison(result: Comparison, path: str) -> None:
+def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
     """Draw how the second stream's reflections differ from the first's, by resolution and by strength.
 
     Raises
     ------
     UsageError
+        Without matplotlib.
+    OutputError
+        When the file exists (and not ``force``) or cannot be written.
     """
     figure, grid = _canvas(2, 3, (11.5, 6.4))
     quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
@@ -133,4 +132,4 @@ def draw_comparison(result: Comparison, path: str) -> None:
                 axes.set_xticks(positions, [one.label for one in bins], rotation=40, ha="right", fontsize=8)
                 axes.set_xlabel("I/σ of both streams together")
     figure.suptitle(f"A {result.a}\nB {result.b}", fontsize=9)
-    _save(figure, path)
+    save_figure(figure, path, force=force)

@@ -234,8 +234,8 @@ def merge_streams(
             work.compare(pair, merged[0].hkl, one.hkl, figure, limits, notes)
     words = [word for option in options for word in option.words()]
     result = MergeReport(folder, tools[program], words, symmetry, cell, work.edges, merged, between, notes)
-    (folder / "merge.txt").write_text(result.text())
-    (folder / "merge.json").write_text(result.as_json() + "\n")
+    (folder / "merge.txt").write_text(result.text(), encoding="utf-8", errors="surrogateescape")
+    (folder / "merge.json").write_text(result.as_json() + "\n", encoding="utf-8", errors="surrogateescape")
     return result
 
 

@@ -85,8 +85,8 @@ def make_turbo(
         lines = "".join(events[block.start : block.stop])
         (made.path / f"files-{index}.lst").write_text(lines, errors="surrogateescape")
     script = made.path / SCRIPT
-    head = script.read_text().rpartition("exec ")[0]
-    script.write_text(head + _task(arguments, own, made.path, block_size, crystfel_bin))
+    head = script.read_text(encoding="utf-8", errors="surrogateescape").rpartition("exec ")[0]
+    script.write_bytes(os.fsencode(head + _task(arguments, own, made.path, block_size, crystfel_bin)))
     return made
 
 

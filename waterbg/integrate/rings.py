@@ -48,6 +48,8 @@ def parse_integration(text: str) -> Rings:
         For what is not ``rings`` without ``cen`` in the end, and for unknown words.
     """
     option = f"--integration={text}"
+    if len(text) > 100:
+        raise UsageError(f"--integration={text[:20]}…: too long")
     method, centred, saturated, gradient = "", False, False, False
     for word in text.replace(",", "-").split("-"):
         if word in ("rings", "prof2d"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from waterbg.errors import UsageError
+from waterbg.figure_file import save_figure
 
 if TYPE_CHECKING:
     from waterbg.model import Quality
@@ -14,7 +15,7 @@ OURS, RINGS = "#1b6ca8", "#d1495b"
 TITLES = {"z_mean": "mean of I/σ (0 is right)", "z_std": "scatter of I/σ (1 is right)", "rms": "RMS of I"}
 
 
-def draw_decoys(quality: Quality, path: str) -> None:
+def draw_decoys(quality: Quality, path: str, force: bool = False) -> None:
     """Draw mean and scatter of I/sigma and the RMS of I over resolution.
 
     Parameters
@@ -22,11 +23,15 @@ def draw_decoys(quality: Quality, path: str) -> None:
     quality : Quality
     path : str
         Its ending decides the format.
+    force : bool
+        Replace a file that exists.
 
     Raises
     ------
     UsageError
-        Without matplotlib, or when the figure cannot be written.
+        Without matplotlib.
+    OutputError
+        When the figure cannot be written.
     """
     try:
         # without pyplot: no window system is touched
@@ -41,10 +46,7 @@ def draw_decoys(quality: Quality, path: str) -> None:
         plot_decoys(axes, quality, what)
         axes.set_title(TITLES[what], fontsize=10)
     mean.legend(fontsize=7)
-    try:
-        figure.savefig(path, dpi=130)
-    except (OSError, ValueError) as err:
-        raise UsageError(f"{path}: the figure cannot be written ({err})") from None
+    save_figure(figure, path, force=force)
 
 
 def plot_decoys(axes: Any, quality: Quality, what: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -82,8 +83,8 @@ def make_folder(
     options: dict[str, Any] = {
         "settings": dataclasses.asdict(job.settings),
         "images": dataclasses.asdict(job.images),
-        "geometry": str(Path(geometry).resolve()) if geometry else None,
-        "model": str(Path(model).resolve()) if model else None,
+        "geometry": os.path.realpath(geometry) if geometry else None,
+        "model": os.path.realpath(model) if model else None,
         "provenance": job.provenance.decode("utf-8", "surrogateescape"),
         "force": force,
         "workdir": str(Path.cwd()),

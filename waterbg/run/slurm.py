@@ -85,15 +85,17 @@ class JobFolder:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path).resolve()
+        self.path = Path(os.path.realpath(path))
         try:
             said = json.loads((self.path / DESCRIPTION).read_text())
             self.input, self.output = str(said["input"]), str(said["output"])
             self.size = int(said["size"])
             self.options: dict[str, Any] = said["options"]
             self.blocks = [Block(*block) for block in said["blocks"]]
-        except (OSError, ValueError, KeyError, TypeError) as err:
-            raise OutputError(f"is not a job folder of waterbg ({err})", path=str(path)) from None
+        except OSError as err:
+            raise OutputError(f"is not a job folder of waterbg ({DESCRIPTION}: {err.strerror})", path=path) from None
+        except (ValueError, KeyError, TypeError):
+            raise OutputError(f"is not a job folder of waterbg ({DESCRIPTION} is damaged)", path=path) from None
 
     @classmethod
     def create(
@@ -116,15 +118,16 @@ class JobFolder:
             ) from None
         except OSError as err:
             raise OutputError(f"cannot be made ({err.strerror})", path=path) from None
-        source = Path(input).resolve()
+        source = Path(os.path.realpath(input))
         description = {
             "input": str(source),
-            "output": str(Path(output).resolve()),
+            "output": os.path.realpath(output),
             "size": source.stat().st_size,
             "options": options,
             "blocks": [[block.start, block.stop, block.chunks] for block in blocks],
         }
-        (folder / SCRIPT).write_text(_script(folder.resolve(), Path(output).name, len(blocks), slurm))
+        script = _script(Path(os.path.realpath(folder)), Path(output).name, len(blocks), slurm)
+        (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
         (folder / SCRIPT).chmod(0o755)
         # last: a folder without it is none
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")

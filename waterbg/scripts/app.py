@@ -9,16 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
-from plumbum import cli
-
 import waterbg
-from waterbg.errors import OutputError, UsageError, WaterbgError
+from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line
 from waterbg.stream import OutputFile, StreamFile
+from waterbg.switches import Switches
 
 _NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
-class Script(cli.Application):  # type: ignore[misc]
+class Script(Switches):
     """Base of the scripts
 
     A script is a class with a docstring (its help), switches and ``main``; the file ends with ``NAME.entry()``.
@@ -40,10 +39,10 @@ class Script(cli.Application):  # type: ignore[misc]
                 [name, *cls._behind_dashes([cls.ALIASES.get(word, word) for word in argv[1:]])], exit=False
             )
         except UsageError as err:
-            print(f"{name}: {err}", file=sys.stderr)
+            print(f"{name}: {in_one_line(err)}", file=sys.stderr)
             return 2
         except WaterbgError as err:
-            print(f"{name}: error: {err}", file=sys.stderr)
+            print(f"{name}: error: {in_one_line(err)}", file=sys.stderr)
             return 1
         except BrokenPipeError:
             # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit

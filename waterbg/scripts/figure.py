@@ -6,7 +6,8 @@ import os
 import sys
 from typing import Any
 
-from waterbg.errors import OutputError, UsageError
+from waterbg.errors import UsageError
+from waterbg.figure_file import check_figure_path, make_printable, save_figure
 
 
 def has_screen() -> bool:
@@ -37,12 +38,12 @@ class FigureOutput:
     """
 
     def __init__(self, path: str | None, *, force: bool = False, needed: bool = True) -> None:
-        self.path = path
+        self.path, self.force = path, force
         self.wanted = path is not None or has_screen()
         if path is None and not self.wanted and needed:
             raise UsageError("there is no screen to show the figure on; -o FILE.png writes it to a file")
-        if path is not None and os.path.lexists(path) and not force:
-            raise OutputError("exists; --force replaces it", path=path)
+        if path is not None:
+            check_figure_path(path, force)
 
     def new(self, **how: Any) -> Any:
         """A matplotlib figure; arguments are those of ``matplotlib.figure.Figure``."""
@@ -67,12 +68,10 @@ class FigureOutput:
         if self.path is None:
             import matplotlib.pyplot as plt
 
+            make_printable(figure)
             plt.show()
             return
-        try:
-            figure.savefig(self.path, dpi=130)
-        except (OSError, ValueError) as err:
-            raise OutputError(f"the figure cannot be written ({err})", path=self.path) from None
+        save_figure(figure, self.path, force=self.force)
 
 
 def resolution_ticks(axes: Any, low: float, high: float) -> None:

@@ -128,11 +128,13 @@ class OutputFile:
 
     def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
         self.path = Path(path)
-        self.partial = self.path.with_name(f".{self.path.name}.part")
         self.force = force
         self._file: BinaryIO | None = None
+        if not os.fspath(path):
+            raise OutputError("the name of the output is empty", path="''")
         if self.path.is_dir():
             raise OutputError("is a folder", path=str(self.path))
+        self.partial = self.path.with_name(f".{self.path.name}.part")
         if self.path.exists() and not self.path.is_file():  # it would be replaced, /dev/null too
             raise OutputError("is a pipe or a device and no file; give the output another name", path=str(self.path))
         if os.path.lexists(self.path) and not force:

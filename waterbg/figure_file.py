@@ -1,0 +1,76 @@
+"""A figure becomes a file, whole or not at all, and never in place of another unless that is wanted."""
+
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+from waterbg.errors import UsageError
+from waterbg.stream import OutputFile
+
+FORMATS = (".png", ".pdf", ".svg")
+
+
+def check_figure_path(path: str, force: bool = False) -> None:
+    """Refuse a name that no figure could get, before there is any work to lose.
+
+    Parameters
+    ----------
+    path : str
+        Its ending says how the figure is drawn: .png, .pdf or .svg.
+    force : bool
+        Whether a file of that name may be replaced.
+
+    Raises
+    ------
+    UsageError
+        For another ending.
+    OutputError
+        When the file exists (and not ``force``), or its folder does not.
+    """
+    if Path(path).suffix.lower() not in FORMATS:
+        raise UsageError(f"{path!r}: the name of a figure ends with .png, .pdf or .svg")
+    OutputFile(path, force=force)
+
+
+def save_figure(figure: Any, path: str, *, force: bool = False, dpi: int = 130) -> None:
+    """Write a figure.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : str
+    force : bool
+        Replace a file that exists.
+    dpi : int
+        Dots per inch.
+
+    Raises
+    ------
+    UsageError, OutputError
+        As `check_figure_path`, and when the file cannot be written.
+    """
+    check_figure_path(path, force)
+    make_printable(figure)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=Path(path).suffix[1:].lower(), dpi=dpi)
+    with OutputFile(path, force=force).begin() as out:
+        try:
+            out.write(drawn.getvalue())
+            out.finish()
+        except BaseException:
+            out.discard()
+            raise
+
+
+def make_printable(figure: Any) -> None:
+    """Spell bytes of a file's name that are no UTF-8 in hexadecimal digits: no font has a letter for them."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        said = text.get_text()
+        shown = os.fsencode(said).decode(errors="backslashreplace")
+        if shown != said:
+            text.set_text(shown)

@@ -1,0 +1,77 @@
+"""plumbum's switches as all our programs have them: wrong usage is one line on standard error."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from plumbum import cli
+from plumbum.cli.application import ShowHelp, ShowHelpAll, ShowVersion
+from plumbum.cli.switches import SwitchError
+
+from waterbg.errors import UsageError
+
+
+class _OfTheSystem(Exception):
+    """Carries an OSError past plumbum, which from 2.0 on takes some for a reader that has gone, and says nothing."""
+
+
+class Switches(cli.Application):  # type: ignore[misc]
+    """Base of all programs
+
+    plumbum itself prints what is wrong on standard output, with the whole help below, where neither a person who
+    reads the last line nor a script that reads standard error finds it.
+    """
+
+    @classmethod
+    def run(cls, argv: Any = None, exit: bool = True) -> Any:
+        """Run with ``argv`` (program name first), and let every error of the system through."""
+        try:
+            return super().run(argv, exit=exit)
+        except _OfTheSystem as err:
+            raise err.__cause__ from None  # type: ignore[misc]
+
+    def _parse_and_dispatch(self, argv: list[str]) -> Any:
+        try:
+            return super()._parse_and_dispatch(argv)
+        except OSError as err:
+            raise _OfTheSystem from err
+
+    def _parse_args(self, argv: list[str]) -> Any:
+        try:
+            return super()._parse_args(self._with_empty_values(argv))
+        except SwitchError as err:
+            raise self._in_a_line(err) from None
+
+    def _validate_args(self, *args: Any) -> Any:
+        try:
+            return super()._validate_args(*args)
+        except (ShowHelp, ShowHelpAll, ShowVersion):
+            raise
+        except SwitchError as err:
+            raise self._in_a_line(err) from None
+
+    def _in_a_line(self, err: SwitchError) -> UsageError:
+        # the lines below the first repeat it as an exception of Python
+        said = str(err).splitlines()[0].rstrip(":")
+        if found := re.match(r"Argument of (\S+) expected to be ", said):
+            dashes = "-" if len(found[1]) == 1 else "--"
+            said = f"{dashes}{found[1]} is expected to be {said[found.end() :]}"
+        return UsageError(f"{said[:1].lower()}{said[1:]}; '{self.PROGNAME} --help' shows what there is")
+
+    def _with_empty_values(self, argv: list[str]) -> list[str]:
+        """``--name=`` has an empty value: plumbum would take the next word for it, as when a variable is not set."""
+        words: list[str] = []
+        left = iter(argv)
+        for word in left:
+            if word == "--" or word in self._subcommands:
+                words += [word, *left]
+            elif word.startswith("--") and word.endswith("=") and word[2:-1] in self._switches_by_name:
+                words += [word[:-1], ""]
+            else:
+                words.append(word)
+                name = word[2:] if word.startswith("--") else word[1:] if word.startswith("-") else ""
+                switch = self._switches_by_name.get(name)
+                if switch is not None and switch.argtype:
+                    words += [value for value in [next(left, None)] if value is not None]
+        return words
