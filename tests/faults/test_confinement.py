@@ -265,6 +265,8 @@ BOMBS = {
     "far panel": (b"p0/corner_x = -108.7000", b"p0/corner_x = 1e12"),
     "flat panel": (b"p0/fs = +1.000000000x +0.000000000y", b"p0/fs = +0.0x +0.0y"),
     "pixels": (b"res = 6666.666667", b"res = 0"),
+    "no pixels": (b"res = 6666.666667", b"res = 1e999"),
+    "tiny pixels": (b"res = 6666.666667", b"res = 1e300"),
     "no photons": (b"adu_per_photon = 1", b"adu_per_photon = 1e-300"),
     "far detector": (b"clen = 0.034425 m", b"clen = 1e9 m"),
     "near detector": (b"clen = 0.034425 m", b"clen = 1e-30 m"),

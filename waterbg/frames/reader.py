@@ -63,7 +63,7 @@ class FrameReader:
         if n_pixels > MOST_PIXELS:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         for panel in detector.panels:
-            if not math.isfinite(panel.pixel_size):
+            if not 0 < panel.pixel_size < math.inf:
                 raise GeometryError(f"panel {panel.name}: its pixels have no size (res)", path=detector.path)
         self.detector = detector
         self.warnings: list[str] = []
