@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import time
 
 import h5py
 import hdf5plugin
@@ -238,18 +239,23 @@ def test_images_that_vanish_in_the_middle_are_told_and_resume_goes_on_when_they_
     assert world.out.read_bytes() == whole
 
 
-def test_a_slow_file_system_changes_no_byte(world, monkeypatch):
-    import time
-
+def test_a_slow_file_system_changes_no_byte(world, rng, monkeypatch):
     whole = world.whole()
-    original = Files.stamp
+    slept = 0
 
-    def slowly(self, path):
-        time.sleep(0.01)
-        return original(self, path)
+    def slow(method):
+        def slowly(*args):
+            nonlocal slept
+            slept += 1
+            time.sleep(rng.uniform(0, 0.05))
+            return method(*args)
 
-    monkeypatch.setattr(Files, "stamp", slowly)
+        return slowly
+
+    monkeypatch.setattr(Files, "stamp", slow(Files.stamp))
+    monkeypatch.setattr(Dataset, "read", slow(Dataset.read))
     assert world.subtract("-j", 2) == 0
+    assert slept > 5
     assert world.out.read_bytes() == whole
 
 

@@ -39,6 +39,18 @@ def test_a_run_killed_in_the_header_begins_anew(streams, cut):
     assert restart(streams, NEW_HEADER[:cut]) == Restart(0, len(HEADER), 0)
 
 
+@pytest.mark.parametrize("at", [b"Image serial number: 3", b"      -3.25"])
+@pytest.mark.parametrize("length", [1, 12, 700, 5000])
+def test_a_part_in_which_a_power_cut_left_zeros_is_trusted_up_to_them(streams, at, length):
+    """File systems may give back zeros for bytes that had not reached the disk, with good ones behind."""
+    good = len(NEW_HEADER) + sum(map(len, DONE[:2]))
+    hole = good + DONE[2].index(at)
+    text = bytearray(NEW_HEADER + b"".join(DONE))
+    text[hole : hole + length] = bytes(min(length, len(text) - hole))
+    found = restart(streams, bytes(text))
+    assert found == Restart(good, len(HEADER) + sum(map(len, CHUNKS[:2])), 2)
+
+
 def test_a_part_made_with_other_options_is_refused(streams):
     with pytest.raises(OutputError, match="other options"):
         restart(streams, NEW_HEADER.replace(b"0.1.0 subtract", b"0.1.0 subtract --int-radius=2,3,4") + DONE[0])

@@ -58,6 +58,9 @@ def find_restart(partial: str, header: bytes, input: str, header_end: int, *, ch
     for stop, part in _chunks(partial, len(header)):
         identity = _identity(part)
         for original_stop, original in originals:
+            if part.count(b"\0") > original.count(b"\0"):
+                # a power cut can leave zeros where bytes were not yet on disk: from here on nothing is trusted
+                return Restart(good, at, chunks)
             if _identity(original) == identity:
                 good, at, chunks = stop, original_stop, chunks + 1
                 break
