@@ -6,6 +6,7 @@ and exits with status 1. Anything else that reaches the user is a bug of ours.
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,12 @@ class WaterbgError(Exception):
 def in_one_line(err: BaseException | str) -> str:
     """Message of an error as the one line that a user sees, whatever the names of files in it hold."""
     return "\\n".join(str(err).splitlines())
+
+
+def in_words(err: OSError) -> str:
+    """One line for an error of the system that nobody expected, such as of a disk that fails."""
+    where = f"{os.fsdecode(err.filename)}: " if isinstance(err.filename, str | bytes) else ""
+    return in_one_line(f"{where}{(err.strerror or str(err) or type(err).__name__).splitlines()[0]}")
 
 
 class _Located(WaterbgError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from typing import Any
 
 from plumbum import cli
@@ -10,6 +12,16 @@ from plumbum.cli.application import ShowHelp, ShowHelpAll, ShowVersion
 from plumbum.cli.switches import SwitchError
 
 from waterbg.errors import UsageError
+
+
+def print_any_name() -> None:
+    """Let what is printed hold any name: in file systems and streams they are bytes, which need not be UTF-8.
+
+    Those leave as they came; on standard error, and for a terminal that has no σ and no Å, in hexadecimal digits.
+    """
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "backslashreplace")
 
 
 class _OfTheSystem(Exception):
@@ -75,3 +87,7 @@ class Switches(cli.Application):  # type: ignore[misc]
                 if switch is not None and switch.argtype:
                     words += [value for value in [next(left, None)] if value is not None]
         return words
+
+
+# plumbum's own completes neither a subcommand's options nor their values: 'waterbg completion' does
+Switches.unbind_switches("--completions")

@@ -25,6 +25,7 @@ INPUTS = {
     "text": lambda folder: (folder / "text").write_text("hello\n" * 100) and "text",
     "images": lambda folder: "run.h5",
     "device": lambda folder: "/dev/null",
+    "endless": lambda folder: "/dev/zero",
     "loop": lambda folder: os.symlink("loop", folder / "loop") or "loop",
     "below a file": lambda folder: "run.stream/x",
     "long name": lambda folder: "x" * 300,

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from typing import Any
 
 import waterbg
-from waterbg.errors import UsageError, WaterbgError, in_one_line
+from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
 from waterbg.kernel_cache import choose_kernel_cache
-from waterbg.switches import Switches
+from waterbg.switches import Switches, print_any_name
 
 
 class Command(Switches):
@@ -18,10 +17,6 @@ class Command(Switches):
 
     VERSION = waterbg.__version__
     SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
-
-
-# plumbum's own completes neither a subcommand's options nor their values: 'waterbg completion' does
-Command.unbind_switches("--completions")
 
 
 class WaterBg(Command):
@@ -65,11 +60,7 @@ for _name, _where in SUBCOMMANDS.items():
 def run(argv: list[str]) -> int:
     """Run ``waterbg`` with ``argv`` (program name first) and return its exit status."""
     choose_kernel_cache()
-    # names in streams and file systems are bytes: those that are no UTF-8 leave as they came
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
-        if isinstance(stream, io.TextIOWrapper):
-            # a terminal that has no σ and no Å shows \u03c3 and \xc5
-            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "backslashreplace")
+    print_any_name()
     try:
         _, status = WaterBg.run(argv, exit=False)
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
@@ -85,7 +76,7 @@ def run(argv: list[str]) -> int:
         return 141
     except OSError as err:
         # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
-        print(f"waterbg: error: {_of_the_system(err)}", file=sys.stderr)
+        print(f"waterbg: error: {in_words(err)}", file=sys.stderr)
         return 1
     except MemoryError:
         print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
@@ -94,12 +85,6 @@ def run(argv: list[str]) -> int:
         print("waterbg: interrupted", file=sys.stderr)
         return 130
     return int(status or 0)
-
-
-def _of_the_system(err: OSError) -> str:
-    where = f"{err.filename}: " if err.filename else ""
-    reason = (err.strerror or str(err) or type(err).__name__).splitlines()[0]
-    return in_one_line(f"{where}{reason}")
 
 
 def entry(argv: Any = None) -> None:

@@ -22,6 +22,7 @@ from waterbg.crystfel.solution import (
     solution_line,
 )
 from waterbg.errors import OutputError, StreamError, UsageError
+from waterbg.small_file import read_small_file
 
 if TYPE_CHECKING:
     from waterbg.stream import Chunk, StreamFile
@@ -91,7 +92,7 @@ def parse_selection(words: Sequence[str]) -> Selection:
                 serials.append((int(low), int(high or low)))
         else:
             try:
-                text = Path(word).read_text(errors="surrogateescape")
+                text = read_small_file(word).decode(errors="surrogateescape")
             except OSError as err:
                 raise UsageError(
                     f"--only={word}: not 'indexed', no serial numbers (3,7-12), and no list of frames ({err.strerror})"

@@ -136,6 +136,8 @@ class Files:
             found = os.stat(path)
         except OSError as err:
             raise ImageError(f"{err.strerror or err}".lower(), path=path) from None
+        except ValueError:  # a list of images may hold anything, and no name holds a NUL
+            raise ImageError("no such file: a NUL is in its name", path=path.replace("\0", "\\0")) from None
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def open(self, path: str) -> _Open:

@@ -14,6 +14,7 @@ from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.model.quality import Quality
+from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
 _FORMAT = "waterbg run model 1"
@@ -66,7 +67,7 @@ class RunModel:
             When the file cannot be read, or is no run model.
         """
         try:
-            data: dict[str, Any] = json.loads(Path(path).read_text())
+            data: dict[str, Any] = json.loads(read_small_file(path))
             if data.pop("format") != _FORMAT:
                 raise ValueError
             spots = data.pop("spots")

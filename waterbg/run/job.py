@@ -10,6 +10,7 @@ from pathlib import Path
 import waterbg
 from waterbg.errors import GeometryError, StreamError, UsageError
 from waterbg.settings import Settings
+from waterbg.small_file import read_small_file
 from waterbg.stream import StreamFile
 
 ON_MISSING = ("fail", "keep", "drop")
@@ -95,7 +96,7 @@ def resolve_job(
         text, where = embedded, None
     else:
         try:
-            text, where = Path(geometry).read_bytes(), geometry
+            text, where = read_small_file(geometry), geometry
         except OSError as err:
             raise GeometryError(f"cannot be read ({err.strerror})", path=geometry) from None
     if not text:
@@ -107,7 +108,7 @@ def resolve_job(
         words.append(f"--geometry={printed[geometry]} (sha256 {hashlib.sha256(text).hexdigest()[:12]})")
     if model is not None and Path(model).exists():  # else it will be learnt, and written there
         try:
-            known = hashlib.sha256(Path(model).read_bytes()).hexdigest()[:12]
+            known = hashlib.sha256(read_small_file(model)).hexdigest()[:12]
         except OSError as err:
             raise UsageError(f"--model={model}: cannot be read ({err.strerror})") from None
         words.append(f"--model={printed[model]} (sha256 {known})")

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import waterbg
-from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line
+from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
 from waterbg.stream import OutputFile, StreamFile
-from waterbg.switches import Switches
+from waterbg.switches import Switches, print_any_name
 
 _NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
@@ -34,6 +34,7 @@ class Script(Switches):
     def invoke(cls, argv: list[str]) -> int:
         """Run with ``argv`` (program name first); exit status 0 done, 1 bad data, 2 bad usage."""
         name = os.path.basename(argv[0])
+        print_any_name()
         try:
             _, status = cls.run(
                 [name, *cls._behind_dashes([cls.ALIASES.get(word, word) for word in argv[1:]])], exit=False
@@ -48,6 +49,12 @@ class Script(Switches):
             # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
+        except OSError as err:  # BrokenPipeError is one, so this comes after
+            print(f"{name}: error: {in_words(err)}", file=sys.stderr)
+            return 1
+        except MemoryError:
+            print(f"{name}: error: out of memory", file=sys.stderr)
+            return 1
         except KeyboardInterrupt:
             print(f"{name}: interrupted", file=sys.stderr)
             return 130

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
 
 
+LONGEST_LINE = 1 << 16  # letters, in a list of frames
+
+
 @dataclass
 class FrameSum:
     """A sum of frames, in ADU.
@@ -69,8 +72,10 @@ def is_stream(path: str) -> bool:
 def listed_frames(path: str) -> Iterator[Named]:
     """Frames of a list: ``file`` or ``file event`` on each line; ``-`` is standard input."""
     with ExitStack() as stack:
-        lines = sys.stdin if path == "-" else stack.enter_context(open(path, errors="surrogateescape"))
-        for line in lines:
+        file = sys.stdin if path == "-" else stack.enter_context(open(path, errors="surrogateescape"))
+        while line := file.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise UsageError(f"{path}: a line of more than {LONGEST_LINE} letters names no image")
             name, _, event = line.strip().rpartition(" ")
             if "//" in event and name:
                 yield Named(name.rstrip(), event)

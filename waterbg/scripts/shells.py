@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from waterbg.errors import StreamError, UsageError
 from waterbg.scripts.figure import resolution_ticks
+from waterbg.small_file import read_small_file
 
 Values = NDArray[np.float64]
 
@@ -44,7 +45,7 @@ def read_table(path: str, least: int) -> Values:
     """
     rows = []
     try:
-        lines = Path(path).read_text(errors="replace").splitlines()
+        lines = read_small_file(path).decode(errors="replace").splitlines()
     except OSError as err:
         raise TableError(f"cannot be read ({err.strerror})", path=path) from None
     for number, line in enumerate(lines[1:], 2):
@@ -201,7 +202,7 @@ def read_grid(path: str) -> Grid:
     TableError
     """
     try:
-        lines = Path(path).read_text(errors="replace").splitlines()
+        lines = read_small_file(path).decode(errors="replace").splitlines()
     except OSError as err:
         raise TableError(f"cannot be read ({err.strerror})", path=path) from None
     axes = []

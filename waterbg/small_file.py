@@ -1,0 +1,23 @@
+"""Files that are read whole, as geometries and run models are: no more of them than any such file has."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+MOST = 1 << 26  # bytes; a geometry of ten thousand panels has four million
+
+
+def read_small_file(path: str | os.PathLike[str]) -> bytes:
+    """Bytes of a file, or of a pipe: a shell's ``<(command)`` is one.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read, or has more than `MOST` bytes (``/dev/zero`` has).
+    """
+    with open(path, "rb") as file:
+        text = file.read(MOST + 1)
+    if len(text) > MOST:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), os.fspath(path))
+    return text
