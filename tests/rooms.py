@@ -1,5 +1,7 @@
 """A little work for the kernels of each room, for a process of its own: how they run must not change what it gives."""
 
+import functools
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -38,24 +40,29 @@ def background():
         yield f"{name} factor", found.factor
 
 
+def known(w):
+    """A background that somebody knows."""
+    from waterbg.background import BackgroundEstimate, Noise
+    from waterbg.background.estimators import flag_pixels
+
+    n = len(w.scene.spots)
+    expected, nothing = np.full((n, 23, 23), 20.0, np.float32), np.full(n, np.nan)
+    flags = flag_pixels(w.frame, w.scene, RADII)
+    return BackgroundEstimate(expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing)
+
+
 def integrate():
     from tests.integrate.test_profile_fit import ROUND
-    from waterbg.background import BackgroundEstimate, Noise, frame_rays
-    from waterbg.background.estimators import flag_pixels
+    from waterbg.background import frame_rays
     from waterbg.integrate.profile import integrate_profile
     from waterbg.integrate.rings import integrate_rings
 
     w = world()
-    n = len(w.scene.spots)
     for gradient in (False, True):
         yield from columns(f"rings {gradient}", integrate_rings(w.frame, w.scene, (3, 5, 7), gradient=gradient))
-    nothing = np.full(n, np.nan)
+    rays = frame_rays(w.frame, w.scene, "horiz")
     for name, options in {"fit": {}, "joint": {"joint": True}, "sum": {"summation": True}}.items():
-        expected = np.full((n, 23, 23), 20.0, np.float32)
-        flags = flag_pixels(w.frame, w.scene, RADII)
-        known = BackgroundEstimate(expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing)
-        rays = frame_rays(w.frame, w.scene, "horiz")
-        result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known, rays, run=ROUND, **options)
+        result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND, **options)
         yield from columns(name, result)
         yield f"{name} chi2", fits["chi2"]
 
@@ -70,6 +77,8 @@ def predict():
         spots = predict(axes, centering, detector, CLEN, ENERGY, 0.004)
         assert len(spots) > 2
         yield from columns(centering, spots)
+    pink = tiles(2, 2, 120, 110, extra="bandwidth = 0.01\n")
+    yield from columns("pink", predict(axes, "P", pink, CLEN, ENERGY, 0.004))
     crystal, _ = crystal_of(detector, axes, (0.02, -0.03), 0.01, limit=None)
     panels = detector.panel_numbers(crystal.panel_names)[crystal.reflections["panel"]]
     found, shift = refine_crystal(crystal.det_shift, crystal.reflections, panels, crystal.axes, detector, CLEN, ENERGY)
@@ -100,12 +109,14 @@ bad_corner/min_x = -38\nbad_corner/max_x = -33\nbad_corner/min_y = -40\nbad_corn
                 file[name] = rng.integers(0, 1000, (2, 20, 12)).astype(kind)
             file["floats"][0, 3, 4] = np.nan
             file["mask"] = rng.choice([1, 1, 1, 3, 5, 0], (2, 20, 12)).astype("i4")
-        for name in ("/data", "/floats"):
-            reader = FrameReader(parse_geometry(text.replace("data = /data", f"data = {name}")))
+        plain = text.replace("flag_morethan = 900\nflag_equal = 0\n", "")
+        for name, layout in (("/data", text), ("/floats", text), ("/data", plain)):
+            reader = FrameReader(parse_geometry(layout.replace("data = /data", f"data = {name}")))
             frame = reader.read(str(path), "//0", copy=True)
             assert 20 < frame.bad.sum() < 200
-            yield f"{name} data", frame.data
-            yield f"{name} bad", frame.bad
+            judged = "" if layout is plain else " judged"
+            yield f"{name}{judged} data", frame.data
+            yield f"{name}{judged} bad", frame.bad
 
 
 def model():
@@ -115,16 +126,61 @@ def model():
     yield from columns("displaced", displaced_decoys(w.frame, w.scene, RADII))
 
 
+def plots():
+    from tests.integrate.test_profile_fit import ROUND
+    from waterbg.background import frame_rays
+    from waterbg.integrate.profile import integrate_profile, spot_shapes
+    from waterbg.plots import close_up
+    from waterbg.plots.lab_image import make_canvas
+
+    w = world()
+    rays, detector = frame_rays(w.frame, w.scene, "horiz"), w.frame.detector
+    for most in (20, 300):
+        sums, counts = make_canvas(rays, detector.shapes, detector.offsets, most).add_up(w.frame.data, w.frame.bad)
+        assert counts.sum() > 1000
+        yield f"{most} sums", sums
+        yield f"{most} counts", counts
+    _, _, shapes = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND)
+    for row, (shift, widths, blur) in enumerate(zip(*spot_shapes(shapes, rays, w.scene.spots))):
+        spot, profile = w.scene.spots[row], np.empty((23, 23))
+        ray, tail = rays.panel[spot["panel"]], shapes.psf.tail
+        close_up._fill_profile(ray, float(spot["fs"]), float(spot["ss"]), shift, widths, blur, tail, profile)
+        assert 0.8 < profile.sum() < 1.2
+        yield f"profile {row}", profile
+
+
 def columns(name, array):
     for field in array.dtype.names:
         yield f"{name} {field}", array[field]
 
 
+def note_kernels(ran):
+    """Let every function that numba would compile add its name to ``ran``; before any of them is imported."""
+    import numba
+
+    def njit(*args, **_):
+        def wrap(function):
+            @functools.wraps(function)
+            def kernel(*values):
+                ran.add(f"{function.__module__}.{function.__name__}")
+                return function(*values)
+
+            return kernel
+
+        return wrap(*args) if args else wrap
+
+    numba.njit = njit
+
+
 def main(room, out):
-    """Do the work of a room and write what it gives."""
+    """Do the work of a room and write what it gives; uncompiled, also the names of the kernels that did it."""
+    ran = set()
+    if os.environ.get("NUMBA_DISABLE_JIT"):
+        note_kernels(ran)
     # compiled loops divide as NumPy does, without a word
     with np.errstate(all="ignore"):
         np.savez(out, **dict(globals()[room]()))
+    Path(out).with_suffix(".ran").write_text("\n".join(sorted(ran)))
 
 
 if __name__ == "__main__":
