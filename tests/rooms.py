@@ -128,10 +128,11 @@ def model():
 
 def plots():
     from tests.integrate.test_profile_fit import ROUND
-    from waterbg.background import frame_rays
+    from waterbg.background import Noise, frame_rays
     from waterbg.integrate.profile import integrate_profile, spot_shapes
     from waterbg.plots import close_up
     from waterbg.plots.lab_image import make_canvas
+    from waterbg.plots.report_sample import radial_means
 
     w = world()
     rays, detector = frame_rays(w.frame, w.scene, "horiz"), w.frame.detector
@@ -140,8 +141,13 @@ def plots():
         assert counts.sum() > 1000
         yield f"{most} sums", sums
         yield f"{most} counts", counts
-    _, _, shapes = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND)
-    for row, (shift, widths, blur) in enumerate(zip(*spot_shapes(shapes, rays, w.scene.spots))):
+    background, level = known(w), np.full(w.frame.data.size, 20.0, np.float32)
+    edges = np.linspace(0, 6, 13)
+    observed, expected = radial_means(w.frame, background.flags, level, rays, edges, Noise(1.0, 0.1))
+    assert np.nanmax(expected) == 20
+    yield "observed", observed
+    _, _, shapes = integrate_profile(w.frame, w.scene, RADII, background, rays, run=ROUND)
+    for row, (shift, widths, blur, _) in enumerate(zip(*spot_shapes(shapes, rays, w.scene.spots))):
         spot, profile = w.scene.spots[row], np.empty((23, 23))
         ray, tail = rays.panel[spot["panel"]], shapes.psf.tail
         close_up._fill_profile(ray, float(spot["fs"]), float(spot["ss"]), shift, widths, blur, tail, profile)

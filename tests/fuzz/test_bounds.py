@@ -14,7 +14,7 @@ from waterbg.stream import StreamFile, check_stream
 from ..stream import factory
 
 SIZE = 80_000
-SECONDS, SECONDS_PER_BYTE, SECONDS_PER_LINE = 0.5, 4e-6, 60e-6  # of CPU, under tracemalloc, which doubles them
+SECONDS, SECONDS_PER_BYTE, SECONDS_PER_LINE = 1.0, 4e-6, 60e-6  # of CPU, under tracemalloc, which doubles them
 MEMORY, MEMORY_PER_BYTE, MEMORY_PER_LINE = 10e6, 30.0, 400.0
 
 HEADER = factory.stream()

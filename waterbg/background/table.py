@@ -136,7 +136,8 @@ def _convolve(values, kernel):
     """Middle part of ``np.convolve(values, kernel)`` for a symmetric kernel of odd length; five times as fast."""
     n, half = values.size, kernel.size // 2
     out = np.zeros(n)
-    for j in range(-half, half + 1):
+    most = min(half, n - 1)
+    for j in range(-most, most + 1):
         # slices, because an index that may be negative keeps the loop from becoming vector instructions
         w, first, last = kernel[half + j], max(0, -j), min(n, n - j)
         target, source = out[first:last], values[first + j : last + j]
