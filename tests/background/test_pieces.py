@@ -11,7 +11,7 @@ from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.rays import make_rays, parse_polarisation, trace_point, trace_row
 from waterbg.background.scan import walk
 from waterbg.background.surface import fit_surface
-from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
+from waterbg.background.table import PER_BIN, _convolve, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, scaled_ratio
 from waterbg.errors import GeometryError, UsageError
 from waterbg.integrate.rings import peak_mask
@@ -339,3 +339,12 @@ def test_a_surface_is_exact_without_noise():
 
 def test_the_length_of_a_tilted_detector_is_that_of_its_middle():
     assert make_rays(detector(), CLEN).length == pytest.approx(LENGTH)
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 20, 200])
+@pytest.mark.parametrize("half", [0, 1, 9, 40])
+def test_convolving_is_what_numpy_does_however_short_the_profile(n, half):
+    rng = np.random.default_rng(n)
+    values, kernel = rng.random(n), rng.random(half + 1)
+    kernel = np.concatenate([kernel[:0:-1], kernel])
+    np.testing.assert_allclose(_convolve(values, kernel), np.convolve(values, kernel)[half : half + n], rtol=1e-12)
