@@ -64,7 +64,7 @@ def main(folder):
         sample = Sample(job, SAMPLE_FRAMES)
         draw_background(sample, truth, folder / "background.png")
         model = learn_model(sample, job.settings)
-        draw_decoys(check_model(sample, model, job.settings), str(folder / "decoys.png"))
+        draw_decoys(check_model(sample, model, job.settings), str(folder / "decoys.png"), force=True)
 
 
 if __name__ == "__main__":
