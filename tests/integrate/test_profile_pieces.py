@@ -96,6 +96,19 @@ def test_a_spot_that_came_out_narrow_counts_no_more_than_one_that_came_out_wide(
     assert scaled.radial / truth.radial == pytest.approx(1, abs=0.003)
 
 
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_spots_of_one_resolution_move_the_lines_between_the_run_and_themselves(n):
+    rng = np.random.default_rng(n)
+    for _ in range(300):
+        d = np.full(n, rng.uniform(0.5, 6))
+        run = Lines(rng.uniform(0.8, 1.5), rng.uniform(-0.05, 0.1), 1.0, 0.0)
+        width = rng.uniform(0.7, 1.8)
+        values = np.full((n, 2), width)
+        lines = learn_lines(values, np.full((n, 2), 0.05**2), d, run, d[:1], 0.1)
+        for found, before in zip(lines.at(d)[0], run.at(d)[0]):
+            assert min(before, width) - 1e-6 <= found <= max(before, width) + 1e-6
+
+
 def test_hot_pixels_among_the_spots_do_not_narrow_them():
     rng = np.random.default_rng(4)
     d, photons = rng.uniform(1, 5, 300), rng.uniform(150, 400, 300)

@@ -62,7 +62,23 @@ def test_a_worker_that_is_killed_once_is_reported_and_its_piece_done_again(tmp_p
 def test_a_piece_that_kills_its_worker_twice_ends_the_run_and_is_named():
     done = []
     with pytest.raises(WorkerDied, match="3: the worker on it was killed twice"):
-        done.extend(ordered_map(die_always, range(8), jobs=2, prepare=nothing))
+        for result in ordered_map(die_always, range(8), jobs=2, prepare=nothing):
+            done.append(result)  # noqa: PERF402 (what comes before the error counts)
+    assert done == [0, 1, 2]
+
+
+def test_idle_workers_that_are_killed_cost_no_piece():
+    def items():
+        for round_ in range(4):
+            yield from range(6 * round_, 6 * round_ + 6)
+            yield from [None] * 7  # until all results are out
+            for worker in multiprocessing.active_children():
+                os.kill(worker.pid, signal.SIGKILL)
+                os.waitid(os.P_PID, worker.pid, os.WEXITED | os.WNOWAIT)
+
+    said = []
+    assert list(ordered_map(square, items(), jobs=3, prepare=nothing, report=said.append)) == [x * x for x in range(24)]
+    assert said == []
 
 
 def test_an_error_in_a_worker_reaches_the_caller_as_it_was():

@@ -68,7 +68,7 @@ def refit_neighbours(
     """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
 
     ``start``, ``others``: lists of neighbours. ``joint``: use shared pixels, too. ``out`` holds the first fits and gets
-    the new I, sigma, sigma_zero and chi2.
+    the new I, sigma, sigma_zero, chi2 and flat.
     """
     half = expected.shape[1] // 2
     size = expected.shape[1]
@@ -108,7 +108,7 @@ def refit_neighbours(
             far = reach[k]
             mine = start[k + 1] - start[k]
             cross = np.zeros(mine)  # sum P_k P_j / V of the neighbours
-            top = information = pull = bare = bare_pull = chi2 = 0.0
+            top = information = pull = bare = bare_pull = chi2 = flat = 0.0
             used = 0
             for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
                 for i in range(max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far)) + 1):
@@ -133,6 +133,7 @@ def refit_neighbours(
                     v_bare = max(factor[k] * (gain * (b + others_v) + read2), 1e-6)
                     top += P * n / v
                     information += P * P / v
+                    flat += P * P / v * (1 - factor[k] * gain * guess[k] * P / v)
                     pull += P * b / v
                     bare += P * P / v_bare
                     bare_pull += P * b / v_bare
@@ -164,3 +165,4 @@ def refit_neighbours(
             out[k].sigma_zero = np.sqrt(1 / (bare * kept) + (bare_pull / bare) ** 2 * scale_variance[k])
             out[k].sigma = np.sqrt(1 / (information * kept) + (pull / information) ** 2 * scale_variance[k])
             out[k].chi2 = chi2 / max(used - 1, 1)
+            out[k].flat = flat / information

@@ -205,21 +205,21 @@ def _robust_line(values, variance, inv_d, level, slope, moment, scatter, limit, 
             total[i] = expected * expected * (variance[i] / (values[i] * values[i]) + scatter * scatter)
             inverse[i] = 1 / total[i]
         held = run_weight * np.median(inverse)
-        # normal equations of level and slope, upper half, and their right side
-        a, b, c = held + 1e-12, held * moment[0], held * moment[1] + 1e-12
-        top = held * (before_level + moment[0] * before_slope)
-        bottom = held * (moment[0] * before_level + moment[1] * before_slope)
+        # normal equations of the level at the prior's mean 1/d, and of the slope: diagonal where all is at one 1/d
+        a, b, c = held, 0.0, held * max(moment[1] - moment[0] ** 2, 1e-6)
+        top, bottom = held * (before_level + moment[0] * before_slope), c * before_slope
         for i in range(n):
             expected = max(level + slope * inv_d[i], 0.05)
             z = (values[i] - expected) / np.sqrt(total[i])
             if sweep >= SWEEPS // 2 and z < -NARROW:
                 continue
             weight = min(1.0, limit / max(abs(z), 1e-9)) * inverse[i]
+            x = inv_d[i] - moment[0]
             a += weight
-            b += weight * inv_d[i]
-            c += weight * inv_d[i] * inv_d[i]
+            b += weight * x
+            c += weight * x * x
             top += weight * values[i]
-            bottom += weight * inv_d[i] * values[i]
-        determinant = a * c - b * b
-        level, slope = (c * top - b * bottom) / determinant, (a * bottom - b * top) / determinant
+            bottom += weight * x * values[i]
+        slope = (a * bottom - b * top) / (a * c - b * b)
+        level = (top - b * slope) / a - moment[0] * slope
     return level, slope

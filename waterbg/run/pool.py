@@ -25,6 +25,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _DEEP = 2  # items a worker has: the next one lies ready when it is done with one
+_IDLE_DEATHS = 5  # workers for each one wanted that may die before they begin, in a row
 _SMALL = 4096  # bytes of an item that fits into a pipe nobody reads: larger ones wait until the worker does
 
 
@@ -157,6 +158,7 @@ class _Crew(Generic[Item, Result]):
         self._start = work, prepare, prepare_args
         self._workers: list[_Worker[Item, Result]] = []
         self._ready: deque[_Task[Item, Result]] = deque()
+        self._idle_deaths = 0  # since something was done
 
     def take(self, task: _Task[Item, Result]) -> None:
         """Give a task to a worker as soon as one has room."""
@@ -173,38 +175,57 @@ class _Crew(Generic[Item, Result]):
             if least is None or len(least.tasks) >= room:
                 return
             task = self._ready.popleft()
-            least.tasks.append(task)
             try:
                 least.pipe.send_bytes(task.sent)
-            except OSError:  # it is dead
+            except OSError:  # it was dead before it got this, which is not to blame
+                self._idle_deaths += 1
+                if self._idle_deaths > _IDLE_DEATHS * self.jobs:
+                    task.finish(False, WorkerDied("workers are killed before they begin (out of memory?)"))
+                else:
+                    self._ready.appendleft(task)
                 self._bury(least)
+            else:
+                least.tasks.append(task)
 
     def wait(self) -> None:
         """Wait until a worker has something to say, or dies."""
         pipes: dict[Any, _Worker[Item, Result]] = {worker.pipe: worker for worker in self._workers if worker.tasks}
         for pipe in wait(list(pipes)):
-            worker = pipes[pipe]
-            try:
-                good, value = pickle.loads(worker.pipe.recv_bytes())
-            except (EOFError, OSError):
-                self._bury(worker)
-            else:
-                worker.tasks.popleft().finish(good, value)
+            if not self._hear(pipes[pipe]):
+                self._bury(pipes[pipe])
         self._hand_out()
+
+    def _hear(self, worker: _Worker[Item, Result]) -> bool:
+        """Take an answer; False when there will be none any more."""
+        try:
+            good, value = pickle.loads(worker.pipe.recv_bytes())
+        except (EOFError, OSError):
+            return False
+        worker.tasks.popleft().finish(good, value)
+        self._idle_deaths = 0
+        return True
 
     def _bury(self, worker: _Worker[Item, Result]) -> None:
         """Give the tasks of a dead worker to others; the oldest, which it died over, only once more."""
+        while worker.tasks and self._hear(worker):  # what it had done before it died
+            pass
         self._workers.remove(worker)
         worker.end()
-        task = worker.tasks[0]
+        if worker.tasks:
+            task = worker.tasks[0]
+            task.deaths += 1
+            what = self.describe(task.item)
+            if task.deaths > 1:  # said when its turn comes: what is before it is done, or being done
+                task.finish(
+                    False,
+                    WorkerDied(
+                        f"{what}: the worker on it was killed twice (out of memory?); fewer workers (-j) need less"
+                    ),
+                )
+                worker.tasks.popleft()
+            else:
+                self.report(f"a worker died; trying {what} again")
         self._ready.extendleft(reversed(worker.tasks))
-        task.deaths += 1
-        what = self.describe(task.item)
-        if task.deaths > 1:
-            raise WorkerDied(
-                f"{what}: the worker on it was killed twice (out of memory?); fewer workers (-j) need less"
-            )
-        self.report(f"a worker died; trying {what} again")
 
     def end(self) -> None:
         """End all workers now: what they still work on is not wanted any more."""
@@ -229,7 +250,7 @@ def _serve(
     while True:
         try:
             sent = pipe.recv_bytes()
-        except EOFError:
+        except (EOFError, OSError):  # the parent is gone
             os._exit(0)
         try:
             item = pickle.loads(sent)
@@ -239,7 +260,10 @@ def _serve(
             answer = pickle.dumps((True, work(item)))
         except BaseException as err:  # whatever it is, it is raised where the result is waited for
             answer = _as_bytes(err)
-        pipe.send_bytes(answer)
+        try:
+            pipe.send_bytes(answer)
+        except OSError:
+            os._exit(1)
 
 
 def _as_bytes(err: BaseException) -> bytes:
