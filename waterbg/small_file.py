@@ -9,7 +9,7 @@ MOST = 1 << 26  # bytes; a geometry of ten thousand panels has four million
 
 
 def read_small_file(path: str | os.PathLike[str]) -> bytes:
-    """Bytes of a file, or of a pipe: a shell's ``<(command)`` is one.
+    """Bytes of a file, or, for once, of a pipe: a geometry may be a shell's ``<(command)``.
 
     Raises
     ------

@@ -111,7 +111,7 @@ def test_a_missing_image_is_one_line_with_its_name(stream, tmp_path, capsys):
 
 def test_a_name_or_folder_that_cannot_be_is_known_before_the_work(stream, tmp_path, capsys):
     assert run(["waterbg", "view", stream, "-o", str(tmp_path / "view.tiff")]) == 2
-    assert "must end in .png, .pdf, .svg" in capsys.readouterr().err
+    assert "ends with .png, .pdf or .svg" in capsys.readouterr().err
     assert run(["waterbg", "view", stream, "-o", str(tmp_path / "none" / "view.png")]) == 1
     assert "the folder does not exist" in capsys.readouterr().err
 

@@ -8,6 +8,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+from waterbg.kernel_cache import say_when_compiling
 
 
 class Report(Command):
@@ -22,7 +23,7 @@ class Report(Command):
     force = cli.Flag("--force", help="replace REPORT.html when it exists")
     frames = cli.SwitchAttr(
         "--frames",
-        cli.Range(0, 10**4),
+        cli.Range(0, 1000),
         default=24,
         argname="N",
         help="frames whose images are read again, spread over the stream; 0: only the streams are read",
@@ -63,6 +64,7 @@ class Report(Command):
 
         if sys.stderr.isatty():
             print("waterbg: reading both streams and the sample's images …", file=sys.stderr)
+        say_when_compiling()
         findings = find(
             before,
             after,

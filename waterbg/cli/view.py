@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 import warnings
-from pathlib import Path
 from typing import Any
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import OutputError, UsageError
+from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
-
-SUFFIXES = (".png", ".pdf", ".svg")
 
 
 class View(Command):
@@ -130,10 +127,6 @@ class View(Command):
         number = self._number(chunk)
         if stream == "-":
             raise UsageError("view reads its stream more than once, so standard input will not do")
-        if self.output and Path(self.output).suffix.lower() not in SUFFIXES:
-            raise UsageError(f"-o {self.output}: the name must end in {', '.join(SUFFIXES)}")
-        if self.output and not Path(self.output).parent.is_dir():  # known now, not after a minute's work
-            raise OutputError("the folder does not exist", path=self.output)
         hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection is not None else None
         at = self._middle()
         given = {

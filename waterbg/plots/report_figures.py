@@ -24,6 +24,7 @@ PAIR: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 """Both can be seen where one lies on the other."""
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
+MOST_LINES = 60  # single frames that are drawn: more would only be a large file
 MEDIUM = (8.0, 20.0)  # I/sigma of the reflection that is shown closely
 APART = 0.07  # least distance of two labels, of the axis
 
@@ -37,7 +38,7 @@ def profile_figure(profile: Profile, ring: WaterRing | None) -> str:
     expected = None if profile.expected is None else mean_of(profile.expected)
     n = len(profile.observed)
     if n > 1:
-        for i, one in enumerate(profile.observed):
+        for i, one in enumerate(profile.observed[:: -(-n // MOST_LINES)]):
             axes.plot(x, one, color=FAINT, lw=0.5, alpha=0.7, label="single frames" if not i else None)
     frames = f"mean of {n} frames" if n > 1 else "one frame"
     axes.plot(x, observed, color=INK, lw=1.8, label=f"observed, {frames}")

@@ -6,7 +6,6 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from waterbg.model import Quality, RunModel, check_model
 from waterbg.plots.look import Look, learn_leniently, look_with
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
 from waterbg.run.worker import Worker
+from waterbg.small_file import read_small_file
 from waterbg.stream import Chunk, StreamFile
 from waterbg.subtract import Tally
 
@@ -145,7 +145,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     path = model_path or f"{numbers.after}.model.json"
     if uses_model and (model_path is not None or os.path.exists(path)):
         sample.model, sample.model_path = RunModel.load(path), path
-        sample.model_sum = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:12]
+        sample.model_sum = hashlib.sha256(read_small_file(path)).hexdigest()[:12]
     worker = Worker(job, None)
     try:
         readable = [pair for pair in _chunks(numbers) if _can_be_read(worker, pair, sample)]

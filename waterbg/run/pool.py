@@ -15,7 +15,7 @@ import threading
 import traceback
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -43,7 +43,7 @@ def ordered_map(
     describe: Callable[[Item], str] = str,
     report: Callable[[str], None] = lambda message: None,
     ahead: int | None = None,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield ``work(item)`` for each item, in the order of the items.
 
     Parameters

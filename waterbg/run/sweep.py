@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from itertools import zip_longest
 
@@ -54,13 +55,13 @@ def find_images(path: str, header_end: int, jobs: int, report: Report) -> dict[s
             return None
     images: dict[str, str | None] = {}
     jobs = _processes(path, jobs)
-    for piece in ordered_map(
-        _look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report
-    ):
-        if not piece.clean:
-            return None
-        for name, event in piece.images.items():
-            images.setdefault(name, event)
+    pieces = ordered_map(_look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report)
+    with closing(pieces), _closed_in_the_end():
+        for piece in pieces:
+            if not piece.clean:
+                return None
+            for name, event in piece.images.items():
+                images.setdefault(name, event)
     return images
 
 
@@ -78,7 +79,8 @@ def agree(before: str, after: str, starts: tuple[int, int], jobs: int, report: R
     pairs = _pairs(_spans(before, starts[0]), _spans(after, starts[1]))
     jobs = _processes(before, jobs)
     pieces = ordered_map(_compare, pairs, jobs=jobs, prepare=_open, prepare_args=(before, after), report=report)
-    return all(pieces)
+    with closing(pieces), _closed_in_the_end():
+        return all(pieces)
 
 
 def _processes(path: str, jobs: int) -> int:
@@ -99,9 +101,19 @@ _streams: tuple[StreamFile, ...] = ()
 
 def _open(*paths: str) -> None:
     global _streams
-    for stream in _streams:
-        stream.close()
     _streams = tuple(StreamFile(path) for path in paths)
+
+
+@contextmanager
+def _closed_in_the_end() -> Iterator[None]:
+    """What `_open` opened in this process, if it worked itself, is closed."""
+    global _streams
+    try:
+        yield
+    finally:
+        for stream in _streams:
+            stream.close()
+        _streams = ()
 
 
 def _look(span: Span) -> _Piece:
