@@ -113,7 +113,7 @@ def test_a_name_or_folder_that_cannot_be_is_known_before_the_work(stream, tmp_pa
     assert run(["waterbg", "view", stream, "-o", str(tmp_path / "view.tiff")]) == 2
     assert "ends with .png, .pdf or .svg" in capsys.readouterr().err
     assert run(["waterbg", "view", stream, "-o", str(tmp_path / "none" / "view.png")]) == 1
-    assert "the folder does not exist" in capsys.readouterr().err
+    assert "its folder does not exist" in capsys.readouterr().err
 
 
 def test_without_screen_and_file_it_says_how_to_get_a_file(stream, capsys):
