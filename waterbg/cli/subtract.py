@@ -10,6 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
+from waterbg.kernel_cache import spare_scipy
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -178,6 +179,7 @@ class Subtract(Command):
                 "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
                 "use --follow for a growing file"
             )
+        spare_scipy()
         given = {
             "integration": self.integration,
             "background": self.background,
