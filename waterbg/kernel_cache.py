@@ -36,15 +36,15 @@ def spare_scipy() -> None:
     """Keep numba from importing SciPy, which takes a tenth of a second: no kernel here needs what it looks for there.
 
     For commands only: other kernels of the same process would be compiled without ``np.dot``. Nothing happens where
-    SciPy is imported already, or numba has looked.
+    SciPy's linear algebra is imported already, or numba has looked.
     """
-    if "scipy" in sys.modules or "numba.np.arraymath" in sys.modules:
+    if "scipy.linalg" in sys.modules or "numba.np.arraymath" in sys.modules:
         return
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    sys.modules["scipy.linalg"] = None  # type: ignore[assignment]
     try:
         import numba.np.arraymath  # noqa: F401
     finally:
-        del sys.modules["scipy"]
+        del sys.modules["scipy.linalg"]
 
 
 _said: mmap.mmap | None = None
