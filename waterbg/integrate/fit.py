@@ -36,7 +36,7 @@ FIT = np.dtype(
 )
 """What the fit finds about a spot; photons, but for ``peak``."""
 
-ITERATIONS = 8
+ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
@@ -243,10 +243,10 @@ def fit_spots(
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
             for q in range(used):
-                v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
-                top += P[q] * (n[q] - B[q]) / v
-                information += P[q] * P[q] / v
-                pull += P[q] * B[q] / v
+                weight = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+                top += weight * (n[q] - B[q])
+                information += weight * P[q]
+                pull += weight * B[q]
             if not information > 0:
                 break
             intensity = top / information
@@ -254,7 +254,10 @@ def fit_spots(
                 result.sigma_zero = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
             if intensity <= 0:  # nothing would change
                 break
+            settled = (intensity - guess) ** 2 * information < SETTLED * SETTLED
             guess = intensity
+            if settled:
+                break
         if not information > 0:
             result.status = _BACKGROUND
             continue
@@ -263,12 +266,13 @@ def fit_spots(
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
             information = chi2 = pull = flat = 0.0
             for q in range(used):
-                v = max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
-                information += P[q] * P[q] / v
-                flat += P[q] * P[q] / v * (1 - factor[k] * gain * guess * P[q] / v)
-                pull += P[q] * B[q] / v
+                inverse = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+                weight = P[q] * inverse
+                information += weight * P[q]
+                flat += weight * P[q] * (1 - factor[k] * gain * guess * weight)
+                pull += weight * B[q]
                 left = n[q] - B[q] - intensity * P[q]
-                chi2 += left * left / v
+                chi2 += left * left * inverse
         # what the disc has lost to bad pixels and neighbours is what the profile says it is
         complete = 1 + lost / in_disc if in_disc > 0 else np.nan
         signal = disc_n - disc_b

@@ -73,12 +73,14 @@ def measure_spots(
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
     ``reach``: radius of the fit about the spot, pixels. ``start`` (n, 2): radial and tangential sigma to start from.
-    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED.
+    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED; what it has of a
+    spot already (``ok``) is where that one starts from.
     """
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
     share = tail * wide2 / (1 - tail)
     gauss = 0.5 / np.sqrt(3.0)
+    slow = wide2 if tail > 0 else 1.0  # the core is a power of the tail
     matrix, covariance = np.empty((5, 5)), np.empty((5, 5))
     vector, change, d = np.empty(5), np.empty(5), np.empty(5)
     for m in range(which.size):
@@ -95,52 +97,83 @@ def measure_spots(
         jacobian = abs(rf * ts - rs * tf)
         intensity, du, dv = 0.0, 0.0, 0.0  # du, dv: offset along and across the radius
         sr, st = start[k, 0], start[k, 1]
+        known = out[m].ok > 0
+        if known:
+            du, dv = ux * out[m].dx + uy * out[m].dy, ux * out[m].dy - uy * out[m].dx
+            sr, st = out[m].radial, out[m].tangential
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
             matrix[:], vector[:] = 0.0, 0.0
-            deviance = 0.0
+            deviance, product = 0.0, 1.0
             # where the spot is now, in panel pixels
             determinant = rf * ts - rs * tf
             of, os = (ts * du - rs * dv) / determinant, (rf * dv - tf * du) / determinant
             norm = 0.25 * (1 - tail) * jacobian / (2 * np.pi * sr * st)
             x, y = fs[k] + of, ss[k] + os
+            au, bu, av, bv = rf / sr, rs / sr, tf / st, ts / st  # widths of one step along fs, ss
+            # quadratic form of the slowest exponential, and its factors from pixel to pixel: an exponential of each
+            # pixel's four points would take longer than all else
+            a, b, c = slow * (au * au + av * av), slow * (au * bu + av * bv), slow * (bu * bu + bv * bv)
+            bend, turn = np.exp(-a), np.exp(-b * gauss * gauss)
+            grow_x, grow_y = np.exp(gauss * a), np.exp(gauss * b)
+            first = max(-half, -cf, int(x - reach) - cf)
+            last = min(half, n_fs - 1 - cf, int(x + reach) - cf)
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
-                for i in range(max(-half, -cf, int(x - reach) - cf), min(half, n_fs - 1 - cf, int(x + reach) - cf) + 1):
-                    bx, by = cf + i + 0.5 - fs[k] - of, cs + j + 0.5 - ss[k] - os
+                bx, by = cf + first - 0.5 - x, cs + j + 0.5 - y  # of the pixel before the first
+                middle = np.exp(-0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss)))
+                next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
+                half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
+                for i in range(first, last + 1):
+                    bx += 1
+                    middle *= next_x
+                    next_x *= bend
+                    half_x *= grow_x
+                    half_y *= grow_y
                     own = i * i + j * j <= inner * inner
                     flag = flags[row + i]
                     if bx * bx + by * by > reach * reach or flag & (BAD | TWO) or (flag & ONE and not own):
                         continue
                     P = Pu = Pv = Pr = Pt = 0.0
-                    for sy in (by - gauss, by + gauss):
-                        for sx in (bx - gauss, bx + gauss):
-                            u, v = (sx * rf + sy * rs) / sr, (sx * tf + sy * ts) / st
-                            q2 = u * u + v * v
-                            if tail > 0:  # the core is a power of the tail: an exponential takes longer than all else
-                                f = np.exp(-0.5 * wide2 * q2)
-                                e = f**_POWER
-                                f *= share
-                            else:
-                                e, f = np.exp(-0.5 * q2), 0.0
-                            slope = e + wide2 * f
-                            P += e + f
-                            Pu += slope * u
-                            Pv += slope * v
-                            Pr += slope * u * u - e - f
-                            Pt += slope * v * v - e - f
+                    both, ratio = half_x * half_y, half_x / half_y
+                    for sx, sy, f in (
+                        (bx - gauss, by - gauss, middle * turn * both),
+                        (bx + gauss, by + gauss, middle * turn / both),
+                        (bx - gauss, by + gauss, middle / turn * ratio),
+                        (bx + gauss, by - gauss, middle / (turn * ratio)),
+                    ):
+                        u, v = sx * au + sy * bu, sx * av + sy * bv
+                        if tail > 0:
+                            e = f**_POWER
+                            f *= share
+                        else:
+                            e, f = f, 0.0
+                        slope = e + wide2 * f
+                        P += e + f
+                        Pu += slope * u
+                        Pv += slope * v
+                        Pr += slope * u * u - e - f
+                        Pt += slope * v * v - e - f
                     P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
-                    b = expected[k, half + j, half + i]
+                    under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
-                    variance = max(factor[k] * (gain * (b + max(intensity, 0.0) * P) + read2), 1e-3)
+                    variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), 1e-3)
+                    weight = 1 / variance
                     d[0], d[1], d[2], d[3], d[4] = P, intensity * Pu, intensity * Pv, intensity * Pr, intensity * Pt
-                    left = (value - b - intensity * P) / variance
-                    deviance += left * left * variance + np.log(variance)
+                    left = value - under - intensity * P
+                    deviance += left * left * weight
+                    product *= variance
+                    if product < 1e-100 or product > 1e100:  # one logarithm for many pixels
+                        deviance += np.log(product)
+                        product = 1.0
+                    left *= weight
                     for q in range(5):
                         vector[q] += d[q] * left
+                        weighted = d[q] * weight
                         for w in range(q, 5):
-                            matrix[q, w] += d[q] * d[w] / variance
+                            matrix[q, w] += weighted * d[w]
+            deviance += np.log(product)
             if not matrix[0, 0] > 0:
                 break
             if step == 0:  # I alone
@@ -165,7 +198,7 @@ def measure_spots(
                 ok = False
                 break
             widened = max(abs(sr - before_r) / sr, abs(st - before_t) / st)
-            ok = step >= 3 and moved < 0.15 and widened < 0.15
+            ok = (step >= 3 or known) and moved < 0.15 and widened < 0.15
             if ok and max(moved, widened) < 0.01:
                 break
         ok = ok and du * du + dv * dv <= FARTHEST * FARTHEST
