@@ -161,6 +161,25 @@ def trace_row(ray, ss, n, length, polarisation, r, g, first=0, stride=1):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def trace_radius(ray, ss, n, length, r, first):
+    """Fill r alone, as `trace_row` does, of n pixel centres from column ``first`` on."""
+    x0 = np.float32(ray[0] + (first + 0.5) * ray[3] + (ss + 0.5) * ray[6])
+    y0 = np.float32(ray[1] + (first + 0.5) * ray[4] + (ss + 0.5) * ray[7])
+    z0 = np.float32(ray[2] + (first + 0.5) * ray[5] + (ss + 0.5) * ray[8])
+    dx, dy, dz = np.float32(ray[3]), np.float32(ray[4]), np.float32(ray[5])
+    scale = np.float32(length)
+    if dz == np.float32(0):  # a panel across the beam: half of the work is the same for all of its row
+        scale /= z0
+        for i in range(n):
+            x, y = x0 + np.float32(i) * dx, y0 + np.float32(i) * dy
+            r[i] = scale * np.sqrt(x * x + y * y)
+    else:
+        for i in range(n):
+            x, y = x0 + np.float32(i) * dx, y0 + np.float32(i) * dy
+            r[i] = scale * np.sqrt(x * x + y * y) / (z0 + np.float32(i) * dz)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def trace_point(ray, fs, ss, length, polarisation):
     """Lab x, y (pixels), r and g of one point (panel-local pixels)."""
     x = ray[0] + fs * ray[3] + ss * ray[6]

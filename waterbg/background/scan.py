@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN
-from waterbg.background.rays import Rays, trace_point, trace_row
+from waterbg.background.rays import Rays, trace_point, trace_radius, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
 
@@ -19,6 +19,7 @@ from waterbg.background.tiles import TILE, TileGrid
 # Tighter tails would bias integrating detectors, whose counts are not Poisson.
 TAIL = 4.3
 SKEW = 3.2
+HALF = TILE // 2
 
 
 @dataclass
@@ -79,7 +80,7 @@ def walk(
     noise : 2 floats
         Variance of a pixel is noise[0] times its expected counts plus noise[1].
     step : int
-        Only every step-th row is walked, but for those that ``every`` wants.
+        Only every step-th row is walked, but for what ``every`` wants of the others near the beam.
     slack : float
         Relative error allowed to the model on top of the noise.
     quiet : (n_tiles,) uint8, optional
@@ -144,24 +145,50 @@ def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _expected_row(profile, r, g, blended, n_fs, n_tf, out):
-    """Expected counts of one row: curve times scattering factor times the ratio, linear between tile columns."""
+def _expected_row(profile, r, g, blended, first, n, out):
+    """Expected counts of n pixels of a row from tile ``first`` on, in ``out`` from HALF on.
+
+    Curve times scattering factor times ratio. The product of the two latter is linear between the middles of tiles
+    (``g`` begins one tile before): where the sample is a thousand pixels away that is right to 1e-5.
+    """
     per_bin = np.float32(PER_BIN)
-    intercept, slope = profile[0], profile[1]
-    for i in range(n_fs):
+    intercept, slope, here = profile[0], profile[1], out[HALF : HALF + n]
+    for i in range(n):
         at = r[i] * per_bin
         k = np.uint32(at)
-        out[i] = (intercept[k] + at * slope[k]) * g[i]
-    half = TILE // 2
-    for i in range(min(half, n_fs)):
-        out[i] *= blended[0]
-    for t in range(n_tf - 1):
-        here, rise = blended[t], (blended[t + 1] - blended[t]) / np.float32(TILE)
-        start = t * TILE + half
-        for i in range(min(TILE, n_fs - start)):
-            out[start + i] *= here + (np.float32(i) + np.float32(0.5)) * rise
-    for i in range((n_tf - 1) * TILE + half, n_fs):
-        out[i] *= blended[n_tf - 1]
+        here[i] = intercept[k] + at * slope[k]
+    eighth, last = np.float32(1 / TILE), blended.size - 1
+    before = g[0] * blended[max(first - 1, 0)]
+    for t in range((n + TILE - 1) // TILE + 1):
+        after = g[t + 1] * blended[min(first + t, last)]
+        rise = (after - before) * eighth
+        part = out[t * TILE : (t + 1) * TILE]
+        for i in range(TILE):  # as many as fit one vector
+            part[i] *= before + (np.float32(i) + np.float32(0.5)) * rise
+        before = after
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _near_columns(ray, ss, n_fs, length, polarisation, every, out):
+    """First and last tile of a row, as ``out``, about the one nearest to the beam, whose radial bins want the row."""
+    middle = int(foot(ray, ss, n_fs)) // TILE
+    middle = min(middle, (n_fs - 1) // TILE)
+    for side in (0, 1):
+        step, t = 2 * side - 1, middle
+        while 0 <= t + step <= (n_fs - 1) // TILE:
+            _, _, r, _ = trace_point(ray, (t + step + 0.5) * TILE, ss + 0.5, length, polarisation)
+            if ss % every[min(int(r), every.size - 1)] != 0:
+                break
+            t += step
+        out[side] = t
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_tiles(column, out):
+    """Sums over the columns of each tile; in pairs, which do not wait for each other."""
+    for t in range(out.size):
+        v = column[t]
+        out[t] = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -169,16 +196,20 @@ def _walk(
     counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
     slack, quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
 ):  # fmt: skip
+    # Rows between those that are walked whole are walked near the beam only, as far as bins want them.
     # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions: 3 ns a
     # pixel in all. The radial sums are the one loop that cannot; they skip rows where bins are full without them.
     widest = 0
     for p in range(shapes.shape[0]):
         widest = max(widest, shapes[p, 1])
-    r, g, S = np.empty(widest, np.float32), np.empty(widest, np.float32), np.empty(widest, np.float32)
+    r, out = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
+    far, g = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
     clean_n, clean_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
+    widest = -(-widest // TILE) * TILE  # whole tiles
     column_n, column_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     column_v, column_k = np.empty(widest, np.float32), np.empty(widest, np.float32)
     blended = np.empty(widest // TILE + 1, np.float32)
+    tiles = np.empty(2, np.int64)
     zero, one, tail, skew = np.float32(0), np.float32(1), np.float32(TAIL), np.float32(SKEW) * gain
     up, down, not_clean = one + slack, one / (one + slack), np.uint8(NOT_CLEAN)
     first_pixel = first_tile = 0
@@ -188,45 +219,60 @@ def _walk(
         to_photons = inverse_adu[p]
         for top in range(0, n_ss, TILE):
             column_n[:], column_s[:], column_v[:], column_k[:] = zero, zero, zero, zero
+            walked = False
             for ss in range(top, min(top + TILE, n_ss)):
                 # rows that come near the beam hold the only pixels of small bins: none of them is skipped
                 _, _, nearest, _ = trace_point(rays[p], foot(rays[p], ss, n_fs), ss + 0.5, length, polarisation)
                 if ss % min(step, every[int(nearest)]) != 0:
                     continue
-                trace_row(rays[p], ss, n_fs, length, polarisation, r, g)
+                walked = True
+                tiles[0], tiles[1] = 0, n_tf - 1
+                if ss % step != 0:
+                    _near_columns(rays[p], ss, n_fs, length, polarisation, every, tiles)
+                begin, end = tiles[0] * TILE, min((tiles[1] + 1) * TILE, n_fs)
+                n_here = end - begin
+                trace_row(
+                    rays[p], ss, tiles[1] - tiles[0] + 3, length, polarisation, far, g, begin - 0.5 * TILE - 0.5, TILE
+                )
+                trace_radius(rays[p], ss, n_here, length, r, begin)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
-                _expected_row(profile, r, g, blended, n_fs, n_tf, S)
-                row = counts[first_pixel + ss * n_fs : first_pixel + (ss + 1) * n_fs]
-                flag = flags[first_pixel + ss * n_fs : first_pixel + (ss + 1) * n_fs]
-                for i in range(n_fs):
+                _expected_row(profile, r, g, blended[:n_tf], tiles[0], n_here, out)
+                S = out[HALF : HALF + n_here]
+                row = counts[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
+                flag = flags[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
+                sum_n, sum_s = column_n[begin:end], column_s[begin:end]
+                sum_v, sum_k = column_v[begin:end], column_k[begin:end]
+                for i in range(n_here):
                     n, s = row[i] * to_photons, S[i]
                     reach = tail * np.sqrt(gain * s + read2)
                     clean = ((flag[i] & not_clean) == 0) & (n <= up * s + reach + skew) & (n >= down * s - reach)
                     clean_n[i] = n if clean else zero
                     clean_s[i] = s if clean else zero
-                    column_n[i] += clean_n[i]
-                    column_s[i] += clean_s[i]
-                    column_v[i] += (clean_n[i] - clean_s[i]) * (clean_n[i] - clean_s[i])
-                    column_k[i] += one if clean else zero
-                at = first_tile + (top // TILE) * n_tf
-                for t in range(n_tf):
+                # apart, because a loop over more than a few arrays does not become vector instructions
+                for i in range(n_here):
+                    sum_n[i] += clean_n[i]
+                for i in range(n_here):
+                    sum_s[i] += clean_s[i]
+                for i in range(n_here):
+                    sum_v[i] += (clean_n[i] - clean_s[i]) * (clean_n[i] - clean_s[i])
+                for i in range(n_here):
+                    sum_k[i] += one if clean_s[i] > zero else zero
+                at = first_tile + (top // TILE) * n_tf + tiles[0]
+                for t in range(tiles[1] - tiles[0] + 1):
                     start = t * TILE
                     if quiet[at + t] == 0 or ss % every[int(r[start])] != 0:
                         continue
-                    for i in range(start, min(start + TILE, n_fs)):
+                    for i in range(start, min(start + TILE, n_here)):
                         k = np.uint32(r[i])
                         radial_n[k] += clean_n[i]
                         radial_s[k] += clean_s[i]
                         radial_k[k] += clean_s[i] > zero
+            if not walked:
+                continue
             at = first_tile + (top // TILE) * n_tf
-            for t in range(n_tf):
-                total_n = total_s = total_v = total_k = zero
-                for i in range(t * TILE, min(t * TILE + TILE, n_fs)):
-                    total_n += column_n[i]
-                    total_s += column_s[i]
-                    total_v += column_v[i]
-                    total_k += column_k[i]
-                tile_n[at + t], tile_s[at + t] = total_n, total_s
-                tile_v[at + t], tile_k[at + t] = total_v, total_k
+            _add_tiles(column_n[: n_tf * TILE].reshape(n_tf, TILE), tile_n[at : at + n_tf])
+            _add_tiles(column_s[: n_tf * TILE].reshape(n_tf, TILE), tile_s[at : at + n_tf])
+            _add_tiles(column_v[: n_tf * TILE].reshape(n_tf, TILE), tile_v[at : at + n_tf])
+            _add_tiles(column_k[: n_tf * TILE].reshape(n_tf, TILE), tile_k[at : at + n_tf])
         first_pixel += n_ss * n_fs
         first_tile += n_ts * n_tf
