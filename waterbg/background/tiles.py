@@ -50,20 +50,11 @@ class TileGrid:
 
 def panel_means(grid: TileGrid, top: NDArray, bottom: NDArray) -> NDArray[np.float64]:
     """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
-    sums = np.zeros((2, len(grid.shapes)))
-    _panel_sums(top, bottom, grid.offsets, sums)
-    tops, bottoms = sums
+    # every panel has a tile, so no two of these places are the same
+    tops, bottoms = (np.add.reduceat(values, grid.offsets[:-1], dtype=float) for values in (top, bottom))
     whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(bottoms > 0, tops / bottoms, whole)
-
-
-@njit(cache=True, nogil=True)
-def _panel_sums(top, bottom, offsets, sums):
-    for p in range(offsets.size - 1):
-        for t in range(offsets[p], offsets[p + 1]):
-            sums[0, p] += top[t]
-            sums[1, p] += bottom[t]
 
 
 def scaled_ratio(
