@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothing to the noise of a reflection
-PLENTY = 1_000_000  # pixels: rows of larger detectors are skipped until about so many are walked
+PLENTY = 500_000  # pixels: rows of larger detectors are skipped until about so many are walked
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 _HALF = 31  # px, of the boxes that a whole frame is made of

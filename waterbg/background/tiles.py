@@ -280,6 +280,12 @@ def _median(values, n):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _find_outliers(top, bottom, expected, shapes, rejected):
+    # |ratio - expected| < 0.75 limit expected, without division and root; all tiles first, as vector instructions
+    near, sure = np.float32(0.045), np.float32(9)
+    for t in range(top.size):
+        usual = expected[t] * bottom[t]
+        off = abs(top[t] - usual)
+        rejected[t] = (bottom[t] > 0) & (off >= near * usual) & (off * off * max(top[t], bottom[t]) >= sure * usual * usual)
     around = np.empty(25, np.float32)
     first = 0
     for p in range(shapes.shape[0]):
@@ -287,12 +293,7 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
         for j in range(n_ts):
             for i in range(n_tf):
                 t = first + j * n_tf + i
-                if bottom[t] <= 0:
-                    continue
-                # |ratio - expected| < 0.75 limit expected, without division and root
-                usual = expected[t] * bottom[t]
-                off = abs(top[t] - usual)
-                if off < 0.045 * usual or off * off * max(top[t], bottom[t]) < 9 * usual * usual:
+                if not rejected[t]:
                     continue
                 ratio = top[t] / bottom[t]
                 limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))

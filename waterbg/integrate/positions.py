@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from waterbg.integrate.measure import FARTHEST
 
 SHIFT_FROM, AFFINE_FROM, QUADRATIC_FROM = 6, 20, 60  # strong spots
+_SETTLED = 1e-3  # px
 _CUT2 = 25.0  # square of the deviation, in standard deviations, beyond which a spot has no weight
 
 
@@ -97,10 +98,12 @@ def _robust_fit(
         left = offset - terms @ coefficients
         total = _spread2(left, variance) + variance
         u2 = (left**2).sum(axis=1) / total / _CUT2
-        weight = np.where(u2 < 1, (1 - np.minimum(u2, 1)) ** 2, 0) / total
-        normal = (terms * weight[:, None]).T @ terms
-        normal[np.diag_indices(n_terms)] += 1e-9 * np.trace(normal) + 1e-12
-        coefficients = np.linalg.solve(normal, (terms * weight[:, None]).T @ offset)
+        weighted = terms * ((1 - np.minimum(u2, 1)) ** 2 / total)[:, None]
+        normal = weighted.T @ terms
+        normal.flat[:: n_terms + 1] += 1e-9 * np.trace(normal) + 1e-12
+        before, coefficients = coefficients, np.linalg.solve(normal, weighted.T @ offset)
+        if np.abs(coefficients - before).max() < _SETTLED:
+            break
     return coefficients
 
 
