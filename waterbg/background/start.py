@@ -13,7 +13,7 @@ from waterbg.background.table import fill_gaps, pooled
 
 SAMPLE = 32  # values a bin: 5 % at 15 photons, enough to start from
 _COUNTS = 30.0  # photons a pool
-_PIXELS = 150_000  # looked at in all
+_PIXELS = 80_000  # looked at in all
 
 
 def first_profile(
