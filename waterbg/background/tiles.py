@@ -285,7 +285,9 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
     for t in range(top.size):
         usual = expected[t] * bottom[t]
         off = abs(top[t] - usual)
-        rejected[t] = (bottom[t] > 0) & (off >= near * usual) & (off * off * max(top[t], bottom[t]) >= sure * usual * usual)
+        rejected[t] = (
+            (bottom[t] > 0) & (off >= near * usual) & (off * off * max(top[t], bottom[t]) >= sure * usual * usual)
+        )
     around = np.empty(25, np.float32)
     first = 0
     for p in range(shapes.shape[0]):

@@ -73,8 +73,7 @@ def measure_spots(
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
     ``reach``: radius of the fit about the spot, pixels. ``start`` (n, 2): radial and tangential sigma to start from.
-    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED; what it has of a
-    spot already (``ok``) is where that one starts from.
+    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED.
     """
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
@@ -97,10 +96,6 @@ def measure_spots(
         jacobian = abs(rf * ts - rs * tf)
         intensity, du, dv = 0.0, 0.0, 0.0  # du, dv: offset along and across the radius
         sr, st = start[k, 0], start[k, 1]
-        known = out[m].ok > 0
-        if known:
-            du, dv = ux * out[m].dx + uy * out[m].dy, ux * out[m].dy - uy * out[m].dx
-            sr, st = out[m].radial, out[m].tangential
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
@@ -122,7 +117,9 @@ def measure_spots(
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
                 bx, by = cf + first - 0.5 - x, cs + j + 0.5 - y  # of the pixel before the first
-                middle = np.exp(-0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss)))
+                middle = np.exp(
+                    -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
+                )
                 next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
                 half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
                 for i in range(first, last + 1):
@@ -198,7 +195,7 @@ def measure_spots(
                 ok = False
                 break
             widened = max(abs(sr - before_r) / sr, abs(st - before_t) / st)
-            ok = (step >= 3 or known) and moved < 0.15 and widened < 0.15
+            ok = step >= 3 and moved < 0.15 and widened < 0.15
             if ok and max(moved, widened) < 0.01:
                 break
         ok = ok and du * du + dv * dv <= FARTHEST * FARTHEST

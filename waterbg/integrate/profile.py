@@ -326,9 +326,7 @@ def measure_strong(
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
     which = strong_spots(spots, fits, most)
     measured = np.zeros((len(tails), len(which)), MEASURED)
-    for number, (tail, out) in enumerate(zip(tails, measured, strict=True)):
-        if number:  # the next tail is near: so are place and widths
-            out[:] = measured[number - 1]
+    for tail, out in zip(tails, measured, strict=True):
         measure_spots(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
