@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from waterbg.kernel_cache import COMPILING, choose_kernel_cache
+from waterbg.kernel_cache import COMPILING, choose_kernel_cache, spare_scipy
 
 
 @pytest.fixture
@@ -77,3 +77,34 @@ def test_compiling_is_said_in_one_line_by_one_process_and_loading_is_not(tmp_pat
     # two processes that begin in the same instant may both say it
     assert said().splitlines() in [[f"waterbg: {COMPILING}"] * n for n in range(1, 2 + int(forks))]
     assert said() == ""
+
+
+SPARES = """
+import sys
+import numpy as np
+from numba import njit
+from waterbg.kernel_cache import spare_scipy
+spare_scipy()
+
+@njit
+def total(values):
+    return values.sum()
+
+assert total(np.ones(3)) == 3
+print("scipy.linalg" in sys.modules)
+import scipy.linalg
+print(scipy.linalg.norm([3.0, 4.0]))
+"""
+
+
+def test_numba_is_kept_from_scipy_and_nobody_else_is():
+    pytest.importorskip("scipy")
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
+    done = subprocess.run([sys.executable, "-c", SPARES], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "5.0"]
+
+
+def test_where_scipy_is_imported_already_it_stays():
+    linalg = pytest.importorskip("scipy.linalg")
+    spare_scipy()
+    assert sys.modules["scipy.linalg"] is linalg
