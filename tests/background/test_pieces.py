@@ -348,3 +348,24 @@ def test_convolving_is_what_numpy_does_however_short_the_profile(n, half):
     values, kernel = rng.random(n), rng.random(half + 1)
     kernel = np.concatenate([kernel[:0:-1], kernel])
     np.testing.assert_allclose(_convolve(values, kernel), np.convolve(values, kernel)[half : half + n], rtol=1e-12)
+
+
+def test_rows_between_the_steps_are_walked_near_the_beam_alone():
+    world = make_world(water_ring, seed=32, n_spots=0)
+    det = world.frame.detector
+    rays, grid = make_rays(det, CLEN), TileGrid.of(det.shapes)
+    fixed = (world.frame.data, world.frame.adu_per_photon, world.frame.bad, det.shapes, rays, grid)
+    means = water_ring(np.arange(rays.n_bins) + 0.5, 0.0) / scattering(np.arange(rays.n_bins) + 0.5, 0.0)
+    model = curve(means), np.ones(grid.n_tiles, np.float32), (1.0, 0.0)
+    every = np.full(rays.n_bins, 8, np.uint8)
+    every[:60] = 1
+    near = walk(*fixed, *model, step=8, every=every)
+    whole, spare = walk(*fixed, *model), walk(*fixed, *model, step=8)
+    for name in ("n", "s", "k"):
+        bins = f"radial_{name}"
+        np.testing.assert_allclose(getattr(near, bins)[:48], getattr(whole, bins)[:48], rtol=1e-6)
+        np.testing.assert_allclose(getattr(near, bins)[80:], getattr(spare, bins)[80:], rtol=1e-6)
+    assert whole.radial_k[:48].sum() > 5 * spare.radial_k[:48].sum()
+    x, y, _ = middles(det)
+    assert np.hypot(x, y).max() > 100
+    assert spare.tile_k.sum() < near.tile_k.sum() < whole.tile_k.sum()
