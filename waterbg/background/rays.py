@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +52,7 @@ class Rays:
     n_bins: int
 
 
+@lru_cache(maxsize=4)  # a frame asks twice, and frames in a row are often alike
 def make_rays(
     detector: Detector, clen: float, det_shift_mm: tuple[float, float] = (0.0, 0.0), polarisation: str = "horiz"
 ) -> Rays:
