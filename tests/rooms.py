@@ -38,6 +38,17 @@ def background():
         yield f"{name} expected", found.expected
         yield f"{name} variance", found.scale_variance
         yield f"{name} factor", found.factor
+    # rows between the steps, which only detectors of megapixels have
+    from waterbg.background import frame_rays
+    from waterbg.background.scan import walk
+    from waterbg.background.table import curve
+    from waterbg.background.tiles import TileGrid
+
+    shapes, rays = w.frame.detector.shapes, frame_rays(w.frame, w.scene, "horiz98")
+    grid, every = TileGrid.of(shapes), np.where(np.arange(rays.n_bins) < 30, 1, 8).astype(np.uint8)
+    model = curve(np.full(rays.n_bins, 20.0)), np.ones(grid.n_tiles, np.float32), (1.0, 0.1)
+    sums = walk(w.frame.data, w.frame.adu_per_photon, w.frame.bad, shapes, rays, grid, *model, step=8, every=every)
+    yield "rows near the beam", sums.radial_n
 
 
 def known(w):
