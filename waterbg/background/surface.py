@@ -23,11 +23,9 @@ if TYPE_CHECKING:
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothing to the noise of a reflection
-PLENTY = 1_000_000  # pixels: rows of larger detectors are skipped
-# A detector of twice the pixels has more of them in every bin, and more on the way from one bin to a different one: the
-# share that is walked falls faster than the number grows. Of 4.5 megapixels an eighth costs 0.1 % of a reflection's
-# error, of 1 megapixel a half costs 0.8 % of it near the beam.
-SPARE = 1.5
+# pixels: rows of larger detectors are skipped until about so many are walked. On stills of 6 megapixels (a quarter of the
+# rows) an eighth of the rows costs up to 4 % of Rsplit in a shell, half of them gains up to 2 %.
+PLENTY = 1_500_000
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
 _HALF = 31  # px, of the boxes that a whole frame is made of
@@ -145,7 +143,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     means, _ = first_profile(*fixed, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
-    step = int(np.clip(round((frame.detector.n_pixels / PLENTY) ** SPARE), 1, TILE))
+    step = int(np.clip(round(frame.detector.n_pixels / PLENTY), 1, TILE))
     second = min(4 * step, TILE)
     flat = np.ones(grid.n_tiles, np.float32)
     sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
