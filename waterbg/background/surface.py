@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 COUNTS = 50.0  # photons: radial bins with fewer are pooled with their neighbours
 ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothing to the noise of a reflection
-# pixels: rows of larger detectors are skipped until about so many are walked. On stills of 6 megapixels (a quarter of the
-# rows) an eighth of the rows costs up to 4 % of Rsplit in a shell, half of them gains up to 2 %.
+# pixels: rows of larger detectors are skipped until about so many are walked. Of stills of 6 megapixels (a quarter of
+# the rows) an eighth of the rows costs up to 4 % of Rsplit in a shell, half of them gains up to 2 %.
 PLENTY = 1_500_000
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
