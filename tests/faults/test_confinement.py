@@ -142,8 +142,9 @@ def make_evil(world, marker):
     world.edit(change)
 
 
-# where compiled kernels are kept
-KERNELS = [os.path.dirname(waterbg.__file__), *filter(None, [os.environ.get("NUMBA_CACHE_DIR")])]
+# where compiled kernels and modules are kept: of the package that is installed, or in the checkout
+PACKAGES = [os.path.dirname(waterbg.__file__), str(Path(__file__).resolve().parents[2] / "waterbg")]
+KERNELS = [*PACKAGES, *filter(None, [os.environ.get("NUMBA_CACHE_DIR")])]
 
 WATCH = """
 import os, sys
