@@ -12,7 +12,7 @@ from waterbg.background.rays import make_rays, parse_polarisation, trace_point, 
 from waterbg.background.scan import walk
 from waterbg.background.surface import fit_surface
 from waterbg.background.table import PER_BIN, _convolve, curve, denoise, fill_gaps, pooled
-from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, scaled_ratio
+from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio
 from waterbg.errors import GeometryError, UsageError
 from waterbg.integrate.rings import peak_mask
 
@@ -158,15 +158,14 @@ def test_a_map_without_structure_is_averaged_far_and_an_edge_is_kept():
     rng = np.random.default_rng(6)
     grid = TileGrid.of(np.array([[512, 512]]))
     bottom = np.full(grid.n_tiles, 640.0, np.float32)
-    default = np.ones(1)
     top = rng.poisson(640, grid.n_tiles).astype(np.float32)
-    ratio, fine = scaled_ratio(grid, top, bottom, 1.0, default)
+    ratio, fine = scaled_ratio(grid, top, bottom, 1.0)
     # 14 px of Gaussian alone would leave 0.7 %
     assert ratio.std() < 0.003
     assert np.abs(fine).max() < 0.02
     shape = np.where(np.arange(64)[None, :] < 30, 1.0, 0.6) * np.ones((64, 1))
     top = rng.poisson(640 * shape.ravel()).astype(np.float32)
-    ratio, fine = scaled_ratio(grid, top, bottom, 1.0, default)
+    ratio, fine = scaled_ratio(grid, top, bottom, 1.0)
     ratio = ratio.reshape(64, 64)
     assert abs(ratio[:, :24].mean() - 1) < 0.01
     assert abs(ratio[:, 36:].mean() - 0.6) < 0.01
@@ -177,15 +176,14 @@ def test_panels_do_not_mix():
     grid = TileGrid.of(np.array([[64, 80], [40, 64]]))
     bottom = np.full(grid.n_tiles, 5000.0, np.float32)
     top = bottom * np.where(grid.panel == 0, 0.5, 2.0).astype(np.float32)
-    ratio, _ = scaled_ratio(grid, top, bottom, 1.0, panel_means(grid, top, bottom))
+    ratio, _ = scaled_ratio(grid, top, bottom, 1.0)
     np.testing.assert_allclose(ratio, np.where(grid.panel == 0, 0.5, 2.0), rtol=1e-4)
 
 
 def test_a_panel_without_counts_takes_the_detectors_ratio():
     grid = TileGrid.of(np.array([[64, 64], [64, 64]]))
     bottom = np.where(grid.panel == 0, 100.0, 0.0).astype(np.float32)
-    assert panel_means(grid, 1.5 * bottom, bottom).tolist() == [1.5, 1.5]
-    ratio, _ = scaled_ratio(grid, 1.5 * bottom, bottom, 1.0, panel_means(grid, 1.5 * bottom, bottom))
+    ratio, _ = scaled_ratio(grid, 1.5 * bottom, bottom, 1.0)
     np.testing.assert_allclose(ratio, 1.5, rtol=1e-4)
 
 
@@ -195,7 +193,7 @@ def test_tiles_that_stick_out_are_emptied():
     bottom = np.full(grid.n_tiles, 2000.0, np.float32)
     top = rng.poisson(2000, grid.n_tiles).astype(np.float32)
     top[[100, 333, 777]] *= 1.4
-    assert reject_tiles(grid, top, bottom, np.ones(grid.n_tiles, np.float32)) == 3
+    assert reject_tiles(grid, top, bottom) == 3
     assert (top[[100, 333, 777]] == 0).all()
 
 

@@ -16,7 +16,7 @@ from waterbg.background.rays import Rays
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
-from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, scaled_ratio, smooth_ratio
+from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -147,7 +147,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     second = min(4 * step, TILE)
     flat = np.ones(grid.n_tiles, np.float32)
     sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
-    ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
+    ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s)
     means, _ = _update_means(means, sums, noise)
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=second, slack=0.1)
     ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
@@ -166,7 +166,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     off = (ratio / np.maximum(before, 1e-6) - 1) * sums.tile_s
     scatter = np.where(pixels > 0, np.maximum(sums.tile_v - off**2 / np.maximum(pixels, 1), 0), 0)
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
-    factor = smooth_ratio(grid, scatter, model, panel_means(grid, scatter, model))
+    factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
     return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
 
@@ -191,12 +191,11 @@ def _new_ratio(
     grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float], coarse: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Ratio after a walk made with the ratio ``before``, without tiles that stick out (emptied in ``sums``)."""
-    reject_tiles(grid, sums.tile_n, sums.tile_s, np.ones_like(before))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bare = np.where(before > 0, sums.tile_s / before, 0).astype(np.float32)
+    reject_tiles(grid, sums.tile_n, sums.tile_s)
+    bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    return scaled_ratio(grid, sums.tile_n, bare, excess, panel_means(grid, sums.tile_n, bare), coarse)
+    return scaled_ratio(grid, sums.tile_n, bare, excess, coarse)
 
 
 def _at_tiles(

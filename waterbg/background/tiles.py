@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numba import njit
@@ -48,21 +48,11 @@ class TileGrid:
         return np.repeat(np.arange(len(self.shapes)), np.diff(self.offsets))
 
 
-def panel_means(grid: TileGrid, top: NDArray, bottom: NDArray) -> NDArray[np.float64]:
-    """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
-    # every panel has a tile, so no two of these places are the same
-    tops, bottoms = (np.add.reduceat(values, grid.offsets[:-1], dtype=float) for values in (top, bottom))
-    whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(bottoms > 0, tops / bottoms, whole)
-
-
 def scaled_ratio(
     grid: TileGrid,
     top: NDArray[np.float32],
     bottom: NDArray[np.float32],
     excess: float,
-    default: NDArray[np.float64],
     coarse: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Map of ``top`` over ``bottom``, as smooth as the counts allow, panel by panel.
@@ -70,7 +60,8 @@ def scaled_ratio(
     The widest smoothing comes first; on each finer level what is left is smoothed and added as far as its local power
     is more than its noise (Wiener's filter with the power measured on the spot). Shadows and edges thus keep the finest
     width, while water without structure is averaged over a hundred pixels. Weighting by expected counts makes each
-    level the maximum-likelihood ratio of Poisson counts.
+    level the maximum-likelihood ratio of Poisson counts. Where nothing is within reach it is the panel's mean ratio; a
+    panel without counts has the whole detector's, or 1.
 
     Parameters
     ----------
@@ -79,8 +70,6 @@ def scaled_ratio(
         Counts and expected counts.
     excess : float
         Variance of the counts over their mean.
-    default : (n_panels,) float64
-        Where there is nothing within reach.
     coarse : bool
         Leave out the finest level, which costs most.
 
@@ -91,45 +80,71 @@ def scaled_ratio(
         Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
     ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
-    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, default, coarse, ratio, fine)
+    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, coarse, ratio, fine)
     return ratio, fine
 
 
-def smooth_ratio(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], default: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel, 28 px wide."""
+def smooth_ratio(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel, 28 px wide.
+
+    Where there is nothing: as :func:`scaled_ratio`.
+    """
     out = np.empty(grid.n_tiles, np.float32)
-    _smooth_ratio(top, bottom, grid.shapes, _kernel(WIDTH), default, out)
+    _smooth_ratio(top, bottom, grid.shapes, _kernel(WIDTH), out)
     return out
 
 
+@lru_cache(maxsize=2)
 def _kernel(width: float) -> NDArray[np.float32]:
     """One half of a Gaussian with height 1, to three sigma."""
     return np.exp(-0.5 * (np.arange(int(3 * width + 1)) / width) ** 2).astype(np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _panel_means(top, bottom, shapes):
+    """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
+    tops, bottoms = np.zeros(len(shapes)), np.zeros(len(shapes))
+    first = 0
+    for p in range(len(shapes)):
+        last = first + shapes[p, 0] * shapes[p, 1]
+        for t in range(first, last):
+            tops[p] += top[t]
+            bottoms[p] += bottom[t]
+        first = last
+    whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
+    for p in range(len(shapes)):
+        tops[p] = tops[p] / bottoms[p] if bottoms[p] > 0 else whole
+    return tops
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _blur(values, kernel):
-    """Gaussian-weighted sums over a (rows, columns) map."""
+    """Gaussian-weighted sums over a (rows, columns) map; cells on either side of one share a factor."""
     rows, columns = values.shape
     reach = kernel.size - 1
-    along = np.zeros((rows, columns), np.float32)
+    along, padded = np.empty((rows, columns), np.float32), np.zeros(columns + 2 * reach, np.float32)
     for j in range(rows):
-        for k in range(-min(reach, columns - 1), min(reach, columns - 1) + 1):
-            w = kernel[abs(k)]
+        target, middle = along[j], padded[reach : reach + columns]
+        middle[:] = values[j]
+        for i in range(columns):
+            target[i] = kernel[0] * middle[i]
+        for k in range(1, reach + 1):
             # slices, because an index that may be negative keeps the loop from becoming vector instructions
-            target = along[j, max(0, -k) : columns - max(0, k)]
-            source = values[j, max(0, k) : columns - max(0, -k)]
-            for i in range(target.size):
-                target[i] += w * source[i]
-    out = np.zeros((rows, columns), np.float32)
-    for j in range(rows):
-        target = out[j]
-        for k in range(max(j - reach, 0), min(j + reach, rows - 1) + 1):
-            w, source = kernel[abs(k - j)], along[k]
+            w, left, right = kernel[k], padded[reach - k : reach - k + columns], padded[reach + k :]
             for i in range(columns):
-                target[i] += w * source[i]
+                target[i] += w * (left[i] + right[i])
+    out = np.empty((rows, columns), np.float32)
+    nothing = np.zeros(columns, np.float32)
+    for j in range(rows):
+        target, middle = out[j], along[j]
+        for i in range(columns):
+            target[i] = kernel[0] * middle[i]
+        for k in range(1, reach + 1):
+            if j < k and j + k >= rows:
+                break
+            w, above, below = kernel[k], along[j - k] if j >= k else nothing, along[j + k] if j + k < rows else nothing
+            for i in range(columns):
+                target[i] += w * (above[i] + below[i])
     return out
 
 
@@ -189,7 +204,8 @@ def _refine(top, bottom, ratio, kernel, around, excess):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, coarse, out, fine):
+def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine):
+    default = _panel_means(top, bottom, shapes)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -227,7 +243,8 @@ def _settle(top, bottom, ratio, kernel):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _smooth_ratio(top, bottom, shapes, kernel, default, out):
+def _smooth_ratio(top, bottom, shapes, kernel, out):
+    default = _panel_means(top, bottom, shapes)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -243,27 +260,20 @@ def _smooth_ratio(top, bottom, shapes, kernel, default, out):
         first = last
 
 
-def reject_tiles(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], expected: NDArray[np.float32]
-) -> int:
+def reject_tiles(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32]) -> int:
     """Empty the tiles that are not smooth background (edges of shadows, ice spots); how many.
 
     A tile goes when its ratio leaves the median of the 5 x 5 tiles around it by more than 6 % and four standard
-    deviations. Only tiles that leave ``expected`` by three quarters of that are looked at: the median is dear.
+    deviations: when more than half of them are that much lower, or that much higher. Only tiles that leave 1 by three
+    quarters of that are looked at.
 
     Parameters
     ----------
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts; rejected tiles become 0 in both.
-    expected : (n_tiles,) float32
-        Ratio that is believed so far.
     """
-    rejected = np.zeros(grid.n_tiles, np.bool_)
-    _find_outliers(top, bottom, expected, grid.shapes, rejected)
-    top[rejected] = 0
-    bottom[rejected] = 0
-    return int(rejected.sum())
+    return int(_empty_outliers(top, bottom, grid.shapes))
 
 
 @njit(cache=True, nogil=True)
@@ -279,16 +289,17 @@ def _median(values, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_outliers(top, bottom, expected, shapes, rejected):
-    # |ratio - expected| < 0.75 limit expected, without division and root; all tiles first, as vector instructions
+def _empty_outliers(top, bottom, shapes):
+    # |ratio - 1| < 0.75 limit, without division and root; all tiles first, as vector instructions
     near, sure = np.float32(0.045), np.float32(9)
+    rejected, around = np.empty(top.size, np.uint8), np.empty(25, np.float32)
     for t in range(top.size):
-        usual = expected[t] * bottom[t]
-        off = abs(top[t] - usual)
+        off = abs(top[t] - bottom[t])
         rejected[t] = (
-            (bottom[t] > 0) & (off >= near * usual) & (off * off * max(top[t], bottom[t]) >= sure * usual * usual)
+            (bottom[t] > 0)
+            & (off >= near * bottom[t])
+            & (off * off * max(top[t], bottom[t]) >= sure * bottom[t] * bottom[t])
         )
-    around = np.empty(25, np.float32)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -298,14 +309,27 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
                 if not rejected[t]:
                     continue
                 ratio = top[t] / bottom[t]
-                limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))
-                n = 0
+                limit = max(np.float32(0.06), np.float32(4) / np.sqrt(max(top[t], bottom[t])))
+                n = lower = higher = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):
-                    for ii in range(max(i - 2, 0), min(i + 2, n_tf - 1) + 1):
-                        k = first + jj * n_tf + ii
+                    row = first + jj * n_tf
+                    for k in range(row + max(i - 2, 0), row + min(i + 2, n_tf - 1) + 1):
                         if bottom[k] > 0:
-                            around[n] = top[k] / bottom[k]
+                            value = top[k] / bottom[k]
+                            lower += ratio - value > limit * value
+                            higher += value - ratio > limit * value
+                            around[n] = value
                             n += 1
-                middle = _median(around, n)
-                rejected[t] = abs(ratio - middle) > limit * middle
+                # what holds for more than half of the values holds for their median, which need not be known then
+                if 2 * max(lower, higher) == n:
+                    middle = _median(around, n)
+                    rejected[t] = abs(ratio - middle) > limit * middle
+                else:
+                    rejected[t] = 2 * max(lower, higher) > n
         first += n_ts * n_tf
+    n = 0
+    for t in range(top.size):
+        if rejected[t]:
+            top[t], bottom[t] = 0, 0
+            n += 1
+    return n
