@@ -101,20 +101,18 @@ def _kernel(width: float) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _panel_means(top, bottom, shapes):
-    """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
-    tops, bottoms = np.zeros(len(shapes)), np.zeros(len(shapes))
-    first = 0
-    for p in range(len(shapes)):
-        last = first + shapes[p, 0] * shapes[p, 1]
-        for t in range(first, last):
-            tops[p] += top[t]
-            bottoms[p] += bottom[t]
-        first = last
-    whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
-    for p in range(len(shapes)):
-        tops[p] = tops[p] / bottoms[p] if bottoms[p] > 0 else whole
-    return tops
+def _mean_ratio(top, bottom, all_top, all_bottom):
+    """Sum of ``top`` over sum of ``bottom``; where a panel has nothing the whole detector's, or 1."""
+    over, under = np.float64(0), np.float64(0)
+    for j in range(top.shape[0]):
+        for i in range(top.shape[1]):
+            over += top[j, i]
+            under += bottom[j, i]
+    if not under > 0:
+        for t in range(all_top.size):
+            over += all_top[t]
+            under += all_bottom[t]
+    return np.float32(over / under if under > 0 else 1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -148,32 +146,41 @@ def _blur(values, kernel):
     return out
 
 
+# The loops below are short ones along rows without branches, so that each becomes vector instructions.
+
+
 @njit(cache=True, nogil=True, error_model="numpy")
 def _halved(values):
     """Sums over two by two cells."""
     rows, columns = values.shape
     out = np.zeros(((rows + 1) // 2, (columns + 1) // 2), np.float32)
     for j in range(rows):
-        for i in range(columns):
-            out[j // 2, i // 2] += values[j, i]
+        target, source = out[j // 2], values[j]
+        for i in range(columns // 2):
+            target[i] += source[2 * i] + source[2 * i + 1]
+        if columns % 2:
+            target[columns // 2] += source[columns - 1]
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _doubled(values, rows, columns):
     """Bilinear values on a grid of cells of half the size."""
-    last_j, last_i = values.shape[0] - 1, values.shape[1] - 1
+    last, n = values.shape[0] - 1, values.shape[1]
     out = np.empty((rows, columns), np.float32)
+    line = np.empty(n + 2, np.float32)  # a cell more on either side
+    twice = np.empty(2 * n, np.float32)
     near, far = np.float32(0.75), np.float32(0.25)
     for j in range(rows):
-        a = j // 2
-        b = min(max(a + (1 if j % 2 else -1), 0), last_j)
-        for i in range(columns):
-            c = i // 2
-            d = min(max(c + (1 if i % 2 else -1), 0), last_i)
-            out[j, i] = near * (near * values[a, c] + far * values[a, d]) + far * (
-                near * values[b, c] + far * values[b, d]
-            )
+        here = values[j // 2]
+        there = values[min(max(j // 2 + (1 if j % 2 else -1), 0), last)]
+        for i in range(n):
+            line[i + 1] = near * here[i] + far * there[i]
+        line[0], line[n + 1] = line[1], line[n]
+        for i in range(n):
+            twice[2 * i] = near * line[i + 1] + far * line[i]
+            twice[2 * i + 1] = near * line[i + 1] + far * line[i + 2]
+        out[j] = twice[:columns]
     return out
 
 
@@ -184,28 +191,31 @@ def _refine(top, bottom, ratio, kernel, around, excess):
     left = _blur(top - ratio * bottom, kernel)
     weight = _blur(bottom, kernel)
     # variance of left/weight: for a Gaussian in two dimensions sum k² = sum k / 2
-    power, cells = np.zeros((rows, columns), np.float32), np.zeros((rows, columns), np.float32)
+    power, cells = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+    zero, one, least, most = np.float32(0), np.float32(1), np.float32(1e-6), np.float32(1e4)
+    half_excess = np.float32(0.5 * excess)
     for j in range(rows):
+        off, w, believed, p, c = left[j], weight[j], ratio[j], power[j], cells[j]
         for i in range(columns):
-            if weight[j, i] > 0:
-                mean = max(ratio[j, i] * weight[j, i], np.float32(1e-6))
-                power[j, i] = min(left[j, i] * left[j, i] / (0.5 * excess * mean), np.float32(1e4))
-                cells[j, i] = 1
+            observed = min(off[i] * off[i] / (half_excess * max(believed[i] * w[i], least)), most)
+            p[i] = observed if w[i] > zero else zero
+        for i in range(columns):
+            c[i] = one if w[i] > zero else zero
     power, cells = _blur(_halved(power), around), _blur(_halved(cells), around)
     for j in range(power.shape[0]):
         for i in range(power.shape[1]):
-            observed = power[j, i] / max(cells[j, i], np.float32(1e-6))
-            power[j, i] = max(1 - CAUTION / observed, 0.0) if observed > 0 else 0.0
+            observed = power[j, i] / max(cells[j, i], least)
+            power[j, i] = max(one - np.float32(CAUTION) / observed, zero) if observed > zero else zero
     share = _doubled(power, rows, columns)
     for j in range(rows):
+        off, w, believed, s = left[j], weight[j], ratio[j], share[j]
         for i in range(columns):
-            if weight[j, i] > 0:
-                ratio[j, i] = max(ratio[j, i] + share[j, i] * left[j, i] / weight[j, i], np.float32(0))
+            better = max(believed[i] + s[i] * off[i] / w[i], zero)
+            believed[i] = better if w[i] > zero else believed[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine):
-    default = _panel_means(top, bottom, shapes)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -214,7 +224,7 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine
         top_1, bottom_1 = _halved(top_0), _halved(bottom_0)
         top_2, bottom_2 = _halved(top_1), _halved(bottom_1)
         top_3, bottom_3 = _halved(top_2), _halved(bottom_2)
-        ratio = np.full(top_3.shape, np.float32(default[p]))
+        ratio = np.full(top_3.shape, _mean_ratio(top_3, bottom_3, top, bottom))
         _settle(top_3, bottom_3, ratio, kernel)
         _refine(top_3, bottom_3, ratio, kernel, around, excess)
         ratio = _doubled(ratio, top_2.shape[0], top_2.shape[1])
@@ -226,9 +236,11 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine
         if not coarse:
             _refine(top_0, bottom_0, ratio, kernel, around, excess)
         for j in range(n_ts):
+            at = first + j * n_tf
+            here, rough, new, finer = ratio[j], wide[j], out[at : at + n_tf], fine[at : at + n_tf]
             for i in range(n_tf):
-                out[first + j * n_tf + i] = ratio[j, i]
-                fine[first + j * n_tf + i] = ratio[j, i] / wide[j, i] - 1 if wide[j, i] > 0 else 0
+                new[i] = here[i]
+                finer[i] = here[i] / rough[i] - np.float32(1) if rough[i] > np.float32(0) else np.float32(0)
         first = last
 
 
@@ -244,19 +256,17 @@ def _settle(top, bottom, ratio, kernel):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _smooth_ratio(top, bottom, shapes, kernel, out):
-    default = _panel_means(top, bottom, shapes)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
         last = first + n_ts * n_tf
         top_1 = _halved(top[first:last].reshape(n_ts, n_tf))
         bottom_1 = _halved(bottom[first:last].reshape(n_ts, n_tf))
-        ratio = np.full(top_1.shape, np.float32(default[p]))
+        ratio = np.full(top_1.shape, _mean_ratio(top_1, bottom_1, top, bottom))
         _settle(top_1, bottom_1, ratio, kernel)
         ratio = _doubled(ratio, n_ts, n_tf)
         for j in range(n_ts):
-            for i in range(n_tf):
-                out[first + j * n_tf + i] = ratio[j, i]
+            out[first + j * n_tf : first + (j + 1) * n_tf] = ratio[j]
         first = last
 
 
