@@ -188,11 +188,18 @@ def _near_columns(ray, ss, n_fs, length, polarisation, every, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _add_tiles(column, out):
-    """Sums over the columns of each tile; in pairs, which do not wait for each other."""
-    for t in range(out.size):
-        v = column[t]
-        out[t] = ((v[0] + v[1]) + (v[2] + v[3])) + ((v[4] + v[5]) + (v[6] + v[7]))
+def _add_pairs(source, target):
+    for i in range(target.size):
+        target[i] = source[2 * i] + source[2 * i + 1]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _add_tiles(column, halves, quarters, out):
+    """Sums over the columns of each tile, of neighbours first; ``halves`` and ``quarters`` are buffers."""
+    n = out.size
+    _add_pairs(column, halves[: 4 * n])
+    _add_pairs(halves, quarters[: 2 * n])
+    _add_pairs(quarters, out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -210,12 +217,16 @@ def _walk(
     r, out = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
     far, g = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
     middles, rises = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
-    bins = np.empty(widest, np.uint32)
+    bins, all_count = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
     clean_n, clean_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     widest = -(-widest // TILE) * TILE  # whole tiles
     column_n, column_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     column_v, column_k = np.empty(widest, np.float32), np.empty(widest, np.float32)
-    blended = np.empty(widest // TILE + 1, np.float32)
+    blended, halves, quarters = (
+        np.empty(widest // TILE + 1, np.float32),
+        np.empty(widest // 2, np.float32),
+        np.empty(widest // 4, np.float32),
+    )
     tiles, is_due = np.empty(2, np.int64), np.empty(256, np.uint8)
     most = 0
     for k in range(every.size):
@@ -271,10 +282,13 @@ def _walk(
                 for k in range(1, most + 1):
                     is_due[k] = ss % k == 0
                 at = first_tile + (top // TILE) * n_tf + tiles[0]
-                t, n_here_tiles = 0, tiles[1] - tiles[0] + 1
-                while t < n_here_tiles:
+                n_tiles = tiles[1] - tiles[0] + 1
+                for t in range(n_tiles):
+                    all_count[t] = quiet[at + t] & is_due[every[bins[t * TILE]]]
+                t = 0
+                while t < n_tiles:
                     start = t * TILE  # of tiles in a row that all count
-                    while t < n_here_tiles and quiet[at + t] and is_due[every[bins[t * TILE]]]:
+                    while t < n_tiles and all_count[t]:
                         t += 1
                     for i in range(start, min(t * TILE, n_here)):
                         k = bins[i]
@@ -285,9 +299,9 @@ def _walk(
             if not walked:
                 continue
             at = first_tile + (top // TILE) * n_tf
-            _add_tiles(column_n[: n_tf * TILE].reshape(n_tf, TILE), tile_n[at : at + n_tf])
-            _add_tiles(column_s[: n_tf * TILE].reshape(n_tf, TILE), tile_s[at : at + n_tf])
-            _add_tiles(column_v[: n_tf * TILE].reshape(n_tf, TILE), tile_v[at : at + n_tf])
-            _add_tiles(column_k[: n_tf * TILE].reshape(n_tf, TILE), tile_k[at : at + n_tf])
+            _add_tiles(column_n, halves, quarters, tile_n[at : at + n_tf])
+            _add_tiles(column_s, halves, quarters, tile_s[at : at + n_tf])
+            _add_tiles(column_v, halves, quarters, tile_v[at : at + n_tf])
+            _add_tiles(column_k, halves, quarters, tile_k[at : at + n_tf])
         first_pixel += n_ss * n_fs
         first_tile += n_ts * n_tf
