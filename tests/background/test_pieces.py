@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.background.worlds import CLEN, LENGTH, detector, make_world, middles, scattering, water_ring
-from waterbg.background.masks import BAD, ONE, TWO, WIDE, add_wide, count_clean, spot_mask, stencil
+from waterbg.background.masks import BAD, ONE, TWO, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.rays import make_rays, parse_polarisation, trace_point, trace_row
 from waterbg.background.scan import walk
@@ -87,12 +87,14 @@ def test_peak_discs_are_counted_as_the_rings_count_them(seed, inner):
 def test_the_wide_mask_is_round_and_stays_on_its_panel():
     det = detector()
     flags = np.zeros(det.n_pixels, np.uint8)
-    add_wide(flags, det, np.array([0, 1, -1]), np.array([50.2, 399.9, 5.0]), np.array([199.5, 0.1, 5.0]), 6.5)
+    places = np.array([0, 1, -1]), np.array([50.2, 399.9, 5.0]), np.array([199.5, 0.1, 5.0])
+    painted = add_wide(flags, det, *places, 6.5)
     for p, (fs, ss) in enumerate([(50.2, 199.5), (399.9, 0.1)]):
         j, i = np.mgrid[0:200, 0:400]
         inside = (i + 0.5 - fs) ** 2 + (j + 0.5 - ss) ** 2 <= 6.5**2
         np.testing.assert_array_equal(flags[p * 80000 : (p + 1) * 80000].reshape(200, 400) == WIDE, inside)
-    assert count_clean(flags, WIDE) == np.count_nonzero(flags == 0)
+    assert painted == np.count_nonzero(flags)
+    assert add_wide(flags, det, *places, 6.5) == 0
 
 
 def test_the_stencil_is_crystfels_disc_and_ring():

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
 from waterbg.background.local import ring_misfit, ring_planes, ring_scale
-from waterbg.background.masks import BAD, NEAR, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
+from waterbg.background.masks import NEAR, add_wide, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
@@ -221,15 +221,15 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
-    usable = max(count_clean(flags, BAD), 1)
+    usable = int(np.count_nonzero(frame.bad == 0))
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
         if limit != WIDE[1]:
             flags &= ~np.uint8(MASK_WIDE)
         # every crystal's own limit is at least this; the widest is only ever too careful
-        for rows in (spots, near[np.abs(near["excitation"]) <= limit * radius]):
-            add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin)
-        if count_clean(flags, NOT_CLEAN) >= LEAST_CLEAN * usable:
+        scattering = (spots, near[np.abs(near["excitation"]) <= limit * radius])
+        masked = sum(add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin) for rows in scattering)
+        if usable - masked >= LEAST_CLEAN * usable:
             break
     seen = near[np.abs(near["excitation"]) <= CROWDED[1] * radius]
     add_wide(flags, frame.detector, *_places(seen), int(radii[0]), NEAR)
