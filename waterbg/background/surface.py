@@ -243,10 +243,18 @@ def _fill_boxes(
     panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, length, polarisation, profile, ratio, noise,
     expected, factor,
 ):  # fmt: skip
-    size, cube = 2 * half + 1, length**3
-    a, b, c = polarisation[0], polarisation[1], polarisation[2]
-    last = profile.shape[1] - 1.0
-    r, g, share = np.empty(size), np.empty(size), np.empty(size)
+    size = 2 * half + 1
+    n_box = size * size
+    # one loop over all of a box, as `trace_row` does it, becomes vector instructions; loops over its short rows do not
+    across, down = np.empty(n_box, np.float32), np.empty(n_box, np.float32)
+    for q in range(n_box):
+        across[q], down[q] = q % size, q // size
+    r, g = np.empty(n_box, np.float32), np.empty(n_box, np.float32)
+    a, b, c = np.float32(polarisation[0]), np.float32(polarisation[1]), np.float32(polarisation[2])
+    scale, cube, one = np.float32(length * PER_BIN), np.float32(length * length * length), np.float32(1)
+    last = np.float32(profile.shape[1] - 1)
+    intercept, slope = profile[0], profile[1]
+    share, upper, rise = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     column = np.empty(size, np.int64)
     for k in range(panel.size):
         p = panel[k]
@@ -258,33 +266,39 @@ def _fill_boxes(
         first, ray = grid_offsets[p], rays[p]
         left, top = int(fs[k]) - half, int(ss[k]) - half
         factor[k] = bilinear(noise, first, n_ts, n_tf, fs[k], ss[k])
+        x0 = np.float32(ray[0] + (left + 0.5) * ray[3] + (top + 0.5) * ray[6])
+        y0 = np.float32(ray[1] + (left + 0.5) * ray[4] + (top + 0.5) * ray[7])
+        z0 = np.float32(ray[2] + (left + 0.5) * ray[5] + (top + 0.5) * ray[8])
+        fx, fy, fz = np.float32(ray[3]), np.float32(ray[4]), np.float32(ray[5])
+        sx, sy, sz = np.float32(ray[6]), np.float32(ray[7]), np.float32(ray[8])
+        for q in range(n_box):
+            i, j = across[q], down[q]
+            x, y, z = x0 + i * fx + j * sx, y0 + i * fy + j * sy, z0 + i * fz + j * sz
+            rho2 = x * x + y * y
+            inverse = one / (rho2 + z * z)
+            r[q] = scale * np.sqrt(rho2) / z
+            g[q] = (one - (a * x * x + b * x * y + c * y * y) * inverse) * cube * inverse * np.sqrt(inverse)
         begin, end = max(-left, 0), min(n_fs - left, size)
         right = 1 if n_tf > 1 else 0
-        # what depends on the column alone, and one short loop after the other, so that each becomes vector instructions
         for i in range(begin, end):
             u = min(max((left + i + 0.5) / TILE - 0.5, 0.0), n_tf - 1.0)
             column[i] = min(int(u), max(n_tf - 2, 0))
             share[i] = u - column[i]
+        before = -1
         for j in range(max(-top, 0), min(n_ss - top, size)):
-            x0, y0, z0 = (
-                ray[0] + (left + 0.5) * ray[3] + (top + j + 0.5) * ray[6],
-                ray[1] + (left + 0.5) * ray[4] + (top + j + 0.5) * ray[7],
-                ray[2] + (left + 0.5) * ray[5] + (top + j + 0.5) * ray[8],
-            )
-            for i in range(begin, end):
-                x, y, z = x0 + i * ray[3], y0 + i * ray[4], z0 + i * ray[5]
-                rho2 = x * x + y * y
-                inverse = 1.0 / (rho2 + z * z)
-                r[i] = min(length * np.sqrt(rho2) / z * PER_BIN, last)
-                g[i] = (1.0 - (a * x * x + b * x * y + c * y * y) * inverse) * cube * inverse * np.sqrt(inverse)
             v = min(max((top + j + 0.5) / TILE - 0.5, 0.0), n_ts - 1.0)
             row = min(int(v), max(n_ts - 2, 0))
-            v -= row
-            above = first + row * n_tf
-            below = first + min(row + 1, n_ts - 1) * n_tf
+            if row != before:  # the ratio along the two rows of tiles around this row of pixels
+                before = row
+                above = first + row * n_tf
+                below = first + min(row + 1, n_ts - 1) * n_tf
+                for i in range(begin, end):
+                    t, u = column[i], share[i]
+                    upper[i] = ratio[above + t] + u * (ratio[above + t + right] - ratio[above + t])
+                    rise[i] = ratio[below + t] + u * (ratio[below + t + right] - ratio[below + t]) - upper[i]
+            w, pixels = np.float32(v - row), expected[k, j]
             for i in range(begin, end):
-                t, u = column[i], share[i]
-                upper = ratio[above + t] * (1 - u) + ratio[above + t + right] * u
-                lower = ratio[below + t] * (1 - u) + ratio[below + t + right] * u
-                at = int(r[i])
-                expected[k, j, i] = (profile[0, at] + r[i] * profile[1, at]) * g[i] * (upper * (1 - v) + lower * v)
+                q = j * size + i
+                here = min(r[q], last)
+                at = np.uint32(here)
+                pixels[i] = (intercept[at] + here * slope[at]) * g[q] * (upper[i] + w * rise[i])
