@@ -14,7 +14,7 @@ from waterbg.integrate.measure import MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.profile import shape_error
-from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
+from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, pixel_share, scaled_lines
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
 
@@ -27,6 +27,17 @@ def test_a_pixels_share_is_the_integral_over_it(sigma):
     exact = gaussian_share(10.3, 10.8, sigma, 0, 0, 21)
     assert np.abs(found - exact).max() < {0.5: 0.02, 0.8: 0.006}.get(sigma, 0.003) * exact.max()
     assert found.sum() == pytest.approx(1, abs=0.005)
+
+
+@pytest.mark.parametrize(("radial", "tangential"), [(0.4, 0.4), (0.8, 3.0), (2.0, 1.1)])
+def test_a_row_of_shares_is_that_of_its_pixels(radial, tangential):
+    ray = make_rays(detector(), CLEN).panel[1]
+    shape = gaussian(ray, 120.3, 60.8, np.array([radial, tangential]), np.zeros(2), 1.0, 0.7)
+    for y in (-5.3, 0.2, 4.7):
+        row = np.ones(13)
+        add_row_shares(shape, -6.4, y, row)
+        one_by_one = [1 + pixel_share(shape, i - 6.4, y) for i in range(13)]
+        np.testing.assert_allclose(row, one_by_one, rtol=1e-9)
 
 
 def test_a_spot_is_long_along_the_radius_on_a_turned_panel():

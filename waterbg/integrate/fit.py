@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from waterbg.background.masks import BAD, NOT_RING, ONE, TWO
-from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
 FIT = np.dtype(
@@ -185,6 +185,7 @@ def fit_spots(
     half = expected.shape[1] // 2
     n_box = expected.shape[1] * expected.shape[2]
     n, B, P = np.empty(n_box), np.empty(n_box), np.empty(n_box)
+    weight, shares = np.empty(n_box), np.empty(expected.shape[2])
     for k in range(panel.size):
         result = out[k]
         if result.status != 0:
@@ -214,8 +215,14 @@ def fit_spots(
         used = 0
         in_disc = np.float64(0)
         disc_n = disc_b = disc_pixels = lost = np.float64(0)
+        first, last = max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far))
         for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
-            for i in range(max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far)) + 1):
+            row = shares[: max(last + 1 - first, 0)]
+            row[:] = 0.0
+            add_row_shares(core, first + 0.5 - x, j + 0.5 - y, row)
+            if tail > 0:
+                add_row_shares(wide, first + 0.5 - x, j + 0.5 - y, row)
+            for i in range(first, last + 1):
                 dx, dy = i + 0.5 - x, j + 0.5 - y
                 r2 = dx * dx + dy * dy
                 if r2 > far * far:
@@ -225,9 +232,7 @@ def fit_spots(
                 usable = not (flags[at] & (BAD | TWO) or (flags[at] & ONE and not own)) and at != hot
                 if not usable and r2 > inner * inner:
                     continue
-                share = pixel_share(core, dx, dy)
-                if tail > 0:
-                    share += pixel_share(wide, dx, dy)
+                share = row[i - first]
                 if not usable:
                     lost += share
                     continue
@@ -242,11 +247,12 @@ def fit_spots(
         guess = intensity = information = pull = 0.0
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
+            for q in range(used):  # apart, for divisions become vector instructions
+                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
             for q in range(used):
-                weight = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
-                top += weight * (n[q] - B[q])
-                information += weight * P[q]
-                pull += weight * B[q]
+                top += weight[q] * (n[q] - B[q])
+                information += weight[q] * P[q]
+                pull += weight[q] * B[q]
             if not information > 0:
                 break
             intensity = top / information
@@ -266,11 +272,12 @@ def fit_spots(
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
             information = chi2 = pull = flat = 0.0
             for q in range(used):
-                inverse = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
-                weight = P[q] * inverse
-                information += weight * P[q]
-                flat += weight * P[q] * (1 - factor[k] * gain * guess * weight)
-                pull += weight * B[q]
+                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+            for q in range(used):
+                inverse, w = weight[q], P[q] * weight[q]
+                information += w * P[q]
+                flat += w * P[q] * (1 - factor[k] * gain * guess * w)
+                pull += w * B[q]
                 left = n[q] - B[q] - intensity * P[q]
                 chi2 += left * left * inverse
         # what the disc has lost to bad pixels and neighbours is what the profile says it is
