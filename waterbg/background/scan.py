@@ -145,19 +145,20 @@ def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _expected_row(profile, r, g, blended, first, n, middles, rises, out):
+def _expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
     """Expected counts of n pixels of a row from tile ``first`` on, in ``out`` from HALF on.
 
     Curve times scattering factor times ratio. The product of the two latter is linear between the middles of tiles
     (``g`` begins one tile before): where the sample is a thousand pixels away that is right to 1e-5. ``middles`` and
-    ``rises`` are buffers for it and its steps.
+    ``rises`` are buffers for it and its steps; ``pieces`` becomes the piece of the curve for each pixel.
     """
     per_bin = np.float32(PER_BIN)
     intercept, slope, here = profile[0], profile[1], out[HALF : HALF + n]
+    for i in range(n):  # apart, for whole numbers are made by vector instructions, and looked up by others
+        pieces[i] = np.uint32(r[i] * per_bin)
     for i in range(n):
-        at = r[i] * per_bin
-        k = np.uint32(at)
-        here[i] = intercept[k] + at * slope[k]
+        k = pieces[i]
+        here[i] = intercept[k] + r[i] * per_bin * slope[k]
     eighth, half, last, n_here = np.float32(1 / TILE), np.float32(0.5), blended.size - 1, (n + TILE - 1) // TILE + 1
     middles[0] = g[0] * blended[max(first - 1, 0)]
     for t in range(n_here):
@@ -217,7 +218,7 @@ def _walk(
     r, out = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
     far, g = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
     middles, rises = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
-    bins, all_count = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
+    pieces, all_count = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
     clean_n, clean_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     widest = -(-widest // TILE) * TILE  # whole tiles
     column_n, column_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
@@ -232,6 +233,7 @@ def _walk(
     for k in range(every.size):
         most = max(most, every[k])
     zero, one, tail, skew = np.float32(0), np.float32(1), np.float32(TAIL), np.float32(SKEW) * gain
+    per_bin = np.uint32(PER_BIN)
     up, down, not_clean = one + slack, one / (one + slack), np.uint8(NOT_CLEAN)
     first_pixel = first_tile = 0
     for p in range(shapes.shape[0]):
@@ -258,7 +260,7 @@ def _walk(
                 )
                 trace_radius(rays[p], ss, n_here, length, r, begin)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
-                _expected_row(profile, r, g, blended[:n_tf], tiles[0], n_here, middles, rises, out)
+                _expected_row(profile, r, g, blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
                 S = out[HALF : HALF + n_here]
                 row = counts[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
                 flag = flags[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
@@ -277,21 +279,19 @@ def _walk(
                 for i in range(n_here):
                     sum_v[i] += (clean_n[i] - clean_s[i]) * (clean_n[i] - clean_s[i])
                     sum_k[i] += one if clean_s[i] > zero else zero
-                for i in range(n_here):
-                    bins[i] = np.uint32(r[i])
                 for k in range(1, most + 1):
                     is_due[k] = ss % k == 0
                 at = first_tile + (top // TILE) * n_tf + tiles[0]
                 n_tiles = tiles[1] - tiles[0] + 1
                 for t in range(n_tiles):
-                    all_count[t] = quiet[at + t] & is_due[every[bins[t * TILE]]]
+                    all_count[t] = quiet[at + t] & is_due[every[pieces[t * TILE] // per_bin]]
                 t = 0
                 while t < n_tiles:
                     start = t * TILE  # of tiles in a row that all count
                     while t < n_tiles and all_count[t]:
                         t += 1
                     for i in range(start, min(t * TILE, n_here)):
-                        k = bins[i]
+                        k = pieces[i] // per_bin
                         radial_n[k] += clean_n[i]
                         radial_s[k] += clean_s[i]
                         radial_k[k] += clean_s[i] > zero
