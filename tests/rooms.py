@@ -42,13 +42,17 @@ def background():
     from waterbg.background import frame_rays
     from waterbg.background.scan import walk
     from waterbg.background.table import curve
-    from waterbg.background.tiles import TileGrid
+    from waterbg.background.tiles import TileGrid, reject_tiles
 
     shapes, rays = w.frame.detector.shapes, frame_rays(w.frame, w.scene, "horiz98")
     grid, every = TileGrid.of(shapes), np.where(np.arange(rays.n_bins) < 30, 1, 8).astype(np.uint8)
     model = curve(np.full(rays.n_bins, 20.0)), np.ones(grid.n_tiles, np.float32), (1.0, 0.1)
     sums = walk(w.frame.data, w.frame.adu_per_photon, w.frame.bad, shapes, rays, grid, *model, step=8, every=every)
     yield "rows near the beam", sums.radial_n
+    # an even number of tiles, half of which are lower
+    top, bottom = np.array([1000, 2000], np.float32), np.array([1000, 1000], np.float32)
+    reject_tiles(TileGrid.of(np.array([[8, 16]])), top, bottom)
+    yield "rejected tiles", top
 
 
 def known(w):

@@ -199,6 +199,25 @@ def test_tiles_that_stick_out_are_emptied():
     assert (top[[100, 333, 777]] == 0).all()
 
 
+@settings(deadline=None, max_examples=50)
+@given(seed=st.integers(0, 2**32 - 1), level=st.sampled_from([3.0, 40.0, 2000.0]))
+def test_tiles_are_compared_with_the_median_around_them(seed, level):
+    rng = np.random.default_rng(seed)
+    grid = TileGrid.of(np.array([[64, 48]]))
+    bottom = np.where(rng.random(grid.n_tiles) < 0.7, level, 0).astype(np.float32)
+    top = (rng.poisson(level, grid.n_tiles) * rng.choice([0.6, 1, 1, 1.5], grid.n_tiles) * (bottom > 0)).astype(
+        np.float32
+    )
+    ratio = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0).reshape(grid.shapes[0])
+    limit = np.maximum(0.06, 4 / np.sqrt(np.maximum(np.maximum(top, bottom), 1e-9))).reshape(ratio.shape)
+    wrong = np.zeros(ratio.shape, bool)
+    for j, i in zip(*np.nonzero(np.abs(ratio - 1) >= 0.75 * limit), strict=True):
+        middle = np.nanmedian(ratio[max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3])
+        wrong[j, i] = abs(ratio[j, i] - middle) > limit[j, i] * middle
+    reject_tiles(grid, top, bottom)
+    np.testing.assert_array_equal(bottom == 0, wrong.ravel() | np.isnan(ratio.ravel()))
+
+
 # -- walk ------------------------------------------------------------------------------------------------------------
 
 

@@ -214,7 +214,7 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
-    usable = int(np.count_nonzero(frame.bad == 0))
+    usable = flags.size - int(np.count_nonzero(frame.bad))
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
         if limit != WIDE[1]:
