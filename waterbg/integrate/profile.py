@@ -15,9 +15,10 @@ from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
+from waterbg.predict import wavenumber
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -69,7 +70,7 @@ class Shapes:
     psf : Psf
     positions : PositionMap
     n_terms : int
-        Terms of the map that the frame decided.
+        Terms of the map's polynomial that the frame decided.
     places : Lines
         Scatter of places about the map.
     measured : (m,) MEASURED
@@ -137,7 +138,7 @@ def integrate_profile(
     shapes = learn_shapes(
         frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
     )
-    shift, widths, blur, doubt = spot_shapes(shapes, rays, spots)
+    shift, widths, blur, doubt = spot_shapes(shapes, frame, rays, spots)
     inner = int(radii[0])
     usual = usual_intensity(scene, spots["inv_d"], fits)
     fit_spots(
@@ -283,13 +284,13 @@ def learn_shapes(
     """Measure the strong spots of a frame and learn its position map and widths from them."""
     inv_d = spots["inv_d"]
     which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
-    x, y = lab_positions(rays, spots[which])
+    strong = lab_places(frame, rays, spots[which])
     found, counting = offsets_of(measured)
-    positions, n_terms = learn_positions(x, y, found, counting.mean(axis=1), run.map)
+    positions, n_terms = learn_positions(strong, found, counting.mean(axis=1), run.map)
     mapped = len(which) >= AFFINE_FROM
     places = run.about_map if mapped else run.about_run
     if len(which):
-        places = scatter_lines(scatter_about(positions, found, counting, x, y), inv_d[which], places, inv_d)
+        places = scatter_lines(scatter_about(positions, found, counting, strong), inv_d[which], places, inv_d)
     found, counting = widths_of(measured)
     usual = scaled_lines(found, counting, inv_d[which], run.psf.widths, run.psf.scatter)
     widths = learn_lines(found, counting, inv_d[which], usual, inv_d, run.psf.scatter)
@@ -353,11 +354,10 @@ def scatter_about(
     positions: PositionMap,
     found: NDArray[np.float64],
     counting: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    places: Places,
 ) -> NDArray[np.float64]:
     """(n, 2) size of what is left of offsets, along and across the radius, as estimates of its standard deviation."""
-    left = along_radius(found - positions.at(x, y), x, y)
+    left = along_radius(found - positions.at(places), places.x, places.y)
     # the mean of |x| is 0.80 sigma
     return np.sqrt(np.maximum((left / 0.80) ** 2 - counting, 0.0025))
 
@@ -385,12 +385,11 @@ def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> 
     return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: most // 10]] for g in groups]))
 
 
-def lab_positions(rays: Rays, spots: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Laboratory x and y of spots in pixels."""
+def lab_places(frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Places:
+    """Laboratory positions of spots in pixels, and which way they may lean from there."""
     ray = rays.panel[spots["panel"]]
-    x = ray[:, 0] + spots["fs"] * ray[:, 3] + spots["ss"] * ray[:, 6]
-    y = ray[:, 1] + spots["fs"] * ray[:, 4] + spots["ss"] * ray[:, 7]
-    return x, y
+    position = ray[:, :3] + spots["fs"][:, None] * ray[:, 3:6] + spots["ss"][:, None] * ray[:, 6:]
+    return Places.of(position, spots["excitation"], wavenumber(frame.photon_energy_eV))
 
 
 def along_radius(offset: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -410,7 +409,7 @@ def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -
 
 
 def spot_shapes(
-    shapes: Shapes, rays: Rays, spots: NDArray[np.void]
+    shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Where each spot is expected, how wide, and how sure that is.
 
@@ -428,8 +427,8 @@ def spot_shapes(
     doubt : (n, 2) float64
         Relative standard deviation of the widths.
     """
-    x, y = lab_positions(rays, spots)
-    offset = shapes.positions.at(x, y)
+    places = lab_places(frame, rays, spots)
+    offset, x, y = shapes.positions.at(places), places.x, places.y
     widths = shapes.psf.widths.at(spots["inv_d"], FLOOR)
     blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
     doubt = np.full_like(widths, shapes.psf.scatter)

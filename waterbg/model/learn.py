@@ -20,7 +20,7 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
 from waterbg.integrate import profile
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
 from waterbg.model.decoys import (
     DECOY,
@@ -84,7 +84,7 @@ def learn_model(
     seen: list[_Look] = []
     for look in walk(sample, _look, settings):
         seen.append(look)
-        spots = sum(len(each.x) for each in seen)
+        spots = sum(len(each.places) for each in seen)
         decoys = sum(len(each.scale) for each in seen)
         if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
             break
@@ -103,8 +103,8 @@ def learn_model(
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``x``, ``y``, ``spot_inv_d``
-    of the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
+    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``spot_inv_d`` of
+    the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
     of all.
     """
 
@@ -112,8 +112,7 @@ class _Look:
     inv_d: NDArray[np.float64]
     scale: NDArray[np.float64]
     variance: NDArray[np.float64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    places: Places
     spot_inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
@@ -142,14 +141,12 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
 
     tries = profile.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
     which, measured = tries
-    x, y = profile.lab_positions(rays, spots[which])
     return _Look(
         groups=groups,
         inv_d=decoys["inv_d"][known],
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
-        x=x,
-        y=y,
+        places=profile.lab_places(frame, rays, spots[which]),
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
@@ -246,19 +243,31 @@ def _shared_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> Positio
     if len(seen) < 4 or whole is NO_MAP:
         return NO_MAP
     halves = [_pooled_map(seen[start::2], per_frame[start::2]) for start in (0, 1)]
-    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
-    one, other, both = (each.at(x, y) for each in (*halves, whole))
+    places = Places.joined([each.places for each in seen])
+    polynomial, leaning = (
+        _agreement(
+            *(dataclasses.replace(each, **{name: getattr(NO_MAP, name)}).at(places) for each in (*halves, whole))
+        )
+        for name in ("leaning", "coefficients")
+    )
+    return PositionMap(
+        tuple((polynomial * a, polynomial * b) for a, b in whole.coefficients),
+        whole.scale,
+        tuple(leaning * factor for factor in whole.leaning),
+    )
+
+
+def _agreement(one: NDArray[np.float64], other: NDArray[np.float64], both: NDArray[np.float64]) -> float:
+    """Share of an offset that two halves have in common; 0 when that is next to nothing."""
     power = float((both**2).sum())
     share = float(np.clip((one * other).sum() / power, 0, 1)) if power > 0 else 0.0
-    if share < 0.1:
-        return NO_MAP
-    return PositionMap(tuple((share * a, share * b) for a, b in whole.coefficients), whole.scale)
+    return share if share >= 0.1 else 0.0
 
 
 def _pooled_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
+    places = Places.joined([each.places for each in seen])
     found, counting = profile.offsets_of(np.concatenate(per_frame))
-    return learn_positions(x, y, found, counting.mean(axis=1), NO_MAP)[0]
+    return learn_positions(places, found, counting.mean(axis=1), NO_MAP)[0]
 
 
 def _lines_of_places(
@@ -272,10 +281,10 @@ def _lines_of_places(
     mapped, unmapped = [], []
     for m, each in zip(per_frame, seen, strict=True):
         found, counting = profile.offsets_of(m)
-        own, _ = learn_positions(each.x, each.y, found, counting.mean(axis=1), shared)
-        unmapped.append((profile.scatter_about(shared, found, counting, each.x, each.y), each.spot_inv_d))
-        if len(each.x) >= AFFINE_FROM:
-            mapped.append((profile.scatter_about(own, found, counting, each.x, each.y), each.spot_inv_d))
+        own, _ = learn_positions(each.places, found, counting.mean(axis=1), shared)
+        unmapped.append((profile.scatter_about(shared, found, counting, each.places), each.spot_inv_d))
+        if len(each.places) >= AFFINE_FROM:
+            mapped.append((profile.scatter_about(own, found, counting, each.places), each.spot_inv_d))
     lines = []
     for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
         if parts:

@@ -77,7 +77,11 @@ class RunModel:
                 trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
-                    map=PositionMap(tuple(map(tuple, spots["map"]["coefficients"])), spots["map"]["scale"]),
+                    map=PositionMap(
+                        tuple(map(tuple, spots["map"]["coefficients"])),
+                        spots["map"]["scale"],
+                        tuple(spots["map"]["leaning"]),
+                    ),
                     signal_error=spots["signal_error"],
                     about_map=Lines(**spots["about_map"]),
                     about_run=Lines(**spots["about_run"]),
