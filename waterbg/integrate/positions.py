@@ -35,11 +35,14 @@ class Places:
         Laboratory positions, pixels.
     leans : (n, 2, LEANS) float64
         Offset in x and y, pixels, for each of `PositionMap`'s ``leaning``.
+    stretches : (n, 4) float64
+        cos 2φ, sin 2φ, and cos φ, sin φ times the distance from the Ewald sphere in pixels, for `Stretch`.
     """
 
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     leans: NDArray[np.float64]
+    stretches: NDArray[np.float64]
 
     @classmethod
     def of(cls, position: NDArray[np.float64], excitation: NDArray[np.float64], wavenumber: float) -> Places:
@@ -72,6 +75,7 @@ class Places:
         r = np.maximum(np.hypot(x, y), 1e-9)
         distance = np.maximum(np.hypot(r, z), 1e-9)
         cos_phi, sin_phi = x / r, y / r
+        cos_2phi, sin_2phi = cos_phi**2 - sin_phi**2, 2 * cos_phi * sin_phi
         tan_theta = np.tan(0.5 * np.arctan2(r, z))
         # cos 2θ: a turn of the ray moves the spot so much farther on a detector that it does not meet head-on
         along = excitation / wavenumber * distance**2 / np.maximum(np.abs(z), 0.1 * distance) * tan_theta
@@ -82,19 +86,21 @@ class Places:
             np.zeros_like(r),
             across * cos_phi,
             across * sin_phi,
-            twist * (cos_phi**2 - sin_phi**2),
-            twist * 2 * cos_phi * sin_phi,
+            twist * cos_2phi,
+            twist * sin_2phi,
         ]
         u, v = np.stack(radial, axis=1), np.stack(tangential, axis=1)
         leans = np.stack(
             [cos_phi[:, None] * u - sin_phi[:, None] * v, sin_phi[:, None] * u + cos_phi[:, None] * v], axis=1
         )
-        return cls(x, y, leans)
+        return cls(x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
 
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Places:
         """Put the spots of several frames together."""
-        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "leans")))
+        return cls(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "leans", "stretches"))
+        )
 
     def __len__(self) -> int:
         return len(self.x)

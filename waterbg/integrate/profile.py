@@ -18,6 +18,8 @@ from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
+from waterbg.integrate.robust import spread_beyond
+from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
 from waterbg.predict import wavenumber
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the
 LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between these
+LEAST_SCATTER, MOST_SCATTER = 0.01, 0.5  # of widths, relative
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 
 ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
@@ -68,6 +71,8 @@ class Shapes:
     Attributes
     ----------
     psf : Psf
+    stretch : Stretch
+        Factors on the widths.
     positions : PositionMap
     n_terms : int
         Terms of the map's polynomial that the frame decided.
@@ -81,12 +86,17 @@ class Shapes:
     """
 
     psf: Psf
+    stretch: Stretch
     positions: PositionMap
     n_terms: int
     places: Lines
     measured: NDArray[np.void]
     which: NDArray[np.int64]
     fallbacks: list[str] = field(default_factory=list)
+
+    def widths_at(self, inv_d: NDArray[np.float64], places: Places) -> NDArray[np.float64]:
+        """(n, 2) radial and tangential width of the frame's spots, pixels."""
+        return np.maximum(self.psf.widths.at(inv_d, FLOOR) * self.stretch.at(places), FLOOR)
 
 
 def integrate_profile(
@@ -138,7 +148,7 @@ def integrate_profile(
     shapes = learn_shapes(
         frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
     )
-    shift, widths, blur, doubt = spot_shapes(shapes, frame, rays, spots)
+    shift, widths, blur, doubt, mean = spot_shapes(shapes, frame, rays, spots)
     inner = int(radii[0])
     usual = usual_intensity(scene, spots["inv_d"], fits)
     fit_spots(
@@ -164,7 +174,7 @@ def integrate_profile(
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(widths, blur, doubt))
-    share, summed = kept_shares(shapes, spots["inv_d"], widths, blur, inner)
+    share, summed = kept_shares(shapes, spots["inv_d"], mean, widths, blur, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
@@ -234,7 +244,12 @@ def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.v
 
 
 def kept_shares(
-    shapes: Shapes, inv_d: NDArray[np.float64], widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int
+    shapes: Shapes,
+    inv_d: NDArray[np.float64],
+    mean: NDArray[np.float64],
+    widths: NDArray[np.float64],
+    blur: NDArray[np.float64],
+    inner: int,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(n,) what the flux of a fitted profile, and the sum over a disc, are multiplied with to be a spot's intensity.
 
@@ -243,7 +258,7 @@ def kept_shares(
     weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
     spot has.
     """
-    mean, tail = shapes.psf.widths.at(inv_d, FLOOR), shapes.psf.tail
+    tail = shapes.psf.tail
     core = capture(mean, shapes.places.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
     in_disc = capture(mean, blur, tail, inner)
@@ -291,15 +306,58 @@ def learn_shapes(
     places = run.about_map if mapped else run.about_run
     if len(which):
         places = scatter_lines(scatter_about(positions, found, counting, strong), inv_d[which], places, inv_d)
-    found, counting = widths_of(measured)
-    usual = scaled_lines(found, counting, inv_d[which], run.psf.widths, run.psf.scatter)
-    widths = learn_lines(found, counting, inv_d[which], usual, inv_d, run.psf.scatter)
+    widths, stretch, scatter = learn_widths(measured, strong, inv_d[which], run.psf, inv_d)
     fallbacks = []
     if not mapped:
         fallbacks.append("too few strong spots for a position map of the frame")
     if len(which) < FEW:
         fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
-    return Shapes(replace(run.psf, widths=widths), positions, n_terms, places, measured, which, fallbacks)
+    psf = replace(run.psf, widths=widths, scatter=scatter)
+    return Shapes(psf, stretch, positions, n_terms, places, measured, which, fallbacks)
+
+
+def learn_widths(
+    measured: NDArray[np.void],
+    places: Places,
+    inv_d: NDArray[np.float64],
+    run: Psf,
+    everywhere: NDArray[np.float64],
+) -> tuple[Lines, Stretch, float]:
+    """Learn how wide the spots of a frame are: over 1/d, by direction, and what single ones scatter about that.
+
+    Parameters
+    ----------
+    measured : (n,) MEASURED
+        Strong spots.
+    places : Places
+    inv_d : (n,) float64
+    run : Psf
+        What to shrink to.
+    everywhere : (m,) float64
+        1/d of all spots of the frame.
+    """
+    found, counting = widths_of(measured)
+    widths = _learn_lines(found, counting, inv_d, run, everywhere)
+    expected = widths.at(inv_d, FLOOR)
+    stretch = learn_stretch(places, found / expected, counting / found**2)
+    if stretch != NO_STRETCH:
+        factor = stretch.at(places)
+        widths = _learn_lines(found / factor, counting / factor**2, inv_d, run, everywhere)
+        expected = widths.at(inv_d, FLOOR) * factor
+    own = spread_beyond((found / expected).ravel() - 1, (counting / expected**2).ravel())
+    scatter2 = (len(inv_d) * own + RUN_WEIGHT * run.scatter**2) / (len(inv_d) + RUN_WEIGHT)
+    return widths, stretch, float(np.clip(np.sqrt(scatter2), LEAST_SCATTER, MOST_SCATTER))
+
+
+def _learn_lines(
+    found: NDArray[np.float64],
+    counting: NDArray[np.float64],
+    inv_d: NDArray[np.float64],
+    run: Psf,
+    everywhere: NDArray[np.float64],
+) -> Lines:
+    usual = scaled_lines(found, counting, inv_d, run.widths, run.scatter)
+    return learn_lines(found, counting, inv_d, usual, everywhere, run.scatter)
 
 
 def measure_strong(
@@ -410,7 +468,7 @@ def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -
 
 def spot_shapes(
     shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Where each spot is expected, how wide, and how sure that is.
 
     All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
@@ -426,10 +484,13 @@ def spot_shapes(
         Variance of the place along and across the radius, pixels².
     doubt : (n, 2) float64
         Relative standard deviation of the widths.
+    mean : (n, 2) float64
+        The frame's widths there, whatever the spot itself says.
     """
     places = lab_places(frame, rays, spots)
     offset, x, y = shapes.positions.at(places), places.x, places.y
-    widths = shapes.psf.widths.at(spots["inv_d"], FLOOR)
+    mean = shapes.widths_at(spots["inv_d"], places)
+    widths = mean.copy()
     blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
     doubt = np.full_like(widths, shapes.psf.scatter)
     own, which = shapes.measured, shapes.which
@@ -448,7 +509,7 @@ def spot_shapes(
         trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)
         widths[which] += trust * (found - widths[which])
         doubt[which] *= np.sqrt(1 - trust)
-    return to_panel(offset, rays, spots), widths, blur, doubt
+    return to_panel(offset, rays, spots), widths, blur, doubt, mean
 
 
 def as_integrated(

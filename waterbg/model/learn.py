@@ -22,6 +22,7 @@ from waterbg.background.surface import fit_surface
 from waterbg.integrate import profile
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
+from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
     DECOY,
     displaced_decoys,
@@ -29,8 +30,6 @@ from waterbg.model.decoys import (
     half_index_decoys,
     paired,
     rings_on_decoys,
-    robust_std,
-    spread_beyond,
 )
 from waterbg.model.frame import integrate_frame
 from waterbg.model.quality import Quality, judge
@@ -181,11 +180,12 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     whole = np.concatenate(per_frame)
 
     widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter, 1)
-    own = [
-        _lines_of_widths(m, each.spot_inv_d, widths, each.everywhere, default.psf.scatter)
-        for m, each in zip(per_frame, seen, strict=True)
-    ]
-    expected = np.concatenate([lines.at(each.spot_inv_d, FLOOR) for lines, each in zip(own, seen, strict=True)])
+    expected = np.concatenate(
+        [
+            _expected_widths(m, each, Psf(widths, tail, default.psf.scatter))
+            for m, each in zip(per_frame, seen, strict=True)
+        ]
+    )
     found, counting = profile.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
@@ -223,6 +223,11 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
         if name != "ok":
             out[name] = (1 - share) * measured[above - 1][name] + share * measured[above][name]
     return out
+
+
+def _expected_widths(measured: NDArray[np.void], seen: _Look, run: Psf) -> NDArray[np.float64]:
+    lines, stretch, _ = profile.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
+    return lines.at(seen.spot_inv_d, FLOOR) * stretch.at(seen.places)
 
 
 def _lines_of_widths(

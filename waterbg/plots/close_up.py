@@ -132,8 +132,8 @@ def close_up(look: Look, row: int) -> CloseUp:
     j, i = np.indices((size, size)) - half
     own = i * i + j * j <= radii[0] ** 2
 
-    shift, widths, blur, _ = (part[row] for part in spot_shapes(found.shapes, frame, look.rays, scene.spots))
-    share = float(kept_shares(found.shapes, one["inv_d"], widths[None], blur[None], radii[0])[0][0])
+    shift, widths, blur, _, mean = (part[row] for part in spot_shapes(found.shapes, frame, look.rays, scene.spots))
+    share = float(kept_shares(found.shapes, one["inv_d"], mean[None], widths[None], blur[None], radii[0])[0][0])
     flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
     fitted = float(spot["fs"] + shift[0]), float(spot["ss"] + shift[1])
     profile = np.empty((size, size))
