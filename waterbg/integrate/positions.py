@@ -5,7 +5,7 @@ and what spots scatter about both.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,8 @@ class Places:
 
     Attributes
     ----------
+    panel : (n,) int
+        Number of the panel.
     x, y : (n,) float64
         Laboratory positions, pixels.
     leans : (n, 2, LEANS) float64
@@ -39,13 +41,20 @@ class Places:
         cos 2φ, sin 2φ, and cos φ, sin φ times the distance from the Ewald sphere in pixels, for `Stretch`.
     """
 
+    panel: NDArray[np.int32]
     x: NDArray[np.float64]
     y: NDArray[np.float64]
     leans: NDArray[np.float64]
     stretches: NDArray[np.float64]
 
     @classmethod
-    def of(cls, position: NDArray[np.float64], excitation: NDArray[np.float64], wavenumber: float) -> Places:
+    def of(
+        cls,
+        panel: NDArray[np.int32],
+        position: NDArray[np.float64],
+        excitation: NDArray[np.float64],
+        wavenumber: float,
+    ) -> Places:
         """Work out which way reflections lean.
 
         A still shows those blocks of a crystal that bring a reflection to the Ewald sphere, and where the excitation
@@ -64,6 +73,7 @@ class Places:
 
         Parameters
         ----------
+        panel : (n,) int
         position : (n, 3) float64
             Laboratory x, y, z, pixels.
         excitation : (n,) float64
@@ -93,13 +103,16 @@ class Places:
         leans = np.stack(
             [cos_phi[:, None] * u - sin_phi[:, None] * v, sin_phi[:, None] * u + cos_phi[:, None] * v], axis=1
         )
-        return cls(x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
+        return cls(panel, x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
 
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Places:
         """Put the spots of several frames together."""
         return cls(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "leans", "stretches"))
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("panel", "x", "y", "leans", "stretches")
+            )
         )
 
     def __len__(self) -> int:
@@ -108,7 +121,7 @@ class Places:
 
 @dataclass(frozen=True)
 class PositionMap:
-    """Offset of spots from their predictions: a polynomial of the laboratory position, and what turned blocks add.
+    """Offset of spots from their predictions: a polynomial of the laboratory position, what turned blocks add, panels.
 
     Attributes
     ----------
@@ -118,11 +131,14 @@ class PositionMap:
         Pixels.
     leaning : LEANS floats
         Factors of a spot's ``leans``, see `Places.of`.
+    panels : sequence of pairs
+        Offset of each panel in x and y, pixels: what the geometry does not know. Empty when they have none.
     """
 
     coefficients: tuple[tuple[float, float], ...] = ()
     scale: float = 1000.0
     leaning: tuple[float, ...] = (0.0,) * LEANS
+    panels: tuple[tuple[float, float], ...] = ()
 
     def at(self, places: Places) -> NDArray[np.float64]:
         """(n, 2) offset in x and y in pixels, never more than FARTHEST."""
@@ -133,15 +149,14 @@ class PositionMap:
     def _unbounded(self, places: Places) -> NDArray[np.float64]:
         coefficients = np.reshape(self.coefficients, (-1, 2))
         terms = _terms(places.x / self.scale, places.y / self.scale, len(coefficients))
-        return terms @ coefficients + places.leans @ np.asarray(self.leaning)
+        offset = terms @ coefficients + places.leans @ np.asarray(self.leaning)
+        return offset + np.reshape(self.panels, (-1, 2))[places.panel] if self.panels else offset
 
     def _plus(self, coefficients: NDArray[np.float64], leaning: NDArray[np.float64]) -> PositionMap:
         total = np.zeros((max(len(self.coefficients), len(coefficients)), 2))
         total[: len(self.coefficients)] = np.reshape(self.coefficients, (-1, 2))
         total[: len(coefficients)] += coefficients
-        return PositionMap(
-            tuple((float(a), float(b)) for a, b in total), self.scale, tuple(map(float, self.leaning + leaning))
-        )
+        return replace(self, coefficients=_pairs(total), leaning=tuple(map(float, self.leaning + leaning)))
 
 
 NO_MAP = PositionMap()
@@ -201,6 +216,44 @@ def learn_positions(
     return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :]), best
 
 
+def learn_panels(
+    places: Places, left: NDArray[np.float64], variance: NDArray[np.float64], n_panels: int
+) -> tuple[tuple[float, float], ...]:
+    """Learn how far panels are from where the geometry has them, in x and y, from what maps leave of offsets.
+
+    The means of panels, shrunk by how much they differ beyond their own errors; none unless that is certain (by three
+    of its standard deviations).
+
+    Parameters
+    ----------
+    places : Places
+        n strong spots of any frames.
+    left : (n, 2) float64
+        Pixels.
+    variance : (n,) float64
+        As of `learn_positions`.
+    n_panels : int
+    """
+    if n_panels < 2 or len(places) < AFFINE_FROM:
+        return ()
+    total = _spread2(left, variance) + variance
+    weights = (1 - np.minimum((left**2).sum(axis=1) / total / _CUT2, 1)) ** 2 / total
+    sums = np.bincount(places.panel, weights, n_panels)
+    seen = sums > 0
+    error2 = 1 / sums[seen, None]
+    means = (
+        np.stack([np.bincount(places.panel, weights * column, n_panels) for column in left.T], axis=1)[seen] * error2
+    )
+    # panels of few spots say little about what panels differ by
+    beyond = ((means**2 - error2) / error2**2).sum() / (2 / error2**2).sum()
+    doubt = 1 / np.sqrt((1 / error2**2).sum())
+    if beyond < 3 * doubt:
+        return ()
+    offsets = np.zeros((n_panels, 2))
+    offsets[seen] = beyond / (beyond + error2) * means
+    return _pairs(offsets)
+
+
 def _robust_equations(
     terms: NDArray[np.float64], leans: NDArray[np.float64], offset: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -236,6 +289,10 @@ def _robust_equations(
 def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """Scatter of the places themselves along an axis: what the median has beyond counting (1.39 is chi² of two's)."""
     return max(float(np.median((left**2).sum(axis=1) / 1.386 - variance)), 1e-3)
+
+
+def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(a), float(b)) for a, b in values)
 
 
 def _terms(x: NDArray[np.float64], y: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:

@@ -447,7 +447,7 @@ def lab_places(frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Places:
     """Laboratory positions of spots in pixels, and which way they may lean from there."""
     ray = rays.panel[spots["panel"]]
     position = ray[:, :3] + spots["fs"][:, None] * ray[:, 3:6] + spots["ss"][:, None] * ray[:, 6:]
-    return Places.of(position, spots["excitation"], wavenumber(frame.photon_energy_eV))
+    return Places.of(spots["panel"], position, spots["excitation"], wavenumber(frame.photon_energy_eV))
 
 
 def along_radius(offset: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

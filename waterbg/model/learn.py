@@ -20,7 +20,7 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
 from waterbg.integrate import profile
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
+from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
@@ -32,6 +32,7 @@ from waterbg.model.decoys import (
     rings_on_decoys,
 )
 from waterbg.model.frame import integrate_frame
+from waterbg.model.places import Teachers, lines_of_places, shared_map
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 
@@ -104,7 +105,7 @@ class _Look:
 
     ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``spot_inv_d`` of
     the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
-    of all.
+    of all; the detector's number of panels.
     """
 
     groups: NDArray[np.float64]
@@ -115,6 +116,7 @@ class _Look:
     spot_inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
+    n_panels: int
 
 
 def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
@@ -149,6 +151,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
+        n_panels=len(frame.detector.panels),
     )
 
 
@@ -189,8 +192,9 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     found, counting = profile.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
-    shared = _shared_map(seen, per_frame)
-    about_map, about_run = _lines_of_places(seen, per_frame, shared, default, everywhere)
+    teachers = [Teachers(each.places, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)]
+    shared = shared_map(teachers, seen[0].n_panels)
+    about_map, about_run = lines_of_places(teachers, shared, default, everywhere)
     return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 
@@ -240,63 +244,6 @@ def _lines_of_widths(
 ) -> Lines:
     found, counting = profile.widths_of(measured)
     return learn_lines(found, counting, inv_d, run, everywhere, scatter, run_weight=run_weight)
-
-
-def _shared_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    """Offsets from the predictions that all frames share, as far as both halves of the frames find the same."""
-    whole = _pooled_map(seen, per_frame)
-    if len(seen) < 4 or whole is NO_MAP:
-        return NO_MAP
-    halves = [_pooled_map(seen[start::2], per_frame[start::2]) for start in (0, 1)]
-    places = Places.joined([each.places for each in seen])
-    polynomial, leaning = (
-        _agreement(
-            *(dataclasses.replace(each, **{name: getattr(NO_MAP, name)}).at(places) for each in (*halves, whole))
-        )
-        for name in ("leaning", "coefficients")
-    )
-    return PositionMap(
-        tuple((polynomial * a, polynomial * b) for a, b in whole.coefficients),
-        whole.scale,
-        tuple(leaning * factor for factor in whole.leaning),
-    )
-
-
-def _agreement(one: NDArray[np.float64], other: NDArray[np.float64], both: NDArray[np.float64]) -> float:
-    """Share of an offset that two halves have in common; 0 when that is next to nothing."""
-    power = float((both**2).sum())
-    share = float(np.clip((one * other).sum() / power, 0, 1)) if power > 0 else 0.0
-    return share if share >= 0.1 else 0.0
-
-
-def _pooled_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    places = Places.joined([each.places for each in seen])
-    found, counting = profile.offsets_of(np.concatenate(per_frame))
-    return learn_positions(places, found, counting.mean(axis=1), NO_MAP)[0]
-
-
-def _lines_of_places(
-    seen: list[_Look],
-    per_frame: list[NDArray[np.void]],
-    shared: PositionMap,
-    default: profile.Spots,
-    everywhere: NDArray[np.float64],
-) -> tuple[Lines, Lines]:
-    """Scatter of places about the frames' own maps, and about the shared one."""
-    mapped, unmapped = [], []
-    for m, each in zip(per_frame, seen, strict=True):
-        found, counting = profile.offsets_of(m)
-        own, _ = learn_positions(each.places, found, counting.mean(axis=1), shared)
-        unmapped.append((profile.scatter_about(shared, found, counting, each.places), each.spot_inv_d))
-        if len(each.places) >= AFFINE_FROM:
-            mapped.append((profile.scatter_about(own, found, counting, each.places), each.spot_inv_d))
-    lines = []
-    for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
-        if parts:
-            values, at = (np.concatenate(column) for column in zip(*parts, strict=True))
-            before = profile.scatter_lines(values, at, before, everywhere, 1)
-        lines.append(before)
-    return lines[0], lines[1]
 
 
 def _calibrate(

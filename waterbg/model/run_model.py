@@ -81,6 +81,7 @@ class RunModel:
                         tuple(map(tuple, spots["map"]["coefficients"])),
                         spots["map"]["scale"],
                         tuple(spots["map"]["leaning"]),
+                        tuple(map(tuple, spots["map"]["panels"])),
                     ),
                     signal_error=spots["signal_error"],
                     about_map=Lines(**spots["about_map"]),
