@@ -105,18 +105,34 @@ class Places:
         )
         return cls(panel, x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
 
+    @property
+    def beside(self) -> NDArray[np.float64]:
+        """(n,) distance of the reciprocal lattice point from the Ewald sphere, as pixels at the spot."""
+        return np.hypot(self.stretches[:, 2], self.stretches[:, 3])
+
+    def along_radius(self, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 2) part of an offset in x and y that is along, and across, the radius."""
+        radius = np.maximum(np.hypot(self.x, self.y), 1e-9)
+        u, v = self.x / radius, self.y / radius
+        return np.stack([offset[:, 0] * u + offset[:, 1] * v, offset[:, 1] * u - offset[:, 0] * v], axis=1)
+
+    def off_radius(self, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo `along_radius`."""
+        return replace(self, y=-self.y).along_radius(offset)
+
+    def __getitem__(self, which: NDArray[np.int64]) -> Places:
+        return Places(*(getattr(self, name)[which] for name in _COLUMNS))
+
     @classmethod
     def joined(cls, parts: Sequence[Places]) -> Places:
         """Put the spots of several frames together."""
-        return cls(
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("panel", "x", "y", "leans", "stretches")
-            )
-        )
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
 
     def __len__(self) -> int:
         return len(self.x)
+
+
+_COLUMNS = ("panel", "x", "y", "leans", "stretches")
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
 from waterbg.integrate.robust import spread_beyond
+from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
 from waterbg.predict import wavenumber
 
@@ -37,8 +38,8 @@ WIDE_REACH = 2.5  # widths that the fit reaches between these
 LEAST_SCATTER, MOST_SCATTER = 0.01, 0.5  # of widths, relative
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 
-ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
-ABOUT_RUN = Lines(0.3, 0.0, 0.3, 0.0)
+ABOUT_MAP = Scatter(Lines(0.1, 0.0, 0.1, 0.0))  # of places before anything is known
+ABOUT_RUN = Scatter(Lines(0.3, 0.0, 0.3, 0.0))
 
 
 @dataclass(frozen=True)
@@ -53,15 +54,15 @@ class Spots:
         Offset from the predictions that all frames share.
     signal_error : float
         Relative error of strong spots, from how the profile fit and the summation of the same spots differ.
-    about_map, about_run : Lines
+    about_map, about_run : Scatter
         Scatter of places about a frame's own map, and about the run's where a frame has none.
     """
 
     psf: Psf = DEFAULT
     map: PositionMap = NO_MAP
     signal_error: float = 0.03  # where no strong spots tell: what they have on real detectors
-    about_map: Lines = ABOUT_MAP
-    about_run: Lines = ABOUT_RUN
+    about_map: Scatter = ABOUT_MAP
+    about_run: Scatter = ABOUT_RUN
 
 
 @dataclass
@@ -76,7 +77,7 @@ class Shapes:
     positions : PositionMap
     n_terms : int
         Terms of the map's polynomial that the frame decided.
-    places : Lines
+    places : Scatter
         Scatter of places about the map.
     measured : (m,) MEASURED
         Every strong spot.
@@ -89,7 +90,7 @@ class Shapes:
     stretch: Stretch
     positions: PositionMap
     n_terms: int
-    places: Lines
+    places: Scatter
     measured: NDArray[np.void]
     which: NDArray[np.int64]
     fallbacks: list[str] = field(default_factory=list)
@@ -259,7 +260,7 @@ def kept_shares(
     spot has.
     """
     tail = shapes.psf.tail
-    core = capture(mean, shapes.places.at(inv_d) ** 2, 0.0, inner)
+    core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
     in_disc = capture(mean, blur, tail, inner)
     return capture(widths, blur, tail, inner) / in_disc * counted, counted / in_disc
@@ -305,7 +306,8 @@ def learn_shapes(
     mapped = len(which) >= AFFINE_FROM
     places = run.about_map if mapped else run.about_run
     if len(which):
-        places = scatter_lines(scatter_about(positions, found, counting, strong), inv_d[which], places, inv_d)
+        left = strong.along_radius(found - positions.at(strong))
+        places = places.learn(left, counting, inv_d[which], strong, inv_d)
     widths, stretch, scatter = learn_widths(measured, strong, inv_d[which], run.psf, inv_d)
     fallbacks = []
     if not mapped:
@@ -408,29 +410,6 @@ def widths_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[
     return found, np.stack([measured["var_radial"], measured["var_tangential"]], axis=1)
 
 
-def scatter_about(
-    positions: PositionMap,
-    found: NDArray[np.float64],
-    counting: NDArray[np.float64],
-    places: Places,
-) -> NDArray[np.float64]:
-    """(n, 2) size of what is left of offsets, along and across the radius, as estimates of its standard deviation."""
-    left = along_radius(found - positions.at(places), places.x, places.y)
-    # the mean of |x| is 0.80 sigma
-    return np.sqrt(np.maximum((left / 0.80) ** 2 - counting, 0.0025))
-
-
-def scatter_lines(
-    values: NDArray[np.float64],
-    inv_d: NDArray[np.float64],
-    before: Lines,
-    everywhere: NDArray[np.float64],
-    run_weight: float = RUN_WEIGHT,
-) -> Lines:
-    """Lines through single estimates of a standard deviation, each of which scatters by three quarters."""
-    return learn_lines(values, np.zeros_like(values), inv_d, before, everywhere, 0.75, 3.0, run_weight)
-
-
 def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
     """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -448,13 +427,6 @@ def lab_places(frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Places:
     ray = rays.panel[spots["panel"]]
     position = ray[:, :3] + spots["fs"][:, None] * ray[:, 3:6] + spots["ss"][:, None] * ray[:, 6:]
     return Places.of(spots["panel"], position, spots["excitation"], wavenumber(frame.photon_energy_eV))
-
-
-def along_radius(offset: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 2) part of an offset in x and y that is along, and across, the radius at (x, y)."""
-    radius = np.maximum(np.hypot(x, y), 1e-9)
-    ux, uy = x / radius, y / radius
-    return np.stack([offset[:, 0] * ux + offset[:, 1] * uy, offset[:, 1] * ux - offset[:, 0] * uy], axis=1)
 
 
 def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
@@ -488,10 +460,10 @@ def spot_shapes(
         The frame's widths there, whatever the spot itself says.
     """
     places = lab_places(frame, rays, spots)
-    offset, x, y = shapes.positions.at(places), places.x, places.y
+    offset = shapes.positions.at(places)
     mean = shapes.widths_at(spots["inv_d"], places)
     widths = mean.copy()
-    blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
+    blur = shapes.places.variance(spots["inv_d"], places, 0.02)
     doubt = np.full_like(widths, shapes.psf.scatter)
     own, which = shapes.measured, shapes.which
     if len(which):
@@ -502,8 +474,8 @@ def spot_shapes(
         counting = np.stack([own["var_u"], own["var_v"]], axis=1)
         trust = blur[which] / (blur[which] + counting)
         found = np.stack([own["dx"], own["dy"]], axis=1) - offset[which]
-        moved = trust * along_radius(found, x[which], y[which])
-        offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
+        moved = trust * places[which].along_radius(found)
+        offset[which] += places[which].off_radius(moved)
         blur[which] *= 1 - trust
         found, counting = widths_of(own)
         trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)

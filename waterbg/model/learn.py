@@ -32,7 +32,7 @@ from waterbg.model.decoys import (
     rings_on_decoys,
 )
 from waterbg.model.frame import integrate_frame
-from waterbg.model.places import Teachers, lines_of_places, shared_map
+from waterbg.model.places import Teachers, scatter_of_places, shared_map
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 
@@ -194,7 +194,7 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
     teachers = [Teachers(each.places, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)]
     shared = shared_map(teachers, seen[0].n_panels)
-    about_map, about_run = lines_of_places(teachers, shared, default, everywhere)
+    about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
     return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 

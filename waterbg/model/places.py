@@ -16,7 +16,7 @@ from waterbg.integrate.positions import (
     learn_panels,
     learn_positions,
 )
-from waterbg.integrate.psf import Lines
+from waterbg.integrate.scatter import Scatter
 
 FEWEST_FRAMES = 4  # in two halves, which must find the same
 
@@ -28,6 +28,16 @@ class Teachers:
     places: Places
     inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a map leaves of a frame's offsets, along and across the radius; its variance from counting; where."""
+
+    left: NDArray[np.float64]
+    counting: NDArray[np.float64]
+    inv_d: NDArray[np.float64]
+    places: Places
 
 
 def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
@@ -43,8 +53,8 @@ def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
     smooth = _smooth_map(frames)
     left = []
     for frame in frames:
-        found, counting = profile.offsets_of(frame.measured)
-        left.append(found - learn_positions(frame.places, found, counting.mean(axis=1), smooth)[0].at(frame.places))
+        found, _ = profile.offsets_of(frame.measured)
+        left.append(found - _own_map(frame, smooth).at(frame.places))
     places, (_, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
     return replace(smooth, panels=learn_panels(places, np.concatenate(left), counting.mean(axis=1), n_panels))
 
@@ -81,9 +91,9 @@ def _offsets(frames: list[Teachers]) -> tuple[NDArray[np.float64], NDArray[np.fl
     return profile.offsets_of(np.concatenate([frame.measured for frame in frames]))
 
 
-def lines_of_places(
+def scatter_of_places(
     frames: list[Teachers], shared: PositionMap, default: profile.Spots, everywhere: NDArray[np.float64]
-) -> tuple[Lines, Lines]:
+) -> tuple[Scatter, Scatter]:
     """Scatter of places about the frames' own maps, and about the shared one.
 
     Parameters
@@ -95,17 +105,29 @@ def lines_of_places(
     everywhere : (m,) float64
         1/d of all reflections, nm⁻¹.
     """
-    mapped, unmapped = [], []
-    for frame in frames:
-        found, counting = profile.offsets_of(frame.measured)
-        own, _ = learn_positions(frame.places, found, counting.mean(axis=1), shared)
-        unmapped.append((profile.scatter_about(shared, found, counting, frame.places), frame.inv_d))
-        if len(frame.places) >= AFFINE_FROM:
-            mapped.append((profile.scatter_about(own, found, counting, frame.places), frame.inv_d))
-    lines = []
-    for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
-        if parts:
-            values, at = (np.concatenate(column) for column in zip(*parts, strict=True))
-            before = profile.scatter_lines(values, at, before, everywhere, 1)
-        lines.append(before)
-    return lines[0], lines[1]
+    about_map = [_left_by(frame, _own_map(frame, shared)) for frame in frames if len(frame.places) >= AFFINE_FROM]
+    about_run = [_left_by(frame, shared) for frame in frames]
+    return _pooled_scatter(about_map, default.about_map, everywhere), _pooled_scatter(
+        about_run, default.about_run, everywhere
+    )
+
+
+def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
+    found, counting = profile.offsets_of(frame.measured)
+    return learn_positions(frame.places, found, counting.mean(axis=1), shared)[0]
+
+
+def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
+    found, counting = profile.offsets_of(frame.measured)
+    left = frame.places.along_radius(found - positions.at(frame.places))
+    return _Left(left, counting, frame.inv_d, frame.places)
+
+
+def _pooled_scatter(parts: list[_Left], before: Scatter, everywhere: NDArray[np.float64]) -> Scatter:
+    if not parts:
+        return before
+    left, counting, inv_d = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("left", "counting", "inv_d")
+    )
+    places = Places.joined([part.places for part in parts])
+    return before.learn(left, counting, inv_d, places, everywhere, 1)

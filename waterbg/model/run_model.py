@@ -13,6 +13,7 @@ from waterbg.errors import UsageError
 from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.scatter import Scatter
 from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
@@ -84,8 +85,8 @@ class RunModel:
                         tuple(map(tuple, spots["map"]["panels"])),
                     ),
                     signal_error=spots["signal_error"],
-                    about_map=Lines(**spots["about_map"]),
-                    about_run=Lines(**spots["about_run"]),
+                    about_map=_scatter(spots["about_map"]),
+                    about_run=_scatter(spots["about_run"]),
                 ),
                 quality=Quality.from_dict(data.pop("quality")),
                 **data,
@@ -96,3 +97,7 @@ class RunModel:
             raise UsageError(
                 f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
             ) from None
+
+
+def _scatter(data: dict[str, Any]) -> Scatter:
+    return Scatter(**{**data, "lines": Lines(**data["lines"])})
