@@ -7,8 +7,10 @@ from tests.background.worlds import detector, make_world, scattering
 from waterbg.background import Noise, Trust, frame_rays, make_estimator
 from waterbg.integrate import Status
 from waterbg.integrate.fit import likely_intensity
-from waterbg.integrate.profile import Spots, integrate_profile
+from waterbg.integrate.positions import NO_MAP
+from waterbg.integrate.profile import Spots, integrate_profile, lab_places
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.stretch import NO_STRETCH
 
 RADII = (3.0, 5.0, 7.0)
 ROUND = Spots(psf=Psf(Lines(1.1, 0, 1.1, 0), scatter=0.02), signal_error=0.0)
@@ -105,11 +107,9 @@ def test_a_smooth_error_of_the_predictions_is_found_and_followed():
     world = make_world(flat(8.0), seed=4, n_spots=110, intensity=np.geomspace(50, 5000, 110), offset=offset)
     result, _, shapes = integrate(world)
     assert shapes.n_terms >= 3
-    det, spots = world.frame.detector, world.scene.spots
-    x = np.array([det.panels[s["panel"]].corner_x + s["fs"] for s in spots])
-    y = np.array([det.panels[s["panel"]].corner_y + s["ss"] for s in spots])
-    found = shapes.positions.at(x, y)
-    np.testing.assert_allclose(found, np.stack(offset(x, y), axis=1), atol=0.15)
+    places = lab_places(world.frame, frame_rays(world.frame, world.scene, "horiz"), world.scene.spots)
+    found = shapes.positions.at(places)
+    np.testing.assert_allclose(found, np.stack(offset(places.x, places.y), axis=1), atol=0.15)
     kept = result["status"] == Status.OK
     z = ((result["I"] - world.truth) / result["sigma"])[kept]
     assert abs(z.mean()) < 0.35
@@ -120,7 +120,8 @@ def test_places_without_error_are_left_alone():
     world = make_world(flat(8.0), seed=5, n_spots=110, intensity=2000.0)
     _, _, shapes = integrate(world)
     assert shapes.n_terms == 0
-    assert np.abs(shapes.positions.at(np.array([150.0]), np.array([150.0]))).max() == 0
+    assert shapes.positions == NO_MAP
+    assert shapes.stretch == NO_STRETCH
 
 
 def test_widths_are_learnt_from_strong_spots():
@@ -250,7 +251,7 @@ def test_neighbours_do_not_disturb_each_other(distance):
         z = ((result["I"] - world.truth) / np.hypot(result["sigma"], 0.01 * world.truth))[kept]
         weak = (world.truth == 300)[kept]
         # at 4 px the strong neighbour would add 2.6 sigma; what is left is the uncertainty of its width
-        assert abs(z[weak].mean()) < (0.9 if distance == 4.0 else 0.3)
+        assert abs(z[weak].mean()) < (1.0 if distance == 4.0 else 0.3)
         assert 0.7 < z[weak].std() < 1.3
 
 

@@ -12,7 +12,6 @@ from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.rays import make_rays
 from waterbg.integrate.measure import MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
-from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.profile import shape_error
 from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
 
@@ -149,39 +148,6 @@ def test_the_error_of_an_unknown_shape_is_what_spots_that_scatter_show(width, bl
     found = shape_error(np.full((1, 2), width), np.full((1, 2), blur**2), np.full((1, 2), doubt))[0]
     assert np.mean(factors) == pytest.approx(1, abs=0.01)
     assert found == pytest.approx(np.std(factors), rel=0.1)
-
-
-# -- places ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "most"), [(10, 1), (40, 3), (200, 6)])
-def test_a_map_has_no_more_terms_than_its_spots_allow(n, most):
-    rng = np.random.default_rng(n)
-    x, y = rng.uniform(-600, 600, (2, n))
-    truth = np.stack([0.5 + 1e-3 * x + 1.5e-6 * x * x, -0.4 + 8e-4 * y], axis=1)
-    offset = truth + rng.normal(0, 0.08, truth.shape)
-    offset[: n // 15] += 3
-    positions, n_terms = learn_positions(x, y, offset, np.full(n, 0.02**2))
-    assert n_terms == most
-    if most == 6:
-        assert np.abs(positions.at(x, y) - truth)[np.hypot(*truth.T) < 2.4].max() < 0.1
-
-
-def test_a_map_is_added_to_the_runs():
-    rng = np.random.default_rng(3)
-    x, y = rng.uniform(-600, 600, (2, 100))
-    run = PositionMap(((1.0, -1.0), (0.5, 0.0), (0.0, 0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)))
-    offset = run.at(x, y) + rng.normal(0, 0.1, (100, 2))
-    positions, n_terms = learn_positions(x, y, offset, np.full(100, 1e-4), run)
-    assert n_terms == 0
-    assert positions == run
-    assert learn_positions(x[:0], y[:0], offset[:0], np.zeros(0), run) == (run, 0)
-
-
-def test_no_spot_is_moved_farther_than_it_can_be_found():
-    far = PositionMap(((5.0, 0.0),) + ((0.0, 0.0),) * 5)
-    assert far.at(np.array([0.0]), np.array([0.0])).tolist() == [[2.5, 0.0]]
-    assert NO_MAP.at(np.array([3.0]), np.array([4.0])).tolist() == [[0.0, 0.0]]
 
 
 @settings(deadline=None, max_examples=30)

@@ -277,7 +277,7 @@ def _robust_equations(
 
     Unknown are the factors of (n, m) ``terms`` for x, those for y, and those of (n, 2, k) ``leans``.
     """
-    m, k = terms.shape[1], leans.shape[2]
+    (n, m), k = terms.shape, leans.shape[2]
     left = offset - np.median(offset, axis=0)
     fitted = np.zeros_like(offset)
     normal, right = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k)
@@ -291,9 +291,9 @@ def _robust_equations(
         for axis in (0, 1):
             normal[axis * m : (axis + 1) * m, 2 * m :] = weighted.T @ leans[:, axis]
         normal[2 * m :, : 2 * m] = normal[: 2 * m, 2 * m :].T
-        normal[2 * m :, 2 * m :] = leaning.reshape(-1, k).T @ leans.reshape(-1, k)
+        normal[2 * m :, 2 * m :] = leaning.reshape(2 * n, k).T @ leans.reshape(2 * n, k)
         normal.flat[:: 2 * m + k + 1] += 1e-9 * np.diag(normal) + 1e-12
-        right[: 2 * m], right[2 * m :] = (weighted.T @ offset).T.ravel(), leaning.reshape(-1, k).T @ offset.ravel()
+        right[: 2 * m], right[2 * m :] = (weighted.T @ offset).T.ravel(), leaning.reshape(2 * n, k).T @ offset.ravel()
         factors = np.linalg.solve(normal, right)
         before, fitted = fitted, terms @ factors[: 2 * m].reshape(2, m).T + leans @ factors[2 * m :]
         left = offset - fitted

@@ -68,7 +68,7 @@ def _learn_factors(
         weights = (1 - np.minimum(left**2 / total / _CUT2, 1)) ** 2 / total
         weighted = terms * weights[:, None]
         normal, right = weighted.T @ terms, weighted.T @ ratio
-        normal.flat[:: len(right) + 1] *= 1 + 1e-9
+        normal.flat[:: len(right) + 1] += 1e-9 * np.diag(normal) + 1e-12
         left = ratio - terms @ np.linalg.solve(normal, right)
     best, gain = np.zeros(0), -np.inf
     for k in _SETS:
