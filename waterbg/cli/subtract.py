@@ -10,7 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
-from waterbg.kernel_cache import spare_scipy
+from waterbg.kernel_cache import spare_compiler, spare_scipy
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -180,6 +180,7 @@ class Subtract(Command):
                 "use --follow for a growing file"
             )
         spare_scipy()
+        spare_compiler()
         given = {
             "integration": self.integration,
             "background": self.background,
