@@ -88,7 +88,7 @@ def predict():
         spots = predict(axes, centering, detector, CLEN, ENERGY, 0.004)
         assert len(spots) > 2
         yield from columns(centering, spots)
-    pink = tiles(2, 2, 120, 110, extra="bandwidth = 0.01\n")
+    pink = tiles(3, 3, 90, 80, extra="bandwidth = 0.01\n")  # as many panels as are looked up by direction
     yield from columns("pink", predict(axes, "P", pink, CLEN, ENERGY, 0.004))
     crystal, _ = crystal_of(detector, axes, (0.02, -0.03), 0.01, limit=None)
     panels = detector.panel_numbers(crystal.panel_names)[crystal.reflections["panel"]]

@@ -10,7 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
-from waterbg.kernel_cache import spare_scipy
+from waterbg.kernel_cache import spare_compiler, spare_scipy
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -128,6 +128,7 @@ class Subtract(ImageOptions, FitOptions):
                 "use --follow for a growing file"
             )
         spare_scipy()
+        spare_compiler()
         settings = self.settings()
         if self.integration is not None:
             settings["integration"] = self.integration

@@ -376,7 +376,8 @@ def measure_strong(
 ) -> tuple[NDArray[np.int64], NDArray[np.void]]:
     """Place and widths of a frame's strong spots, measured one by one with each of the tails.
 
-    They are chosen by their summation over the peak disc, which needs neither place nor width.
+    Each tail goes on where the one before it ended, for these are near each other. The spots are chosen by their
+    summation over the peak disc, which needs neither place nor width.
 
     Returns
     -------
@@ -386,13 +387,15 @@ def measure_strong(
     """
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
     which = strong_spots(spots, fits, most)
-    measured = np.zeros((len(tails), len(which)), MEASURED)
+    measured = np.zeros((len(tails), len(which)), MEASURED).view(np.recarray)
+    before = measured[0, :0]
     for tail, out in zip(tails, measured, strict=True):
         measure_spots(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
-            background.noise.gain, background.noise.read2, start, tail, out.view(np.recarray),
+            background.noise.gain, background.noise.read2, start, tail, before, out,
         )  # fmt: skip
+        before = out
     sure = measured["var_u"] + measured["var_v"] < 2 * SURE**2
     good = ((measured["ok"] > 0) & sure).all(axis=0)
     return which[good], measured[:, good]

@@ -26,7 +26,7 @@ def spread_beyond(values: NDArray[np.float64], variance: NDArray[np.float64]) ->
         return 0.0
     left = values - np.median(values)
     low, high = -0.9 * float(variance.min()), float(robust_std(left) ** 2 * 4 + 1e-12)
-    for _ in range(60):
+    for _ in range(40):
         middle = (low + high) / 2
         if robust_std(left / np.sqrt(variance + middle)) > 1:
             low = middle
