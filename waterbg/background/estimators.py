@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
-from waterbg.background.local import ring_misfit, ring_planes, ring_scale
-from waterbg.background.masks import BAD, NEAR, NOT_CLEAN, add_wide, count_clean, spot_mask, stencil
+from waterbg.background.local import judge_by_rings, ring_planes
+from waterbg.background.masks import NEAR, add_wide, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
@@ -147,23 +147,16 @@ def water_estimate(
     """
     detector = frame.detector
     expected, factor = surface.boxes(*_places(targets), box_half(radii), detector.shapes)
-    scale, ring_variance = ring_scale(
-        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
-        stencil(radii)[1], expected, factor, noise.gain, noise.read2,
-    )  # fmt: skip
     tau2 = trust.at(targets["inv_d"])
-    known = np.isfinite(scale)
-    with np.errstate(invalid="ignore"):
-        weight = np.where(known & (tau2 > 0), tau2 / (tau2 + ring_variance), 0)
-    shrunk = 1 + weight * (np.where(known, scale, 1) - 1)
-    expected *= shrunk[:, None, None].astype(np.float32)
-    variance = np.where(weight > 0, weight * np.where(known, ring_variance, 0), tau2) / np.maximum(shrunk, 1e-3) ** 2
-    estimate = BackgroundEstimate(expected, variance, factor, noise, flags, scale, ring_variance)
-    misfit = ring_misfit(
-        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets, stencil(radii)[1],
-        expected, factor, noise.gain, noise.read2,
+    rings = judge_by_rings(
+        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
+        stencil(radii)[1], expected, factor, noise.gain, noise.read2, tau2,
     )  # fmt: skip
-    wrong = np.flatnonzero(misfit > WRONG)
+    expected *= rings.shrunk[:, None, None].astype(np.float32)
+    known = np.where(rings.weight > 0, rings.variance, 0)
+    variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
+    estimate = BackgroundEstimate(expected, variance, factor, noise, flags, rings.scale, rings.variance)
+    wrong = np.flatnonzero(rings.misfit > WRONG)
     if len(wrong):
         expected[wrong], variance[wrong], factor[wrong] = ring_estimate(
             frame, flags, targets[wrong], radii, noise, gradient=False
@@ -221,15 +214,15 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
-    usable = max(count_clean(flags, BAD), 1)
+    usable = int(np.count_nonzero(frame.bad == 0))
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
         if limit != WIDE[1]:
             flags &= ~np.uint8(MASK_WIDE)
         # every crystal's own limit is at least this; the widest is only ever too careful
-        for rows in (spots, near[np.abs(near["excitation"]) <= limit * radius]):
-            add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin)
-        if count_clean(flags, NOT_CLEAN) >= LEAST_CLEAN * usable:
+        scattering = (spots, near[np.abs(near["excitation"]) <= limit * radius])
+        masked = sum(add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin) for rows in scattering)
+        if usable - masked >= LEAST_CLEAN * usable:
             break
     seen = near[np.abs(near["excitation"]) <= CROWDED[1] * radius]
     add_wide(flags, frame.detector, *_places(seen), int(radii[0]), NEAR)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -13,7 +15,35 @@ FEWEST_PIXELS = 8  # of a ring that is judged
 MOST_DEVIANCE = 25.0  # of a pixel
 
 
-def ring_scale(
+@dataclass
+class RingFindings:
+    """What each spot's own ring says about the frame's surface there.
+
+    Attributes
+    ----------
+    scale, variance : (n,) float64
+        Counts over expected counts, without outliers, and the variance of that from counting; NaN and inf where the
+        ring has no usable pixel or the surface expects nothing there.
+    weight : (n,) float64
+        How much the ring counts against the surface: tau²/(tau² + variance).
+    shrunk : (n,) float64
+        What the surface is to be multiplied with: 1 + weight (scale - 1).
+    misfit : (n,) float64
+        Deviance of the ring's pixels about the scaled surface, less that about their own mean: positive where a level
+        explains the ring better; 0 where less than eight pixels are usable. Gaussian: sum of min((n - mu)²/v, 25) +
+        log v. No pixel counts for more than five standard deviations, so that neither a zinger in the ring nor a spot
+        decides. A surface below the ring is scaled up to it: the tails of the reflection itself may be in its ring, and
+        do not make the surface wrong.
+    """
+
+    scale: NDArray[np.float64]
+    variance: NDArray[np.float64]
+    weight: NDArray[np.float64]
+    shrunk: NDArray[np.float64]
+    misfit: NDArray[np.float64]
+
+
+def judge_by_rings(
     counts: NDArray[np.float32],
     photons_per_adu: NDArray[np.float32],
     flags: NDArray[np.uint8],
@@ -25,8 +55,9 @@ def ring_scale(
     factor: NDArray[np.float64],
     gain: float,
     read2: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Counts over expected counts in each ring, without outliers, and the variance of that ratio from counting.
+    tau2: NDArray[np.float64],
+) -> RingFindings:
+    """Compare the frame's surface with the counts in each spot's own ring.
 
     Parameters
     ----------
@@ -39,137 +70,121 @@ def ring_scale(
         Expected counts around each spot.
     factor : (n,) float64
         Variance of a pixel is factor·(gain·mu + read2).
-
-    Returns
-    -------
-    scale, variance : (n,) float64
-        NaN and inf where the ring has no usable pixel or the surface expects nothing there.
+    tau2 : (n,) float64
+        Relative variance of the true background about the surface.
     """
-    scale, variance = np.full(len(spots), np.nan), np.full(len(spots), np.inf)
-    _ring_scale(
+    n = len(spots)
+    found = RingFindings(np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n))
+    _judge_by_rings(
         counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), ring, surface, factor,
-        gain, read2, scale, variance,
+        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), ring, surface, factor, gain, read2, tau2,
+        found.scale, found.variance, found.weight, found.shrunk, found.misfit,
     )  # fmt: skip
-    return scale, variance
+    return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _ring_scale(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2,
-    scale, variance,
+def _judge_by_rings(
+    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2, tau2,
+    scale, variance, weight, shrunk, misfit,
 ):  # fmt: skip
-    n, s = np.empty(len(ring)), np.empty(len(ring))
+    n, s, a, b, c = (
+        np.empty(len(ring)),
+        np.empty(len(ring)),
+        np.empty(len(ring)),
+        np.empty(len(ring)),
+        np.empty(len(ring)),
+    )
     for k in range(panel.size):
-        used, _, _ = _ring_pixels(
+        used = _ring_pixels(
             counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], n, s
         )
-        a = 1.0
-        # the second time around the scale is known and outliers are cut where they belong
-        for attempt in range(2):
-            total_n = total_s = 0.0
-            inside = 0
-            reach = (1.5 if attempt == 0 else 1.0) * TAIL
-            for q in range(used):
-                off = reach * np.sqrt(factor[k] * (gain * s[q] * a + read2))
-                if a * s[q] - off <= n[q] <= a * s[q] + off + SKEW * gain:
-                    total_n += n[q]
-                    total_s += s[q]
-                    inside += 1
-            if total_s <= 0:
-                break
-            a = max(total_n / total_s, 0.0)
-        if used > 0 and total_s > 0:
-            scale[k] = total_n / total_s
-            variance[k] = factor[k] * (gain * total_s + read2 * inside) / (total_s * total_s)
+        if used == 0:
+            continue
+        scale[k], variance[k] = _ring_scale(n[:used], s[:used], factor[k], gain, read2, a)
+        if np.isfinite(scale[k]) and tau2[k] > 0:
+            weight[k] = tau2[k] / (tau2[k] + variance[k])
+            shrunk[k] = 1 + weight[k] * (scale[k] - 1)
+        if used >= FEWEST_PIXELS:
+            misfit[k] = _ring_misfit(n[:used], s[:used], shrunk[k], factor[k], gain, read2, a, b, c)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _ring_pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, ring, surface, n, s):
-    """Fill ``n`` and ``s`` with counts and expected counts of a ring's usable pixels: how many, and both sums."""
+    """Fill ``n`` and ``s`` with counts and expected counts of a ring's usable pixels: how many."""
     used = 0
-    total = expected = 0.0
     if p < 0:
-        return used, total, expected
+        return used
     half = surface.shape[0] // 2
     n_ss, n_fs = shapes[p]
     cf, cs = int(fs), int(ss)
+    to_photons = photons_per_adu[p]
+    centre = offsets[p] + cs * n_fs + cf
     for q in range(ring.shape[0]):
         j, i = ring[q, 0], ring[q, 1]
         if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
             continue
-        at = offsets[p] + (cs + j) * n_fs + cf + i
+        at = centre + j * n_fs + i
         if flags[at] & NOT_SCALE:
             continue
-        n[used], s[used] = counts[at] * photons_per_adu[p], surface[half + j, half + i]
-        total += n[used]
-        expected += s[used]
+        n[used], s[used] = counts[at] * to_photons, surface[half + j, half + i]
         used += 1
-    return used, total, expected
-
-
-def ring_misfit(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    shapes: NDArray[np.int64],
-    spots: NDArray[np.void],
-    ring: NDArray[np.int64],
-    surface: NDArray[np.float32],
-    factor: NDArray[np.float64],
-    gain: float,
-    read2: float,
-) -> NDArray[np.float64]:
-    """Deviance of each ring's pixels about the surface, less that about their own mean; parameters as `ring_scale`.
-
-    Gaussian: sum of min((n - mu)²/v, 25) + log v. No pixel counts for more than five standard deviations, so that
-    neither a zinger in the ring nor a spot decides. A surface below the ring is scaled up to it: the tails of the
-    reflection itself may be in its ring, and do not make the surface wrong.
-
-    Returns
-    -------
-    (n,) float64
-        Positive where the level explains the ring better; 0 where less than eight pixels are usable.
-    """
-    misfit = np.zeros(len(spots))
-    _ring_misfit(
-        counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), ring, surface, factor, gain, read2,
-        misfit,
-    )  # fmt: skip
-    return misfit
+    return used
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _ring_misfit(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2, misfit
-):
-    n, s = np.empty(len(ring)), np.empty(len(ring))
-    for k in range(panel.size):
-        used, total, expected = _ring_pixels(
-            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], n, s
-        )
-        if used < FEWEST_PIXELS:
-            continue
-        mean = total / used
-        level = factor[k] * (gain * max(mean, 0.0) + read2)
-        if not level > 0:
-            continue
-        about_mean = used * np.log(level)
-        about_surface, product = 0.0, 1.0
-        up = max(total / expected, 1.0) if expected > 0 else 1.0
-        for q in range(used):
-            mu = up * s[q]
-            v = max(factor[k] * (gain * max(mu, 0.0) + read2), 1e-3 * level)
-            about_surface += min((n[q] - mu) ** 2 / v, MOST_DEVIANCE)
-            about_mean += min((n[q] - mean) ** 2 / level, MOST_DEVIANCE)
-            product *= v / level
-            if product < 1e-100 or product > 1e100:  # one logarithm for many pixels: it takes longer than all else
-                about_surface += np.log(product)
-                product = 1.0
-        about_surface += np.log(product) + used * np.log(level)
-        misfit[k] = about_surface - about_mean
+def _ring_scale(n, s, factor, gain, read2, width):
+    """Counts over expected counts, and the variance of that; roots apart, because they become vector instructions."""
+    a = 1.0
+    total_n = total_s = 0.0
+    inside = 0
+    # the second time around the scale is known and outliers are cut where they belong
+    for attempt in range(2):
+        reach = (1.5 if attempt == 0 else 1.0) * TAIL
+        for q in range(n.size):
+            width[q] = reach * np.sqrt(factor * (gain * s[q] * a + read2))
+        total_n = total_s = 0.0
+        inside = 0
+        for q in range(n.size):
+            off = n[q] - a * s[q]
+            if -width[q] <= off <= width[q] + SKEW * gain:
+                total_n += n[q]
+                total_s += s[q]
+                inside += 1
+        if total_s <= 0:
+            return np.nan, np.inf
+        a = max(total_n / total_s, 0.0)
+    return total_n / total_s, factor * (gain * total_s + read2 * inside) / (total_s * total_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, growth):
+    """See `RingFindings`; the last three are buffers."""
+    total = expected = 0.0
+    for q in range(n.size):
+        total += n[q]
+        expected += s[q]
+    mean = total / n.size
+    level = factor * (gain * max(mean, 0.0) + read2)
+    if not level > 0:
+        return 0.0
+    expected *= shrunk
+    up = shrunk * max(total / expected, 1.0) if expected > 0 else shrunk
+    precision, least = 1 / level, 1e-3 * level
+    for q in range(n.size):
+        mu = up * s[q]
+        v = max(factor * (gain * max(mu, 0.0) + read2), least)
+        about_surface[q] = min((n[q] - mu) ** 2 / v, MOST_DEVIANCE)
+        about_mean[q] = min((n[q] - mean) ** 2 * precision, MOST_DEVIANCE)
+        growth[q] = v * precision
+    misfit, product = 0.0, 1.0
+    for q in range(n.size):
+        misfit += about_surface[q] - about_mean[q]
+        product *= growth[q]
+        if product < 1e-100 or product > 1e100:  # one logarithm for many pixels: it takes longer than all else
+            misfit += np.log(product)
+            product = 1.0
+    return misfit + np.log(product)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -58,8 +58,7 @@ def spot_mask(
     -------
     flags : (n_pixels,) uint8
     """
-    flags = np.empty(bad.size, np.uint8)
-    _copy_bad(bad, flags)
+    flags = (bad != 0).view(np.uint8)
     _count_discs(flags, detector.offsets, detector.shapes, panel, fs, ss, float(inner))
     return flags
 
@@ -72,28 +71,9 @@ def add_wide(
     ss: NDArray[np.float64],
     radius: float,
     flag: int = WIDE,
-) -> None:
-    """Set WIDE, or another flag, within ``radius`` pixels of the given positions."""
-    _paint(flags, detector.offsets, detector.shapes, panel, fs, ss, float(radius), flag)
-
-
-def count_clean(flags: NDArray[np.uint8], unwanted: int) -> int:
-    """Pixels without any of the unwanted flags."""
-    return int(_count_clean(flags, np.uint8(unwanted)))
-
-
-@njit(cache=True, nogil=True)
-def _copy_bad(bad, flags):
-    for i in range(bad.size):
-        flags[i] = bad[i] != 0
-
-
-@njit(cache=True, nogil=True)
-def _count_clean(flags, unwanted):
-    n = 0
-    for i in range(flags.size):
-        n += (flags[i] & unwanted) == 0
-    return n
+) -> int:
+    """Set WIDE, or another flag, within ``radius`` pixels of the given positions; how many pixels were clean before."""
+    return int(_paint(flags, detector.offsets, detector.shapes, panel, fs, ss, float(radius), np.uint8(flag)))
 
 
 @njit(cache=True, nogil=True)
@@ -114,6 +94,7 @@ def _count_discs(flags, offsets, shapes, panel, fs, ss, inner):
 
 @njit(cache=True, nogil=True)
 def _paint(flags, offsets, shapes, panel, fs, ss, radius, flag):
+    painted, not_clean = 0, np.uint8(NOT_CLEAN)
     for k in range(panel.size):
         p = panel[k]
         if p < 0:
@@ -126,5 +107,8 @@ def _paint(flags, offsets, shapes, panel, fs, ss, radius, flag):
             half = np.sqrt(radius * radius - dy * dy)
             first, last = int(np.ceil(fs[k] - half - 0.5)), int(np.floor(fs[k] + half - 0.5))
             row = offsets[p] + j * n_fs
-            for i in range(max(first, 0), min(last, n_fs - 1) + 1):
-                flags[row + i] |= flag
+            for i in range(row + max(first, 0), row + min(last, n_fs - 1) + 1):
+                before = flags[i]
+                painted += before & not_clean == 0
+                flags[i] = before | flag
+    return painted

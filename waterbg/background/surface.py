@@ -16,7 +16,7 @@ from waterbg.background.rays import Rays
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
-from waterbg.background.tiles import TILE, TileGrid, panel_means, reject_tiles, scaled_ratio, smooth_ratio
+from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -147,7 +147,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     second = min(4 * step, TILE)
     flat = np.ones(grid.n_tiles, np.float32)
     sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
-    ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s, panel_means(grid, sums.tile_n, sums.tile_s))
+    ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s)
     means, _ = _update_means(means, sums, noise)
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=second, slack=0.1)
     ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
@@ -166,7 +166,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     off = (ratio / np.maximum(before, 1e-6) - 1) * sums.tile_s
     scatter = np.where(pixels > 0, np.maximum(sums.tile_v - off**2 / np.maximum(pixels, 1), 0), 0)
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
-    factor = smooth_ratio(grid, scatter, model, panel_means(grid, scatter, model))
+    factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
     return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
 
@@ -191,12 +191,11 @@ def _new_ratio(
     grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float], coarse: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Ratio after a walk made with the ratio ``before``, without tiles that stick out (emptied in ``sums``)."""
-    reject_tiles(grid, sums.tile_n, sums.tile_s, np.ones_like(before))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bare = np.where(before > 0, sums.tile_s / before, 0).astype(np.float32)
+    reject_tiles(grid, sums.tile_n, sums.tile_s)
+    bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    return scaled_ratio(grid, sums.tile_n, bare, excess, panel_means(grid, sums.tile_n, bare), coarse)
+    return scaled_ratio(grid, sums.tile_n, bare, excess, coarse)
 
 
 def _at_tiles(
@@ -244,10 +243,18 @@ def _fill_boxes(
     panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, length, polarisation, profile, ratio, noise,
     expected, factor,
 ):  # fmt: skip
-    size, cube = 2 * half + 1, length**3
-    a, b, c = polarisation[0], polarisation[1], polarisation[2]
-    last = profile.shape[1] - 1.0
-    r, g, share = np.empty(size), np.empty(size), np.empty(size)
+    size = 2 * half + 1
+    n_box = size * size
+    # one loop over all of a box, as `trace_row` does it, becomes vector instructions; loops over its short rows do not
+    across, down = np.empty(n_box, np.float32), np.empty(n_box, np.float32)
+    for q in range(n_box):
+        across[q], down[q] = q % size, q // size
+    r, g = np.empty(n_box, np.float32), np.empty(n_box, np.float32)
+    a, b, c = np.float32(polarisation[0]), np.float32(polarisation[1]), np.float32(polarisation[2])
+    scale, cube, one = np.float32(length * PER_BIN), np.float32(length * length * length), np.float32(1)
+    last = np.float32(profile.shape[1] - 1)
+    intercept, slope = profile[0], profile[1]
+    share, upper, rise = np.empty(size, np.float32), np.empty(size, np.float32), np.empty(size, np.float32)
     column = np.empty(size, np.int64)
     for k in range(panel.size):
         p = panel[k]
@@ -259,33 +266,39 @@ def _fill_boxes(
         first, ray = grid_offsets[p], rays[p]
         left, top = int(fs[k]) - half, int(ss[k]) - half
         factor[k] = bilinear(noise, first, n_ts, n_tf, fs[k], ss[k])
+        x0 = np.float32(ray[0] + (left + 0.5) * ray[3] + (top + 0.5) * ray[6])
+        y0 = np.float32(ray[1] + (left + 0.5) * ray[4] + (top + 0.5) * ray[7])
+        z0 = np.float32(ray[2] + (left + 0.5) * ray[5] + (top + 0.5) * ray[8])
+        fx, fy, fz = np.float32(ray[3]), np.float32(ray[4]), np.float32(ray[5])
+        sx, sy, sz = np.float32(ray[6]), np.float32(ray[7]), np.float32(ray[8])
+        for q in range(n_box):
+            i, j = across[q], down[q]
+            x, y, z = x0 + i * fx + j * sx, y0 + i * fy + j * sy, z0 + i * fz + j * sz
+            rho2 = x * x + y * y
+            inverse = one / (rho2 + z * z)
+            r[q] = scale * np.sqrt(rho2) / z
+            g[q] = (one - (a * x * x + b * x * y + c * y * y) * inverse) * cube * inverse * np.sqrt(inverse)
         begin, end = max(-left, 0), min(n_fs - left, size)
         right = 1 if n_tf > 1 else 0
-        # what depends on the column alone, and one short loop after the other, so that each becomes vector instructions
         for i in range(begin, end):
             u = min(max((left + i + 0.5) / TILE - 0.5, 0.0), n_tf - 1.0)
             column[i] = min(int(u), max(n_tf - 2, 0))
             share[i] = u - column[i]
+        before = -1
         for j in range(max(-top, 0), min(n_ss - top, size)):
-            x0, y0, z0 = (
-                ray[0] + (left + 0.5) * ray[3] + (top + j + 0.5) * ray[6],
-                ray[1] + (left + 0.5) * ray[4] + (top + j + 0.5) * ray[7],
-                ray[2] + (left + 0.5) * ray[5] + (top + j + 0.5) * ray[8],
-            )
-            for i in range(begin, end):
-                x, y, z = x0 + i * ray[3], y0 + i * ray[4], z0 + i * ray[5]
-                rho2 = x * x + y * y
-                inverse = 1.0 / (rho2 + z * z)
-                r[i] = min(length * np.sqrt(rho2) / z * PER_BIN, last)
-                g[i] = (1.0 - (a * x * x + b * x * y + c * y * y) * inverse) * cube * inverse * np.sqrt(inverse)
             v = min(max((top + j + 0.5) / TILE - 0.5, 0.0), n_ts - 1.0)
             row = min(int(v), max(n_ts - 2, 0))
-            v -= row
-            above = first + row * n_tf
-            below = first + min(row + 1, n_ts - 1) * n_tf
+            if row != before:  # the ratio along the two rows of tiles around this row of pixels
+                before = row
+                above = first + row * n_tf
+                below = first + min(row + 1, n_ts - 1) * n_tf
+                for i in range(begin, end):
+                    t, u = column[i], share[i]
+                    upper[i] = ratio[above + t] + u * (ratio[above + t + right] - ratio[above + t])
+                    rise[i] = ratio[below + t] + u * (ratio[below + t + right] - ratio[below + t]) - upper[i]
+            w, pixels = np.float32(v - row), expected[k, j]
             for i in range(begin, end):
-                t, u = column[i], share[i]
-                upper = ratio[above + t] * (1 - u) + ratio[above + t + right] * u
-                lower = ratio[below + t] * (1 - u) + ratio[below + t + right] * u
-                at = int(r[i])
-                expected[k, j, i] = (profile[0, at] + r[i] * profile[1, at]) * g[i] * (upper * (1 - v) + lower * v)
+                q = j * size + i
+                here = min(r[q], last)
+                at = np.uint32(here)
+                pixels[i] = (intercept[at] + here * slope[at]) * g[q] * (upper[i] + w * rise[i])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -29,19 +30,30 @@ def curve(means: NDArray[np.float64]) -> NDArray[np.float32]:
         Intercept and slope of each linear piece: the value at r is ``[0, k] + [1, k] * u``, u = PER_BIN r, k = int(u).
         Never negative.
     """
-    m = np.pad(np.asarray(means, float), 2, mode="edge")
-    middle = m[2:-2] - (m[1:-3] - 2 * m[2:-2] + m[3:-1]) / 24
-    edge = (7 * (m[1:-2] + m[2:-1]) - (m[:-3] + m[3:])) / 12  # n + 1 of them
-    half = np.empty(2 * len(means) + 1)
-    half[::2], half[1::2] = edge, middle
-    h = np.pad(half, 1, mode="edge")
-    fine = np.empty(PER_BIN * len(means) + 2)
-    fine[0:-1:2] = half
-    fine[1:-1:2] = (9 * (h[1:-2] + h[2:-1]) - h[:-3] - h[3:]) / 16
-    fine[-1] = half[-1]
-    fine = np.maximum(fine, 0)
-    slope = np.diff(fine)
-    return np.stack([fine[:-1] - slope * np.arange(len(slope)), slope]).astype(np.float32)
+    return _curve(np.asarray(means, float))
+
+
+@njit(cache=True, nogil=True)
+def _curve(means):
+    n = means.size
+    m = np.empty(n + 4)
+    m[:2], m[2 : n + 2], m[n + 2 :] = means[0], means, means[n - 1]
+    half = np.empty(2 * n + 3)  # edges and middles, and one more on either side
+    for k in range(n):
+        half[2 * k + 1] = (7 * (m[k + 1] + m[k + 2]) - (m[k] + m[k + 3])) / 12
+        half[2 * k + 2] = m[k + 2] - (m[k + 1] - 2 * m[k + 2] + m[k + 3]) / 24
+    half[2 * n + 1] = (7 * (m[n + 1] + m[n + 2]) - (m[n] + m[n + 3])) / 12
+    half[0], half[2 * n + 2] = half[1], half[2 * n + 1]
+    fine = np.empty(PER_BIN * n + 2)
+    for k in range(2 * n):
+        fine[2 * k] = max(half[k + 1], 0.0)
+        fine[2 * k + 1] = max((9 * (half[k + 1] + half[k + 2]) - half[k] - half[k + 3]) / 16, 0.0)
+    fine[4 * n] = fine[4 * n + 1] = max(half[2 * n + 1], 0.0)
+    table = np.empty((2, PER_BIN * n + 1), np.float32)
+    for k in range(PER_BIN * n + 1):
+        slope = fine[k + 1] - fine[k]
+        table[0, k], table[1, k] = fine[k] - slope * k, slope
+    return table
 
 
 def fill_gaps(means: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,55 +88,71 @@ def denoise(means: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArra
     (n,) float64
         Never negative.
     """
-    known = np.isfinite(variance) & (variance > 0)
-    if len(means) < 8 or not known.any():
-        return means
-    level = np.maximum(means, 1e-3 * means.max())
-    weight = np.where(known, level, 0) / np.where(known, variance, 1)
-    spread = np.where(known, variance, 0)
-    smooth, kernels = [means], [np.ones(1)]
-    for width in _WIDTHS:
-        once, total, kernel = _smoothed(means, weight, width)
-        # smoothing what is left, too, keeps curvature to fourth order (twicing: Tukey 1977)
-        smooth.append(once + _convolve((means - once) * weight, kernel) / total)
-        kernels.append(_added(2 * kernel, -np.convolve(kernel, kernel)))
-    out = smooth[-1]
-    for i in range(len(_WIDTHS) - 1, -1, -1):
-        detail = smooth[i] - smooth[i + 1]
-        around = _gaussian(_AROUND * _WIDTHS[i])
-        noise = _convolve(spread, _added(kernels[i], -kernels[i + 1]) ** 2)
-        power, explained = _convolve(detail**2, around), _convolve(noise, around)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(power > 0, np.clip(1 - _CAUTION * explained / power, 0, 1), 0)
-        out = out + share * detail
-    return np.maximum(out, 0)
+    return _denoise(np.asarray(means, float), np.asarray(variance, float), *_banks())
+
+
+@lru_cache(maxsize=1)
+def _banks() -> tuple[tuple[NDArray[np.float64], ...], ...]:
+    """Kernels of `denoise` for each width: Gaussian; wide Gaussian; squares of what a step of smoothing takes away."""
+    smoothing = [_gaussian(width) for width in _WIDTHS]
+    # smoothing what is left, too, keeps curvature to fourth order (twicing: Tukey 1977)
+    twice = [np.ones(1), *(_added(2 * kernel, -np.convolve(kernel, kernel)) for kernel in smoothing)]
+    taken = [_added(fine, -rough) ** 2 for fine, rough in pairwise(twice)]
+    around = [_gaussian(_AROUND * width) for width in _WIDTHS]
+    return tuple(smoothing), tuple(around), tuple(taken)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _denoise(means, variance, smoothing, around, taken):
+    n, n_widths = means.size, len(smoothing)
+    highest, any_known = means.max(), False
+    weight, spread = np.zeros(n), np.zeros(n)
+    for i in range(n):
+        if np.isfinite(variance[i]) and variance[i] > 0:
+            weight[i], spread[i] = max(means[i], 1e-3 * highest) / variance[i], variance[i]
+            any_known = True
+    if n < 8 or not any_known:
+        return means.copy()
+    smooth = np.empty((n_widths + 1, n))
+    smooth[0] = means
+    for w in range(n_widths):
+        total = np.maximum(_convolve(weight, smoothing[w]), 1e-30)
+        once = _convolve(means * weight, smoothing[w]) / total
+        smooth[w + 1] = once + _convolve((means - once) * weight, smoothing[w]) / total
+    out = smooth[n_widths].copy()
+    for w in range(n_widths - 1, -1, -1):
+        detail = smooth[w] - smooth[w + 1]
+        power = _convolve(detail * detail, around[w])
+        explained = _convolve(_convolve(spread, taken[w]), around[w])
+        for i in range(n):
+            share = min(max(1 - _CAUTION * explained[i] / power[i], 0.0), 1.0) if power[i] > 0 else 0.0
+            out[i] += share * detail[i]
+    return np.maximum(out, 0.0)
 
 
 def pooled(top: NDArray[np.float64], bottom: NDArray[np.float64], enough: float) -> NDArray[np.float64]:
     """Ratio of sums over as many neighbouring bins as it takes to have ``enough`` in ``top``; NaN if there never is."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        out = np.where((top >= enough) & (bottom > 0), top / bottom, np.nan)
-    sums_top, sums_bottom = np.concatenate([[0], np.cumsum(top)]), np.concatenate([[0], np.cumsum(bottom)])
-    at, n = np.arange(len(top)), len(top)
-    for reach in (1, 2, 4, 8, 16, 32, 64, 128):
-        if not np.isnan(out).any():
-            break
-        low, high = np.maximum(at - reach, 0), np.minimum(at + reach + 1, n)
-        a, b = sums_top[high] - sums_top[low], sums_bottom[high] - sums_bottom[low]
-        fill = np.isnan(out) & (a >= enough) & (b > 0)
-        out[fill] = a[fill] / b[fill]
+    return _pooled(np.asarray(top, float), np.asarray(bottom, float), float(enough))
+
+
+@njit(cache=True, nogil=True)
+def _pooled(top, bottom, enough):
+    n = top.size
+    sums_top, sums_bottom = np.zeros(n + 1), np.zeros(n + 1)
+    for k in range(n):
+        sums_top[k + 1], sums_bottom[k + 1] = sums_top[k] + top[k], sums_bottom[k] + bottom[k]
+    out = np.full(n, np.nan)
+    for k in range(n):
+        a, b, reach = top[k], bottom[k], 1
+        while not (a >= enough and b > 0) and reach <= 128:
+            low, high = max(k - reach, 0), min(k + reach + 1, n)
+            a, b = sums_top[high] - sums_top[low], sums_bottom[high] - sums_bottom[low]
+            reach *= 2
+        if a >= enough and b > 0:
+            out[k] = a / b
     return out
 
 
-def _smoothed(
-    means: NDArray[np.float64], weight: NDArray[np.float64], width: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    kernel = _gaussian(width)
-    total = np.maximum(_convolve(weight, kernel), 1e-30)
-    return _convolve(means * weight, kernel) / total, total, kernel
-
-
-@lru_cache(maxsize=16)
 def _gaussian(width: float) -> NDArray[np.float64]:
     reach = int(3 * width + 0.5)
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
@@ -133,16 +161,17 @@ def _gaussian(width: float) -> NDArray[np.float64]:
 
 @njit(cache=True, nogil=True)
 def _convolve(values, kernel):
-    """Middle part of ``np.convolve(values, kernel)`` for a symmetric kernel of odd length; five times as fast."""
+    """Middle part of ``np.convolve(values, kernel)`` for a symmetric kernel of odd length; ten times as fast."""
     n, half = values.size, kernel.size // 2
-    out = np.zeros(n)
-    most = min(half, n - 1)
-    for j in range(-most, most + 1):
+    padded, out = np.zeros(n + 2 * half), np.empty(n)
+    padded[half : half + n] = values
+    for i in range(n):
+        out[i] = kernel[half] * values[i]
+    for j in range(1, half + 1):
         # slices, because an index that may be negative keeps the loop from becoming vector instructions
-        w, first, last = kernel[half + j], max(0, -j), min(n, n - j)
-        target, source = out[first:last], values[first + j : last + j]
-        for i in range(target.size):
-            target[i] += w * source[i]
+        w, before, after = kernel[half + j], padded[half - j : half - j + n], padded[half + j : half + j + n]
+        for i in range(n):
+            out[i] += w * (before[i] + after[i])
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numba import njit
@@ -48,21 +48,11 @@ class TileGrid:
         return np.repeat(np.arange(len(self.shapes)), np.diff(self.offsets))
 
 
-def panel_means(grid: TileGrid, top: NDArray, bottom: NDArray) -> NDArray[np.float64]:
-    """Sum of ``top`` over sum of ``bottom`` for each panel; where a panel has nothing the whole detector's, or 1."""
-    # every panel has a tile, so no two of these places are the same
-    tops, bottoms = (np.add.reduceat(values, grid.offsets[:-1], dtype=float) for values in (top, bottom))
-    whole = tops.sum() / bottoms.sum() if bottoms.sum() > 0 else 1.0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(bottoms > 0, tops / bottoms, whole)
-
-
 def scaled_ratio(
     grid: TileGrid,
     top: NDArray[np.float32],
     bottom: NDArray[np.float32],
     excess: float,
-    default: NDArray[np.float64],
     coarse: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Map of ``top`` over ``bottom``, as smooth as the counts allow, panel by panel.
@@ -70,7 +60,8 @@ def scaled_ratio(
     The widest smoothing comes first; on each finer level what is left is smoothed and added as far as its local power
     is more than its noise (Wiener's filter with the power measured on the spot). Shadows and edges thus keep the finest
     width, while water without structure is averaged over a hundred pixels. Weighting by expected counts makes each
-    level the maximum-likelihood ratio of Poisson counts.
+    level the maximum-likelihood ratio of Poisson counts. Where nothing is within reach it is the panel's mean ratio; a
+    panel without counts has the whole detector's, or 1.
 
     Parameters
     ----------
@@ -79,8 +70,6 @@ def scaled_ratio(
         Counts and expected counts.
     excess : float
         Variance of the counts over their mean.
-    default : (n_panels,) float64
-        Where there is nothing within reach.
     coarse : bool
         Leave out the finest level, which costs most.
 
@@ -91,46 +80,73 @@ def scaled_ratio(
         Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
     ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
-    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, default, coarse, ratio, fine)
+    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, coarse, ratio, fine)
     return ratio, fine
 
 
-def smooth_ratio(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], default: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel, 28 px wide."""
+def smooth_ratio(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Gaussian-weighted sum of ``top`` over that of ``bottom`` around every tile, panel by panel, 28 px wide.
+
+    Where there is nothing: as :func:`scaled_ratio`.
+    """
     out = np.empty(grid.n_tiles, np.float32)
-    _smooth_ratio(top, bottom, grid.shapes, _kernel(WIDTH), default, out)
+    _smooth_ratio(top, bottom, grid.shapes, _kernel(WIDTH), out)
     return out
 
 
+@lru_cache(maxsize=2)
 def _kernel(width: float) -> NDArray[np.float32]:
     """One half of a Gaussian with height 1, to three sigma."""
     return np.exp(-0.5 * (np.arange(int(3 * width + 1)) / width) ** 2).astype(np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _mean_ratio(top, bottom, all_top, all_bottom):
+    """Sum of ``top`` over sum of ``bottom``; where a panel has nothing the whole detector's, or 1."""
+    over, under = np.float64(0), np.float64(0)
+    for j in range(top.shape[0]):
+        for i in range(top.shape[1]):
+            over += top[j, i]
+            under += bottom[j, i]
+    if not under > 0:
+        for t in range(all_top.size):
+            over += all_top[t]
+            under += all_bottom[t]
+    return np.float32(over / under if under > 0 else 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _blur(values, kernel):
-    """Gaussian-weighted sums over a (rows, columns) map."""
+    """Gaussian-weighted sums over a (rows, columns) map; cells on either side of one share a factor."""
     rows, columns = values.shape
     reach = kernel.size - 1
-    along = np.zeros((rows, columns), np.float32)
+    along, padded = np.empty((rows, columns), np.float32), np.zeros(columns + 2 * reach, np.float32)
     for j in range(rows):
-        for k in range(-min(reach, columns - 1), min(reach, columns - 1) + 1):
-            w = kernel[abs(k)]
+        target, middle = along[j], padded[reach : reach + columns]
+        middle[:] = values[j]
+        for i in range(columns):
+            target[i] = kernel[0] * middle[i]
+        for k in range(1, reach + 1):
             # slices, because an index that may be negative keeps the loop from becoming vector instructions
-            target = along[j, max(0, -k) : columns - max(0, k)]
-            source = values[j, max(0, k) : columns - max(0, -k)]
-            for i in range(target.size):
-                target[i] += w * source[i]
-    out = np.zeros((rows, columns), np.float32)
-    for j in range(rows):
-        target = out[j]
-        for k in range(max(j - reach, 0), min(j + reach, rows - 1) + 1):
-            w, source = kernel[abs(k - j)], along[k]
+            w, left, right = kernel[k], padded[reach - k : reach - k + columns], padded[reach + k :]
             for i in range(columns):
-                target[i] += w * source[i]
+                target[i] += w * (left[i] + right[i])
+    out = np.empty((rows, columns), np.float32)
+    nothing = np.zeros(columns, np.float32)
+    for j in range(rows):
+        target, middle = out[j], along[j]
+        for i in range(columns):
+            target[i] = kernel[0] * middle[i]
+        for k in range(1, reach + 1):
+            if j < k and j + k >= rows:
+                break
+            w, above, below = kernel[k], along[j - k] if j >= k else nothing, along[j + k] if j + k < rows else nothing
+            for i in range(columns):
+                target[i] += w * (above[i] + below[i])
     return out
+
+
+# The loops below are short ones along rows without branches, so that each becomes vector instructions.
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -139,26 +155,32 @@ def _halved(values):
     rows, columns = values.shape
     out = np.zeros(((rows + 1) // 2, (columns + 1) // 2), np.float32)
     for j in range(rows):
-        for i in range(columns):
-            out[j // 2, i // 2] += values[j, i]
+        target, source = out[j // 2], values[j]
+        for i in range(columns // 2):
+            target[i] += source[2 * i] + source[2 * i + 1]
+        if columns % 2:
+            target[columns // 2] += source[columns - 1]
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _doubled(values, rows, columns):
     """Bilinear values on a grid of cells of half the size."""
-    last_j, last_i = values.shape[0] - 1, values.shape[1] - 1
+    last, n = values.shape[0] - 1, values.shape[1]
     out = np.empty((rows, columns), np.float32)
+    line = np.empty(n + 2, np.float32)  # a cell more on either side
+    twice = np.empty(2 * n, np.float32)
     near, far = np.float32(0.75), np.float32(0.25)
     for j in range(rows):
-        a = j // 2
-        b = min(max(a + (1 if j % 2 else -1), 0), last_j)
-        for i in range(columns):
-            c = i // 2
-            d = min(max(c + (1 if i % 2 else -1), 0), last_i)
-            out[j, i] = near * (near * values[a, c] + far * values[a, d]) + far * (
-                near * values[b, c] + far * values[b, d]
-            )
+        here = values[j // 2]
+        there = values[min(max(j // 2 + (1 if j % 2 else -1), 0), last)]
+        for i in range(n):
+            line[i + 1] = near * here[i] + far * there[i]
+        line[0], line[n + 1] = line[1], line[n]
+        for i in range(n):
+            twice[2 * i] = near * line[i + 1] + far * line[i]
+            twice[2 * i + 1] = near * line[i + 1] + far * line[i + 2]
+        out[j] = twice[:columns]
     return out
 
 
@@ -169,27 +191,31 @@ def _refine(top, bottom, ratio, kernel, around, excess):
     left = _blur(top - ratio * bottom, kernel)
     weight = _blur(bottom, kernel)
     # variance of left/weight: for a Gaussian in two dimensions sum k² = sum k / 2
-    power, cells = np.zeros((rows, columns), np.float32), np.zeros((rows, columns), np.float32)
+    power, cells = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
+    zero, one, least, most = np.float32(0), np.float32(1), np.float32(1e-6), np.float32(1e4)
+    half_excess = np.float32(0.5 * excess)
     for j in range(rows):
+        off, w, believed, p, c = left[j], weight[j], ratio[j], power[j], cells[j]
         for i in range(columns):
-            if weight[j, i] > 0:
-                mean = max(ratio[j, i] * weight[j, i], np.float32(1e-6))
-                power[j, i] = min(left[j, i] * left[j, i] / (0.5 * excess * mean), np.float32(1e4))
-                cells[j, i] = 1
+            observed = min(off[i] * off[i] / (half_excess * max(believed[i] * w[i], least)), most)
+            p[i] = observed if w[i] > zero else zero
+        for i in range(columns):
+            c[i] = one if w[i] > zero else zero
     power, cells = _blur(_halved(power), around), _blur(_halved(cells), around)
     for j in range(power.shape[0]):
         for i in range(power.shape[1]):
-            observed = power[j, i] / max(cells[j, i], np.float32(1e-6))
-            power[j, i] = max(1 - CAUTION / observed, 0.0) if observed > 0 else 0.0
+            observed = power[j, i] / max(cells[j, i], least)
+            power[j, i] = max(one - np.float32(CAUTION) / observed, zero) if observed > zero else zero
     share = _doubled(power, rows, columns)
     for j in range(rows):
+        off, w, believed, s = left[j], weight[j], ratio[j], share[j]
         for i in range(columns):
-            if weight[j, i] > 0:
-                ratio[j, i] = max(ratio[j, i] + share[j, i] * left[j, i] / weight[j, i], np.float32(0))
+            better = max(believed[i] + s[i] * off[i] / w[i], zero)
+            believed[i] = better if w[i] > zero else believed[i]
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, coarse, out, fine):
+def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine):
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -198,7 +224,7 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, coarse, 
         top_1, bottom_1 = _halved(top_0), _halved(bottom_0)
         top_2, bottom_2 = _halved(top_1), _halved(bottom_1)
         top_3, bottom_3 = _halved(top_2), _halved(bottom_2)
-        ratio = np.full(top_3.shape, np.float32(default[p]))
+        ratio = np.full(top_3.shape, _mean_ratio(top_3, bottom_3, top, bottom))
         _settle(top_3, bottom_3, ratio, kernel)
         _refine(top_3, bottom_3, ratio, kernel, around, excess)
         ratio = _doubled(ratio, top_2.shape[0], top_2.shape[1])
@@ -210,9 +236,11 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, default, coarse, 
         if not coarse:
             _refine(top_0, bottom_0, ratio, kernel, around, excess)
         for j in range(n_ts):
+            at = first + j * n_tf
+            here, rough, new, finer = ratio[j], wide[j], out[at : at + n_tf], fine[at : at + n_tf]
             for i in range(n_tf):
-                out[first + j * n_tf + i] = ratio[j, i]
-                fine[first + j * n_tf + i] = ratio[j, i] / wide[j, i] - 1 if wide[j, i] > 0 else 0
+                new[i] = here[i]
+                finer[i] = here[i] / rough[i] - np.float32(1) if rough[i] > np.float32(0) else np.float32(0)
         first = last
 
 
@@ -227,43 +255,35 @@ def _settle(top, bottom, ratio, kernel):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _smooth_ratio(top, bottom, shapes, kernel, default, out):
+def _smooth_ratio(top, bottom, shapes, kernel, out):
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
         last = first + n_ts * n_tf
         top_1 = _halved(top[first:last].reshape(n_ts, n_tf))
         bottom_1 = _halved(bottom[first:last].reshape(n_ts, n_tf))
-        ratio = np.full(top_1.shape, np.float32(default[p]))
+        ratio = np.full(top_1.shape, _mean_ratio(top_1, bottom_1, top, bottom))
         _settle(top_1, bottom_1, ratio, kernel)
         ratio = _doubled(ratio, n_ts, n_tf)
         for j in range(n_ts):
-            for i in range(n_tf):
-                out[first + j * n_tf + i] = ratio[j, i]
+            out[first + j * n_tf : first + (j + 1) * n_tf] = ratio[j]
         first = last
 
 
-def reject_tiles(
-    grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32], expected: NDArray[np.float32]
-) -> int:
+def reject_tiles(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32]) -> int:
     """Empty the tiles that are not smooth background (edges of shadows, ice spots); how many.
 
     A tile goes when its ratio leaves the median of the 5 x 5 tiles around it by more than 6 % and four standard
-    deviations. Only tiles that leave ``expected`` by three quarters of that are looked at: the median is dear.
+    deviations: when more than half of them are that much lower, or that much higher. Only tiles that leave 1 by three
+    quarters of that are looked at.
 
     Parameters
     ----------
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts; rejected tiles become 0 in both.
-    expected : (n_tiles,) float32
-        Ratio that is believed so far.
     """
-    rejected = np.zeros(grid.n_tiles, np.bool_)
-    _find_outliers(top, bottom, expected, grid.shapes, rejected)
-    top[rejected] = 0
-    bottom[rejected] = 0
-    return int(rejected.sum())
+    return int(_empty_outliers(top, bottom, grid.shapes))
 
 
 @njit(cache=True, nogil=True)
@@ -279,16 +299,17 @@ def _median(values, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_outliers(top, bottom, expected, shapes, rejected):
-    # |ratio - expected| < 0.75 limit expected, without division and root; all tiles first, as vector instructions
+def _empty_outliers(top, bottom, shapes):
+    # |ratio - 1| < 0.75 limit, without division and root; all tiles first, as vector instructions
     near, sure = np.float32(0.045), np.float32(9)
+    rejected, around = np.empty(top.size, np.uint8), np.empty(25, np.float32)
     for t in range(top.size):
-        usual = expected[t] * bottom[t]
-        off = abs(top[t] - usual)
+        off = abs(top[t] - bottom[t])
         rejected[t] = (
-            (bottom[t] > 0) & (off >= near * usual) & (off * off * max(top[t], bottom[t]) >= sure * usual * usual)
+            (bottom[t] > 0)
+            & (off >= near * bottom[t])
+            & (off * off * max(top[t], bottom[t]) >= sure * bottom[t] * bottom[t])
         )
-    around = np.empty(25, np.float32)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -298,14 +319,27 @@ def _find_outliers(top, bottom, expected, shapes, rejected):
                 if not rejected[t]:
                     continue
                 ratio = top[t] / bottom[t]
-                limit = max(0.06, 4 / np.sqrt(max(top[t], bottom[t])))
-                n = 0
+                limit = max(np.float32(0.06), np.float32(4) / np.sqrt(max(top[t], bottom[t])))
+                n = lower = higher = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):
-                    for ii in range(max(i - 2, 0), min(i + 2, n_tf - 1) + 1):
-                        k = first + jj * n_tf + ii
+                    row = first + jj * n_tf
+                    for k in range(row + max(i - 2, 0), row + min(i + 2, n_tf - 1) + 1):
                         if bottom[k] > 0:
-                            around[n] = top[k] / bottom[k]
+                            value = top[k] / bottom[k]
+                            lower += ratio - value > limit * value
+                            higher += value - ratio > limit * value
+                            around[n] = value
                             n += 1
-                middle = _median(around, n)
-                rejected[t] = abs(ratio - middle) > limit * middle
+                # what holds for more than half of the values holds for their median, which need not be known then
+                if 2 * max(lower, higher) == n:
+                    middle = _median(around, n)
+                    rejected[t] = abs(ratio - middle) > limit * middle
+                else:
+                    rejected[t] = 2 * max(lower, higher) > n
         first += n_ts * n_tf
+    n = 0
+    for t in range(top.size):
+        if rejected[t]:
+            top[t], bottom[t] = 0, 0
+            n += 1
+    return n
