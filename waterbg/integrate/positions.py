@@ -188,7 +188,8 @@ def learn_positions(
 
     A single shift from 6 spots, affine from 20, quadratic from 60, cubic from 150, quartic from 300; of these the one
     whose terms pay by Bayes' information criterion (Schwarz 1978, Ann. Stat. 6, 461), else none: terms that the spots
-    do not ask for only extrapolate noise into the corners. The leanings, from 20 spots, must pay, too. Tukey's
+    do not ask for only extrapolate noise into the corners. The leanings, from 20 spots, must pay, too: all five,
+    or that along the radius alone. Tukey's
     biweight (Beaton & Tukey 1974, Technometrics 16, 147) about the map with most terms leaves out spots that are
     something else.
 
@@ -221,7 +222,7 @@ def learn_positions(
     # the map with most terms has said what each spot counts; with that, fewer terms are part of its equations
     best, gain, which, factors = 0, 0.0, np.zeros(0, np.int64), np.zeros(0)
     for m in (0, *orders):
-        for k in (0, n_leans)[: 1 + (n_leans > 0)]:
+        for k in sorted({0, min(1, n_leans), n_leans}):  # few spots may tell how they lean along the radius at least
             rows = np.concatenate([np.arange(m), most + np.arange(m), 2 * most + np.arange(k)])
             solution = np.linalg.solve(normal[np.ix_(rows, rows)], right[rows])
             gained = float(solution @ right[rows]) - len(rows) * np.log(n)
