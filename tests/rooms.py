@@ -140,7 +140,8 @@ def model():
 def plots():
     from tests.integrate.test_profile_fit import ROUND
     from waterbg.background import Noise, frame_rays
-    from waterbg.integrate.profile import integrate_profile, spot_shapes
+    from waterbg.integrate.profile import integrate_profile
+    from waterbg.integrate.shapes import spot_shapes
     from waterbg.plots import close_up
     from waterbg.plots.lab_image import make_canvas
     from waterbg.plots.report_sample import radial_means

@@ -8,8 +8,9 @@ from waterbg.background import Noise, Trust, frame_rays, make_estimator
 from waterbg.integrate import Status
 from waterbg.integrate.fit import likely_intensity
 from waterbg.integrate.positions import NO_MAP
-from waterbg.integrate.profile import Spots, integrate_profile, lab_places
+from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.shapes import Spots, lab_places
 from waterbg.integrate.stretch import NO_STRETCH
 
 RADII = (3.0, 5.0, 7.0)

@@ -12,8 +12,8 @@ from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.rays import make_rays
 from waterbg.integrate.measure import MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
-from waterbg.integrate.profile import shape_error
 from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
+from waterbg.integrate.shapes import shape_error
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,9 @@ from waterbg.background import Noise, Trust
 from waterbg.errors import OutputError, UsageError
 from waterbg.integrate import Status
 from waterbg.integrate.positions import PositionMap
-from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
+from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
 from waterbg.model.decoys import Shell
 from waterbg.model.learn import NO_TAIL, TAILS, best_tail

@@ -19,7 +19,7 @@ from waterbg.background import Trust, frame_rays
 from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
-from waterbg.integrate import profile
+from waterbg.integrate import profile, shapes
 from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
@@ -140,14 +140,14 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
 
-    tries = profile.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
+    tries = shapes.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
     which, measured = tries
     return _Look(
         groups=groups,
         inv_d=decoys["inv_d"][known],
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
-        places=profile.lab_places(frame, rays, spots[which]),
+        places=shapes.lab_places(frame, rays, spots[which]),
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
@@ -170,11 +170,11 @@ def _learn_trust(seen: list[_Look]) -> Trust:
     return Trust(tuple(edges[1:-1]), tuple(tau2))
 
 
-def _learn_spots(seen: list[_Look]) -> profile.Spots:
+def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     """Widths, tail, places and their scatter from all frames' strong spots."""
-    default = profile.Spots()
+    default = shapes.NOTHING_KNOWN
     inv_d = np.concatenate([each.spot_inv_d for each in seen])
-    if len(inv_d) < profile.FEW:
+    if len(inv_d) < shapes.FEW:
         return default
     everywhere = np.concatenate([each.everywhere for each in seen])
     deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1)
@@ -189,13 +189,13 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
             for m, each in zip(per_frame, seen, strict=True)
         ]
     )
-    found, counting = profile.widths_of(whole)
+    found, counting = shapes.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
     teachers = [Teachers(each.places, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)]
     shared = shared_map(teachers, seen[0].n_panels)
     about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
-    return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
+    return shapes.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 
 def best_tail(deviance: NDArray[np.float64]) -> float:
@@ -230,7 +230,7 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
 
 
 def _expected_widths(measured: NDArray[np.void], seen: _Look, run: Psf) -> NDArray[np.float64]:
-    lines, stretch, _ = profile.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
+    lines, stretch, _ = shapes.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
     return lines.at(seen.spot_inv_d, FLOOR) * stretch.at(seen.places)
 
 
@@ -242,7 +242,7 @@ def _lines_of_widths(
     scatter: float,
     run_weight: float = RUN_WEIGHT,
 ) -> Lines:
-    found, counting = profile.widths_of(measured)
+    found, counting = shapes.widths_of(measured)
     return learn_lines(found, counting, inv_d, run, everywhere, scatter, run_weight=run_weight)
 
 

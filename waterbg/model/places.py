@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.integrate import profile
+from waterbg.integrate import shapes
 from waterbg.integrate.positions import (
     AFFINE_FROM,
     NO_MAP,
@@ -53,7 +53,7 @@ def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
     smooth = _smooth_map(frames)
     left = []
     for frame in frames:
-        found, _ = profile.offsets_of(frame.measured)
+        found, _ = shapes.offsets_of(frame.measured)
         left.append(found - _own_map(frame, smooth).at(frame.places))
     places, (_, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
     return replace(smooth, panels=learn_panels(places, np.concatenate(left), counting.mean(axis=1), n_panels))
@@ -88,11 +88,11 @@ def _pooled_map(frames: list[Teachers]) -> PositionMap:
 
 
 def _offsets(frames: list[Teachers]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return profile.offsets_of(np.concatenate([frame.measured for frame in frames]))
+    return shapes.offsets_of(np.concatenate([frame.measured for frame in frames]))
 
 
 def scatter_of_places(
-    frames: list[Teachers], shared: PositionMap, default: profile.Spots, everywhere: NDArray[np.float64]
+    frames: list[Teachers], shared: PositionMap, default: shapes.Spots, everywhere: NDArray[np.float64]
 ) -> tuple[Scatter, Scatter]:
     """Scatter of places about the frames' own maps, and about the shared one.
 
@@ -113,12 +113,12 @@ def scatter_of_places(
 
 
 def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
-    found, counting = profile.offsets_of(frame.measured)
+    found, counting = shapes.offsets_of(frame.measured)
     return learn_positions(frame.places, found, counting.mean(axis=1), shared)[0]
 
 
 def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
-    found, counting = profile.offsets_of(frame.measured)
+    found, counting = shapes.offsets_of(frame.measured)
     left = frame.places.along_radius(found - positions.at(frame.places))
     return _Left(left, counting, frame.inv_d, frame.places)
 

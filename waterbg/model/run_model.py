@@ -11,9 +11,9 @@ from typing import Any
 from waterbg.background import Noise, Trust
 from waterbg.errors import UsageError
 from waterbg.integrate.positions import PositionMap
-from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
+from waterbg.integrate.shapes import Spots
 from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file

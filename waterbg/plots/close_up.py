@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import count_constant
 from waterbg.background.masks import BAD, ONE, TWO
 from waterbg.integrate import Status
-from waterbg.integrate.profile import fit_reach, kept_shares, spot_shapes
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.integrate.shapes import fit_reach, kept_shares, spot_shapes
 from waterbg.plots.look import Look
 
 Box = NDArray[np.float64]
