@@ -159,7 +159,8 @@ def plots():
     assert np.nanmax(expected) == 20
     yield "observed", observed
     _, _, shapes = integrate_profile(w.frame, w.scene, RADII, background, rays, run=ROUND)
-    for row, (shift, widths, blur, _) in enumerate(zip(*spot_shapes(shapes, rays, w.scene.spots))):
+    likely = spot_shapes(shapes, w.frame, rays, w.scene.spots)
+    for row, (shift, widths, blur) in enumerate(zip(likely.shift, likely.widths, likely.blur)):
         spot, profile = w.scene.spots[row], np.empty((23, 23))
         ray, tail = rays.panel[spot["panel"]], shapes.psf.tail
         close_up._fill_profile(ray, float(spot["fs"]), float(spot["ss"]), shift, widths, blur, tail, profile)

@@ -117,6 +117,24 @@ def test_a_smooth_error_of_the_predictions_is_found_and_followed():
     assert z.std() < 1.3
 
 
+def test_spots_beyond_their_discs_are_found_where_a_map_leads_there():
+    def offset(x, y):
+        return 1.2 + 0.016 * x, -0.01 * y
+
+    world = make_world(flat(8.0), seed=4, n_spots=110, intensity=3000.0, offset=offset)
+    result, fits, shapes = integrate(world)
+    places = lab_places(world.frame, frame_rays(world.frame, world.scene, "horiz"), world.scene.spots)
+    far = np.hypot(*offset(places.x, places.y)) > 3
+    assert far.sum() > 5
+    assert np.isin(np.flatnonzero(far), shapes.which).mean() > 0.9
+    assert shapes.positions.at(places, shapes.farthest) == pytest.approx(
+        np.stack(offset(places.x, places.y), axis=1), abs=0.1
+    )
+    kept = far & (result["status"] == Status.OK)
+    assert result["I"][kept] / world.truth[kept] == pytest.approx(1, abs=0.1)
+    assert np.median(fits["disc"][kept] / world.truth[kept]) < 0.7  # what the discs hold of them
+
+
 def test_places_without_error_are_left_alone():
     world = make_world(flat(8.0), seed=5, n_spots=110, intensity=2000.0)
     _, _, shapes = integrate(world)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.background.worlds import CLEN, detector, gaussian_share, make_world, scattering
 from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.rays import make_rays
-from waterbg.integrate.measure import MEASURED, invert, measure_spots
+from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.psf import Lines, capture, gaussian, learn_lines, pixel_share, scaled_lines
 from waterbg.integrate.shapes import shape_error
@@ -176,7 +176,7 @@ def measured(world, start=1.1, tail=0.0, before=None):
         world.frame.data, np.ones(2, np.float32), background.flags, det.offsets, det.shapes,
         make_rays(det, CLEN).panel, np.ascontiguousarray(spots["panel"]), np.ascontiguousarray(spots["fs"]),
         np.ascontiguousarray(spots["ss"]), np.arange(len(spots)), 3, 4.0, background.expected, background.factor, 1.0,
-        0.0, np.full((len(spots), 2), start), tail, before.view(np.recarray), out.view(np.recarray),
+        0.0, np.full((len(spots), 2), start), tail, FARTHEST, before.view(np.recarray), out.view(np.recarray),
     )  # fmt: skip
     return out
 

@@ -25,7 +25,7 @@ MEASURED = np.dtype(
 )
 """What is found about a strong spot: offset from the prediction, Gaussian widths, their variances; pixels."""
 
-FARTHEST = 2.5  # px: a spot further from its prediction is another spot
+FARTHEST = 2.5  # px: a spot further from its prediction is another spot, unless a map leads there
 _STEPS = 9
 _POWER = int(TAIL_WIDTH**2)
 assert _POWER == TAIL_WIDTH**2
@@ -68,14 +68,14 @@ def invert(matrix, inverse):
 @njit(cache=True, nogil=True, error_model="numpy")
 def measure_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, gain,
-    read2, start, tail, before, out,
+    read2, start, tail, farthest, before, out,
 ):  # fmt: skip
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
     ``reach``: radius of the fit about the spot, pixels. ``start`` (n, 2): radial and tangential sigma to start from.
-    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``before`` (len(which),) MEASURED: what was found
-    with another tail, to go on from (spots without an answer have none now); empty for a fresh start. ``out``
-    (len(which),) MEASURED.
+    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``farthest``: from the prediction, pixels.
+    ``before`` (len(which),) MEASURED: what was found with another tail, or is expected, to go on from (spots without an
+    answer have none now); empty for a fresh start. ``out`` (len(which),) MEASURED.
     """
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
@@ -201,14 +201,14 @@ def measure_spots(
             before_r, before_t = sr, st
             sr = max(min(max(sr + change[3], 0.7 * sr), 1.4 * sr), FLOOR)
             st = max(min(max(st + change[4], 0.7 * st), 1.4 * st), FLOOR)
-            if du * du + dv * dv > FARTHEST * FARTHEST * 1.5 or sr > reach or st > reach:
+            if du * du + dv * dv > farthest * farthest * 1.5 or sr > reach or st > reach:
                 ok = False
                 break
             widened = max(abs(sr - before_r) / sr, abs(st - before_t) / st)
             ok = step >= least and moved < 0.15 and widened < 0.15
             if ok and max(moved, widened) < settled:
                 break
-        ok = ok and du * du + dv * dv <= FARTHEST * FARTHEST
+        ok = ok and du * du + dv * dv <= farthest * farthest
         out[m].ok = ok
         if ok:
             out[m].dx, out[m].dy = ux * du - uy * dv, uy * du + ux * dv

@@ -156,11 +156,11 @@ class PositionMap:
     leaning: tuple[float, ...] = (0.0,) * LEANS
     panels: tuple[tuple[float, float], ...] = ()
 
-    def at(self, places: Places) -> NDArray[np.float64]:
-        """(n, 2) offset in x and y in pixels, never more than FARTHEST."""
+    def at(self, places: Places, farthest: float = FARTHEST) -> NDArray[np.float64]:
+        """(n, 2) offset in x and y in pixels, never more than ``farthest``."""
         offset = self._unbounded(places)
         length = np.hypot(offset[:, 0], offset[:, 1])
-        return offset * np.minimum(1, FARTHEST / np.maximum(length, 1e-9))[:, None]
+        return offset * np.minimum(1, farthest / np.maximum(length, 1e-9))[:, None]
 
     def _unbounded(self, places: Places) -> NDArray[np.float64]:
         coefficients = np.reshape(self.coefficients, (-1, 2))

@@ -15,12 +15,15 @@ from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
 from waterbg.integrate.result import INTEGRATED, Status
 from waterbg.integrate.shapes import (
     NOTHING_KNOWN,
+    Expected,
     Shapes,
     Spots,
     columns_of,
     fit_reach,
     kept_shares,
+    lead_far,
     learn_shapes,
+    look_again,
     shape_error,
     spot_shapes,
 )
@@ -82,15 +85,14 @@ def integrate_profile(
     shapes = learn_shapes(
         frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
     )
-    shift, widths, blur, doubt, mean = spot_shapes(shapes, frame, rays, spots)
-    inner = int(radii[0])
+    inner, own = int(radii[0]), slice(len(scene.spots))
     usual = usual_intensity(scene, spots["inv_d"], fits)
-    fit_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *columns_of(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
-        background.expected, background.scale_variance, background.factor, background.noise.gain,
-        background.noise.read2, usual, fits,
-    )  # fmt: skip
+    if lead_far(shapes, frame, rays, spots[own]):
+        first = fits[own].copy()
+        _fit_all(frame, spots[own], inner, background, rays, shapes, usual[own], first)
+        shapes = look_again(frame, spots[own], flags, first, radii, background, rays, run, shapes)
+    expected = _fit_all(frame, spots, inner, background, rays, shapes, usual, fits)
+    shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
         spots["fs"] + shift[:, 0],
@@ -101,20 +103,41 @@ def integrate_profile(
     if len(others):
         refit_neighbours(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-            *columns_of(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
+            *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
             background.expected, background.scale_variance, background.factor, background.noise.gain,
             background.noise.read2, usual, start, others, joint, fits,
         )  # fmt: skip
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
-        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, doubt))
-    share, summed = kept_shares(shapes, spots["inv_d"], mean, widths, blur, inner)
+        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
+    share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
         fits[name] *= summed
     result = as_integrated(frame, spots, fits, sigma_scale, error, LEAST_SIGMA * background.noise.gain, summation)
     return result, fits, shapes
+
+
+def _fit_all(
+    frame: Frame,
+    spots: NDArray[np.void],
+    inner: int,
+    background: BackgroundEstimate,
+    rays: Rays,
+    shapes: Shapes,
+    usual: NDArray[np.float64],
+    fits: NDArray[np.void],
+) -> Expected:
+    """Fit every accepted spot by itself, into ``fits``."""
+    n, expected = len(spots), spot_shapes(shapes, frame, rays, spots)
+    fit_spots(
+        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
+        shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
+        background.noise.gain, background.noise.read2, usual, fits,
+    )  # fmt: skip
+    return expected
 
 
 def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.void]) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate, Radii, count_constant
 from waterbg.background.rays import Rays
-from waterbg.integrate.measure import MEASURED, measure_spots
+from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.scatter import Scatter
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
 
 STRONG = 8.0  # I/sigma of spots that teach places and widths
+SECOND_LOOK = 5.0  # px from predictions, where a map leads that far
+FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
 SURE = 0.2  # px: a place that is less sure teaches nothing
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
@@ -78,6 +80,8 @@ class Shapes:
         Every strong spot.
     which : (m,) int64
         Their rows among the spots.
+    farthest : float
+        How far from predictions spots were looked for, pixels.
     fallbacks : list of str
     """
 
@@ -88,6 +92,7 @@ class Shapes:
     places: Scatter
     measured: NDArray[np.void]
     which: NDArray[np.int64]
+    farthest: float
     fallbacks: list[str] = field(default_factory=list)
 
     def widths_at(self, inv_d: NDArray[np.float64], places: Places) -> NDArray[np.float64]:
@@ -106,15 +111,65 @@ def learn_shapes(
     run: Spots,
 ) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
-    inv_d = spots["inv_d"]
     which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
+    return _shapes_of(frame, spots, rays, run, which, measured, FARTHEST)
+
+
+def lead_far(shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]) -> bool:
+    """Whether a tenth of the spots is so far from the predictions that strong ones can lie beyond their discs."""
+    offset = shapes.positions.at(lab_places(frame, rays, spots), SECOND_LOOK)
+    return len(offset) > 0 and float(np.quantile(np.hypot(offset[:, 0], offset[:, 1]), 0.9)) > FAR
+
+
+def look_again(
+    frame: Frame,
+    spots: NDArray[np.void],
+    flags: NDArray[np.uint8],
+    fits: NDArray[np.void],
+    radii: Radii,
+    background: BackgroundEstimate,
+    rays: Rays,
+    run: Spots,
+    first: Shapes,
+) -> Shapes:
+    """Measure the spots that the first shapes have made strong, from where these have them, and learn again."""
+    inv_d = spots["inv_d"]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits["I"] / fits["sigma"], 0)
+    which = strongest(inv_d, signal, MOST)
+    places = lab_places(frame, rays, spots)
+    measured = np.zeros(len(which), MEASURED).view(np.recarray)
+    before = measured.copy()
+    before.ok, before.I = 1, fits["I"][which]
+    before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
+    before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
+    measure_spots(
+        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected,
+        background.factor, background.noise.gain, background.noise.read2, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK,
+        before, measured,
+    )  # fmt: skip
+    good = (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
+    return _shapes_of(frame, spots, rays, run, which[good], measured[good], SECOND_LOOK)
+
+
+def _shapes_of(
+    frame: Frame,
+    spots: NDArray[np.void],
+    rays: Rays,
+    run: Spots,
+    which: NDArray[np.int64],
+    measured: NDArray[np.void],
+    farthest: float,
+) -> Shapes:
+    inv_d = spots["inv_d"]
     strong = lab_places(frame, rays, spots[which])
     found, counting = offsets_of(measured)
     positions, n_terms = learn_positions(strong, found, counting.mean(axis=1), run.map)
     mapped = len(which) >= AFFINE_FROM
     places = run.about_map if mapped else run.about_run
     if len(which):
-        left = strong.along_radius(found - positions.at(strong))
+        left = strong.along_radius(found - positions.at(strong, farthest))
         places = places.learn(left, counting, inv_d[which], strong, inv_d)
     widths, stretch, scatter = learn_widths(measured, strong, inv_d[which], run.psf, inv_d)
     fallbacks = []
@@ -123,7 +178,7 @@ def learn_shapes(
     if len(which) < FEW:
         fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
     psf = replace(run.psf, widths=widths, scatter=scatter)
-    return Shapes(psf, stretch, positions, n_terms, places, measured, which, fallbacks)
+    return Shapes(psf, stretch, positions, n_terms, places, measured, which, farthest, fallbacks)
 
 
 def learn_widths(
@@ -202,7 +257,7 @@ def measure_strong(
         measure_spots(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected,
-            background.factor, background.noise.gain, background.noise.read2, start, tail, before, out,
+            background.factor, background.noise.gain, background.noise.read2, start, tail, FARTHEST, before, out,
         )  # fmt: skip
         before = out
     sure = measured["var_u"] + measured["var_v"] < 2 * SURE**2
@@ -213,11 +268,16 @@ def measure_strong(
 def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
     """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where(fits["status"] == 0, fits["disc"] / fits["disc_sigma"], 0)
-    rows = np.flatnonzero((signal > STRONG) & (fits["saturated"] == 0))
+        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits["disc"] / fits["disc_sigma"], 0)
+    return strongest(spots["inv_d"], signal, most)
+
+
+def strongest(inv_d: NDArray[np.float64], signal: NDArray[np.float64], most: int) -> NDArray[np.int64]:
+    """Rows of I/sigma above STRONG, at most so many: the strongest from each of ten groups by resolution."""
+    rows = np.flatnonzero(signal > STRONG)
     if len(rows) <= most:
         return rows
-    rows = rows[np.argsort(spots["inv_d"][rows], kind="stable")]
+    rows = rows[np.argsort(inv_d[rows], kind="stable")]
     groups = np.array_split(rows, 10)
     return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: most // 10]] for g in groups]))
 
@@ -250,16 +310,12 @@ def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -
     return np.stack([fs, ss], axis=1)
 
 
-def spot_shapes(
-    shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+@dataclass(frozen=True)
+class Expected:
     """Where each spot is expected, how wide, and how sure that is.
 
-    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
-    place and widths count by their precision against that scatter.
-
-    Returns
-    -------
+    Attributes
+    ----------
     shift : (n, 2) float64
         Offset from the prediction along fs and ss, pixels.
     widths : (n, 2) float64
@@ -271,8 +327,22 @@ def spot_shapes(
     mean : (n, 2) float64
         The frame's widths there, whatever the spot itself says.
     """
+
+    shift: NDArray[np.float64]
+    widths: NDArray[np.float64]
+    blur: NDArray[np.float64]
+    doubt: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
+def spot_shapes(shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Expected:
+    """Say of each spot what is expected, for the profile it is fitted with.
+
+    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
+    place and widths count by their precision against that scatter.
+    """
     places = lab_places(frame, rays, spots)
-    offset = shapes.positions.at(places)
+    offset = shapes.positions.at(places, shapes.farthest)
     mean = shapes.widths_at(spots["inv_d"], places)
     widths = mean.copy()
     blur = shapes.places.variance(spots["inv_d"], places, 0.02)
@@ -293,22 +363,17 @@ def spot_shapes(
         trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)
         widths[which] += trust * (found - widths[which])
         doubt[which] *= np.sqrt(1 - trust)
-    return to_panel(offset, rays, spots), widths, blur, doubt, mean
+    return Expected(to_panel(offset, rays, spots), widths, blur, doubt, mean)
 
 
-def fit_reach(widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int) -> NDArray[np.float64]:
+def fit_reach(expected: Expected, inner: int) -> NDArray[np.float64]:
     """(n,) radius of the fit in pixels: a little more than the peak disc, and more for wide spots."""
-    widest = np.sqrt((widths**2 + blur).max(axis=1))
+    widest = np.sqrt((expected.widths**2 + expected.blur).max(axis=1))
     return np.clip(WIDE_REACH * widest, inner + FIT_MARGIN, inner + MOST_MARGIN)
 
 
 def kept_shares(
-    shapes: Shapes,
-    inv_d: NDArray[np.float64],
-    mean: NDArray[np.float64],
-    widths: NDArray[np.float64],
-    blur: NDArray[np.float64],
-    inner: int,
+    shapes: Shapes, inv_d: NDArray[np.float64], expected: Expected, inner: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(n,) what the flux of a fitted profile, and the sum over a disc, are multiplied with to be a spot's intensity.
 
@@ -317,11 +382,11 @@ def kept_shares(
     weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
     spot has.
     """
-    tail = shapes.psf.tail
+    mean, blur, tail = expected.mean, expected.blur, shapes.psf.tail
     core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
     in_disc = capture(mean, blur, tail, inner)
-    return capture(widths, blur, tail, inner) / in_disc * counted, counted / in_disc
+    return capture(expected.widths, blur, tail, inner) / in_disc * counted, counted / in_disc
 
 
 def shape_error(
