@@ -92,7 +92,7 @@ def predict():
         spots = predict(axes, centering, detector, CLEN, ENERGY, 0.004)
         assert len(spots) > 2
         yield from columns(centering, spots)
-    pink = tiles(2, 2, 120, 110, extra="bandwidth = 0.01\n")
+    pink = tiles(3, 3, 90, 80, extra="bandwidth = 0.01\n")  # as many panels as are looked up by direction
     yield from columns("pink", predict(axes, "P", pink, CLEN, ENERGY, 0.004))
     crystal, _ = crystal_of(detector, axes, (0.02, -0.03), 0.01, limit=None)
     panels = detector.panel_numbers(crystal.panel_names)[crystal.reflections["panel"]]
@@ -144,7 +144,8 @@ def model():
 def plots():
     from tests.integrate.test_profile_fit import ROUND
     from waterbg.background import Noise, frame_rays
-    from waterbg.integrate.profile import integrate_profile, spot_shapes
+    from waterbg.integrate.profile import integrate_profile
+    from waterbg.integrate.shapes import spot_shapes
     from waterbg.plots import close_up
     from waterbg.plots.lab_image import make_canvas
     from waterbg.plots.report_sample import radial_means
@@ -162,7 +163,8 @@ def plots():
     assert np.nanmax(expected) == 20
     yield "observed", observed
     _, _, shapes = integrate_profile(w.frame, w.scene, RADII, background, rays, run=ROUND)
-    for row, (shift, widths, blur, _) in enumerate(zip(*spot_shapes(shapes, rays, w.scene.spots))):
+    likely = spot_shapes(shapes, w.frame, rays, w.scene.spots)
+    for row, (shift, widths, blur) in enumerate(zip(likely.shift, likely.widths, likely.blur)):
         spot, profile = w.scene.spots[row], np.empty((23, 23))
         ray, tail = rays.panel[spot["panel"]], shapes.psf.tail
         close_up._fill_profile(ray, float(spot["fs"]), float(spot["ss"]), shift, widths, blur, tail, profile)

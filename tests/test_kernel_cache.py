@@ -108,3 +108,40 @@ def test_where_scipy_is_imported_already_it_stays():
     linalg = pytest.importorskip("scipy.linalg")
     spare_scipy()
     assert sys.modules["scipy.linalg"] is linalg
+
+
+LOADS = """
+import sys
+import numpy as np
+from numba import njit
+from waterbg.kernel_cache import spare_compiler
+spare_compiler()
+
+@njit(cache=True)
+def halves(values):
+    out = np.empty(len(values))
+    for i in range(len(values)):
+        out[i] = values[i] / 2
+    return out
+
+print(halves(np.arange(3.0)), "numba.typed.typeddict" in sys.modules)
+
+@njit
+def quarters(values):
+    return sorted([x for x in halves(halves(values))])
+
+print(quarters(np.arange(3.0)))
+"""
+
+
+def test_cached_kernels_are_loaded_without_the_compiler_and_others_are_still_compiled(tmp_path):
+    script = tmp_path / "loads.py"
+    script.write_text(LOADS)
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "kernels"), "NUMBA_DISABLE_JIT": "0"}
+
+    def said():
+        done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()
+
+    assert said() == ["[0.  0.5 1. ] True", "[0.0, 0.25, 0.5]"]
+    assert said() == ["[0.  0.5 1. ] False", "[0.0, 0.25, 0.5]"]

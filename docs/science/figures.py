@@ -2,7 +2,7 @@
 
     python docs/science/figures.py [FOLDER]
 
-Writes background.png and decoys.png into FOLDER (default: this one). Needs matplotlib.
+Writes background.png, places.png and decoys.png into FOLDER (default: this one). Needs matplotlib.
 """
 
 import sys
@@ -14,8 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from waterbg.background import frame_rays, make_estimator
-from waterbg.integrate.profile import lab_positions
+from waterbg.integrate.shapes import lab_places, offsets_of
 from waterbg.model import SAMPLE_FRAMES, check_model, learn_model
+from waterbg.model.frame import integrate_frame
 from waterbg.plots.decoys import draw_decoys
 from waterbg.run import resolve_job
 from waterbg.run.sample import Sample
@@ -45,7 +46,8 @@ def draw_background(sample, truth, path):
             result = make_estimator(name).estimate(frame, scene, RADII)
             known = {tuple(int(s[n]) for n in "hkl"): s["B_true"] for s in simulated.spots}
             true = np.array([known.get(tuple(int(s[n]) for n in "hkl"), np.nan) for s in scene.spots])
-            radius.append(np.hypot(*lab_positions(frame_rays(frame, scene, "horiz"), scene.spots)))
+            places = lab_places(frame, frame_rays(frame, scene, "horiz"), scene.spots)
+            radius.append(np.hypot(places.x, places.y))
             ratio.append(under(result.expected) / true)
         radius, ratio = np.concatenate(radius), np.concatenate(ratio)
         axes.plot(radius, ratio, ".", ms=1, color=colour, alpha=0.4)
@@ -55,8 +57,36 @@ def draw_background(sample, truth, path):
     figure.savefig(path, dpi=110)
 
 
+def draw_places(path):
+    """What strong spots of turned blocks are from where they are expected, before and after the map."""
+    figure = Figure(figsize=(10, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    panels = figure.subplots(1, 2, sharey=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        job = resolve_job(str(write_dataset(preset("turned"), FRAMES, scratch, "turned").stream))
+        sample = Sample(job, SAMPLE_FRAMES)
+        model = learn_model(sample, job.settings)
+        parts = []
+        for frame, scene in sample:
+            shapes = integrate_frame(frame, scene, model, job.settings).shapes
+            places = lab_places(frame, frame_rays(frame, scene, "horiz"), scene.spots[shapes.which])
+            found, _ = offsets_of(shapes.measured)
+            left = found - shapes.positions.at(places)
+            side = np.sign(scene.spots["excitation"][shapes.which]) * places.beside
+            parts.append(np.column_stack([side, places.along_radius(found), places.along_radius(left)]))
+    side, *columns = np.concatenate(parts).T
+    for axes, name, before, after in zip(panels, ("along", "across"), columns[:2], columns[2:], strict=True):
+        axes.plot(side, before, ".", ms=2, color="#d1495b", alpha=0.5, label="prediction")
+        axes.plot(side, after, ".", ms=2, color="#1b6ca8", alpha=0.5, label="with the map")
+        axes.set(title=f"{name} the radius", xlabel="distance from the Ewald sphere / px", ylim=(-3, 3))
+    panels[0].set_ylabel("found - expected place / px")
+    panels[0].legend(markerscale=5, loc="upper right")
+    figure.savefig(path, dpi=110)
+
+
 def main(folder):
-    """Simulate a run and draw."""
+    """Simulate runs and draw."""
+    draw_places(folder / "places.png")
     truth = []
     with tempfile.TemporaryDirectory() as scratch:
         dataset = write_dataset(preset("nominal"), FRAMES, scratch, "nominal", on_frame=truth.append)

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 from tests.background.worlds import CLEN, detector, gaussian_share, make_world, scattering
 from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.rays import make_rays
-from waterbg.integrate.measure import MEASURED, invert, measure_spots
+from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
-from waterbg.integrate.positions import NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.profile import shape_error
 from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, pixel_share, scaled_lines
+from waterbg.integrate.shapes import shape_error
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
 
@@ -162,39 +161,6 @@ def test_the_error_of_an_unknown_shape_is_what_spots_that_scatter_show(width, bl
     assert found == pytest.approx(np.std(factors), rel=0.1)
 
 
-# -- places ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("n", "most"), [(10, 1), (40, 3), (200, 6)])
-def test_a_map_has_no_more_terms_than_its_spots_allow(n, most):
-    rng = np.random.default_rng(n)
-    x, y = rng.uniform(-600, 600, (2, n))
-    truth = np.stack([0.5 + 1e-3 * x + 1.5e-6 * x * x, -0.4 + 8e-4 * y], axis=1)
-    offset = truth + rng.normal(0, 0.08, truth.shape)
-    offset[: n // 15] += 3
-    positions, n_terms = learn_positions(x, y, offset, np.full(n, 0.02**2))
-    assert n_terms == most
-    if most == 6:
-        assert np.abs(positions.at(x, y) - truth)[np.hypot(*truth.T) < 2.4].max() < 0.1
-
-
-def test_a_map_is_added_to_the_runs():
-    rng = np.random.default_rng(3)
-    x, y = rng.uniform(-600, 600, (2, 100))
-    run = PositionMap(((1.0, -1.0), (0.5, 0.0), (0.0, 0.5), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0)))
-    offset = run.at(x, y) + rng.normal(0, 0.1, (100, 2))
-    positions, n_terms = learn_positions(x, y, offset, np.full(100, 1e-4), run)
-    assert n_terms == 0
-    assert positions == run
-    assert learn_positions(x[:0], y[:0], offset[:0], np.zeros(0), run) == (run, 0)
-
-
-def test_no_spot_is_moved_farther_than_it_can_be_found():
-    far = PositionMap(((5.0, 0.0),) + ((0.0, 0.0),) * 5)
-    assert far.at(np.array([0.0]), np.array([0.0])).tolist() == [[2.5, 0.0]]
-    assert NO_MAP.at(np.array([3.0]), np.array([4.0])).tolist() == [[0.0, 0.0]]
-
-
 @settings(deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 6))
 def test_inverse_of_a_positive_matrix(seed, n):
@@ -210,17 +176,18 @@ def test_a_matrix_without_inverse_is_told():
     assert not invert(np.full((2, 2), np.nan), np.zeros((2, 2)))
 
 
-def measured(world, start=1.1, tail=0.0):
+def measured(world, start=1.1, tail=0.0, before=None):
     background = make_estimator("water", Noise(), trust=Trust((), (1e-6,))).estimate(
         world.frame, world.scene, (3.0, 5.0, 7.0)
     )
     det, spots = world.frame.detector, world.scene.spots
     out = np.zeros(len(spots), MEASURED)
+    before = out[:0] if before is None else before
     measure_spots(
         world.frame.data, np.ones(2, np.float32), background.flags, det.offsets, det.shapes,
         make_rays(det, CLEN).panel, np.ascontiguousarray(spots["panel"]), np.ascontiguousarray(spots["fs"]),
         np.ascontiguousarray(spots["ss"]), np.arange(len(spots)), 3, 4.0, background.expected, background.factor, 1.0,
-        0.0, np.full((len(spots), 2), start), tail, out.view(np.recarray),
+        0.0, np.full((len(spots), 2), start), tail, FARTHEST, before.view(np.recarray), out.view(np.recarray),
     )  # fmt: skip
     return out
 
@@ -246,6 +213,22 @@ def test_places_and_widths_of_strong_spots_are_measured_with_the_error_they_stat
         z = (found[name] - truth) / np.sqrt(variance)
         assert abs(z.mean()) < 0.5, name
         assert 0.75 < z.std() < 1.3, name
+
+
+def test_going_on_from_another_tail_ends_where_a_fresh_start_does():
+    world = make_world(lambda x, y, p: 5 * scattering(x, y), seed=23, n_spots=80, intensity=1500.0, sigma=1.3)
+    without, fresh = measured(world), measured(world, tail=0.1)
+    without["ok"][::7] = False
+    on = measured(world, tail=0.1, before=without)
+    assert not on["ok"][::7].any()
+    both = (on["ok"] > 0) & (fresh["ok"] > 0)
+    assert both.mean() > 0.8
+    on, fresh = on[both], fresh[both]
+    for name, error in (("dx", "var_u"), ("dy", "var_v"), ("radial", "var_radial"), ("tangential", "var_tangential")):
+        assert np.abs(on[name] - fresh[name]).max() < 0.2 * np.sqrt(fresh[error]).min(), name
+    np.testing.assert_allclose(on["I"], fresh["I"], rtol=2e-3)
+    # a pixel at the edge of the fit may be in one and not in the other
+    assert np.median(np.abs(on["deviance"] - fresh["deviance"])) < 0.1
 
 
 def test_the_deviance_tells_a_tail_from_none():

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.worlds import RADII, make_run
+from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
     CLEAR,
     DECOY,
@@ -14,9 +15,7 @@ from waterbg.model.decoys import (
     half_index_decoys,
     paired,
     rings_on_decoys,
-    robust_std,
     shells,
-    spread_beyond,
 )
 from waterbg.predict import project
 

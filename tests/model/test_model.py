@@ -11,8 +11,9 @@ from waterbg.background import Noise, Trust
 from waterbg.errors import OutputError, UsageError
 from waterbg.integrate import Status
 from waterbg.integrate.positions import PositionMap
-from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.scatter import Scatter
+from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
 from waterbg.model.decoys import Shell
 from waterbg.model.learn import NO_TAIL, TAILS, best_tail
@@ -189,10 +190,10 @@ def test_a_model_holds_every_number(tmp_path):
         trust=Trust((1.0, 2.0), (1e-4, 2e-4, 3e-4)),
         spots=Spots(
             psf=Psf(Lines(1, 2, 3, 4), 0.1, 0.2),
-            map=PositionMap(((0.1, 0.2),) * 6, 77.0),
+            map=PositionMap(((0.1, 0.2),) * 6, 77.0, (1.0, 2.0, 3.0, 4.0, 5.0), ((0.1, 0.2), (0.3, 0.4))),
             signal_error=0.04,
-            about_map=Lines(5, 6, 7, 8),
-            about_run=Lines(9, 10, 11, 12),
+            about_map=Scatter(Lines(5, 6, 7, 8), 0.1, 0.2),
+            about_run=Scatter(Lines(9, 10, 11, 12), 0.3, 0.4),
         ),
         sigma_scale=1.3,
         frames=7,

@@ -141,3 +141,13 @@ def test_unknown_centring_leaves_nothing_out():
     primitive = predict(axes, "P", detector, CLEN, ENERGY, 0.01)
     for centering in ("", "R", "x", "ß"):
         assert len(predict(axes, centering, detector, CLEN, ENERGY, 0.01)) == len(primitive)
+
+
+def test_a_lattice_with_more_points_than_there_was_room_for_is_listed_whole(monkeypatch):
+    world = lattice(3, 30), "P", tiles(2, 2, 150, 150), CLEN, ENERGY, 0.05
+    expected = predict(*world)
+    assert len(expected) > 3
+    monkeypatch.setattr("waterbg.predict.lattice.ROOM", 2)
+    assert predict(*world).tobytes() == expected.tobytes()
+    monkeypatch.setattr("waterbg.predict.lattice.MOST_POINTS", len(expected) - 1)
+    assert len(predict(*world)) == 0

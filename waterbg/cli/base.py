@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import gc
 import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import waterbg
 from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
@@ -88,10 +90,16 @@ def run(argv: list[str]) -> int:
     return int(status or 0)
 
 
-_OBJECTS = 50_000  # that are made before the collector looks for cycles; Python's 700 take a tenth of a short run
+_OBJECTS = 200_000  # that are made before the collector looks for cycles: more than a short run makes
 
 
-def entry(argv: Any = None) -> None:
-    """Run the console script."""
+def entry(argv: Any = None) -> NoReturn:
+    """Run the console script, and end the process."""
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
-    sys.exit(run(list(sys.argv if argv is None else argv)))
+    status = run(list(sys.argv if argv is None else argv))
+    # all is written and closed: taking modules and compiled kernels down one by one would be a sixth of a short run
+    atexit._run_exitfuncs()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        with contextlib.suppress(OSError, ValueError):  # said already
+            stream.flush()
+    os._exit(status)

@@ -7,12 +7,12 @@ import sys
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.shared_options import ImageOptions, IntegrationOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
-class Decoys(Command):
+class Decoys(ImageOptions, IntegrationOptions):
     """Integrate where no Bragg reflection can be, by waterbg and by CrystFEL's rings
 
     The true intensity of a decoy is 0: I/sigma must have mean 0 and scatter 1, and the smaller I scatters the better.
@@ -23,35 +23,6 @@ class Decoys(Command):
     force = cli.Flag("--force", help="replace a figure that exists")
     frames = cli.SwitchAttr(
         "--frames", cli.Range(1, 10**6), default=24, argname="N", help="frames looked at: the first with reflections"
-    )
-    geometry = cli.SwitchAttr(
-        ["-g", "--geometry"], str, argname="FILE.geom", group="Images", help="geometry instead of the stream's own"
-    )
-    prefix = cli.SwitchAttr(
-        ["-x", "--prefix"], str, default="", argname="P", group="Images", help="put before the image names"
-    )
-    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first")
-    external = cli.Flag(
-        "--follow-external-links",
-        group="Images",
-        help="read HDF5 external links that lead out of the image's own folder",
-    )
-    background = cli.SwitchAttr(
-        "--background",
-        cli.Set("water", "radial", "ring", "plane"),
-        argname="MODEL",
-        group="Integration",
-        help="as of subtract; default water",
-    )
-    int_radius = cli.SwitchAttr(
-        "--int-radius",
-        str,
-        argname="INN,MID,OUT",
-        group="Integration",
-        help="radii in pixels; default: those of the stream's own command line",
-    )
-    polarisation = cli.SwitchAttr(
-        "--polarisation", str, argname="TYPE", group="Integration", help="as of subtract; default horiz"
     )
     model = cli.SwitchAttr(
         "--model",
@@ -65,24 +36,18 @@ class Decoys(Command):
         """Print what decoys say."""
         from waterbg.figure_file import check_figure_path
         from waterbg.model import RunModel, check_model, learn_model
-        from waterbg.run import Images, resolve_job
+        from waterbg.run import resolve_job
         from waterbg.run.sample import Sample
-        from waterbg.settings import parse_int_radius
 
         if stream == "-":
             raise UsageError("decoys reads its stream more than once, so standard input will not do")
         if self.output is not None:
             check_figure_path(self.output, self.force)
-        given = {
-            "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-            "polarisation": self.polarisation,
-        }
         job = resolve_job(
             stream,
             geometry=self.geometry,
-            settings={name: value for name, value in given.items() if value is not None},
-            images=Images(self.prefix, self.basename, self.external, "fail"),
+            settings=self.settings(),
+            images=self.images(),
         )
         say_when_compiling()
         sample = Sample(job, self.frames)

@@ -6,12 +6,12 @@ import sys
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.shared_options import ImageOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
-class Report(Command):
+class Report(ImageOptions):
     """Write a page about what subtract did to a stream, to look at and to show
 
     IN.stream is the stream before, OUT.stream what subtract made of it. The page is one HTML file that loads nothing.
@@ -34,18 +34,6 @@ class Report(Command):
         argname="FILE",
         help="run model that subtract used; default: OUT.stream.model.json, and when there is none it is learnt again",
     )
-    geometry = cli.SwitchAttr(
-        ["-g", "--geometry"], str, argname="FILE.geom", group="Images", help="geometry instead of the stream's own"
-    )
-    prefix = cli.SwitchAttr(
-        ["-x", "--prefix"], str, default="", argname="P", group="Images", help="put before the image names"
-    )
-    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first")
-    external = cli.Flag(
-        "--follow-external-links",
-        group="Images",
-        help="read HDF5 external links that lead out of the image's own folder",
-    )
 
     def main(self, before: str, after: str) -> int:
         """Read both streams and some images; write the page."""
@@ -60,7 +48,6 @@ class Report(Command):
             pass
         from waterbg.plots.report import draw_report, find
         from waterbg.plots.report_words import doubts
-        from waterbg.run import Images
 
         if sys.stderr.isatty():
             print("waterbg: reading both streams and the sample's images …", file=sys.stderr)
@@ -71,7 +58,7 @@ class Report(Command):
             frames=self.frames,
             model=self.model,
             geometry=self.geometry,
-            images=Images(self.prefix, self.basename, self.external, "fail"),
+            images=self.images(),
         )
         page = draw_report(findings)
         with output.begin():

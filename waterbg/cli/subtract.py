@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
-from waterbg.kernel_cache import spare_scipy
+from waterbg.kernel_cache import spare_compiler, spare_scipy
 
 if TYPE_CHECKING:
     from waterbg.run import Job
 
 
-class Subtract(Command):
+class Subtract(ImageOptions, FitOptions):
     """Model the background under every reflection of a stream anew and integrate again"""
 
     output = cli.SwitchAttr(["-o", "--output"], str, mandatory=True, argname="OUT.stream", help="stream to write")
@@ -27,22 +27,6 @@ class Subtract(Command):
     resume = cli.Flag("--resume", help="go on with what an interrupted run of the same command left")
     no_verify = cli.Flag("--no-verify", help="do not read the output back and compare it with the input")
 
-    geometry = cli.SwitchAttr(
-        ["-g", "--geometry"],
-        str,
-        argname="FILE.geom",
-        group="Images",
-        help="geometry to use instead of the stream's own",
-    )
-    prefix = cli.SwitchAttr(
-        ["-x", "--prefix"],
-        str,
-        default="",
-        argname="P",
-        group="Images",
-        help="put before the image names (as indexamajig)",
-    )
-    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first (as indexamajig)")
     on_missing = cli.SwitchAttr(
         "--on-missing",
         cli.Set("fail", "keep", "drop"),
@@ -50,11 +34,6 @@ class Subtract(Command):
         argname="WHAT",
         group="Images",
         help="a chunk whose image cannot be read: fail before anything is written, keep its old numbers, or drop it",
-    )
-    external = cli.Flag(
-        "--follow-external-links",
-        group="Images",
-        help="read HDF5 external links that lead out of the image's own folder",
     )
 
     integration = cli.SwitchAttr(
@@ -64,36 +43,6 @@ class Subtract(Command):
         group="Integration",
         help="profile (weighted fit, the default), sum, or CrystFEL's own rings-nograd, rings-grad, rings-sat …",
     )
-    background = cli.SwitchAttr(
-        "--background",
-        cli.Set("water", "radial", "ring", "plane"),
-        argname="MODEL",
-        group="Integration",
-        help="background of profile and sum; default water",
-    )
-    int_radius = cli.SwitchAttr(
-        "--int-radius",
-        str,
-        argname="INN,MID,OUT",
-        group="Integration",
-        help="radii in pixels; default: those of the stream's own command line",
-    )
-    push_res = cli.SwitchAttr(
-        "--push-res",
-        float,
-        argname="NM^-1",
-        group="Integration",
-        help="predict that far beyond the resolution limit; default: as the stream's own command line",
-    )
-    polarisation = cli.SwitchAttr(
-        "--polarisation",
-        str,
-        argname="TYPE",
-        group="Integration",
-        help="horiz (default), vert, none, horiz90, 45deg70 …, as in partialator",
-    )
-    joint = cli.Flag("--joint", group="Integration", help="fit overlapping neighbours together")
-    no_decoys = cli.Flag("--no-decoys", group="Integration", help="do not calibrate sigma by decoys")
     model = cli.SwitchAttr(
         "--model",
         str,
@@ -171,8 +120,7 @@ class Subtract(Command):
 
     def main(self, stream: str) -> int:
         """Run the main job on one stream."""
-        from waterbg.run import Follow, Images, resolve_job, run_subtract, wait_for_first_chunk
-        from waterbg.settings import parse_int_radius
+        from waterbg.run import Follow, resolve_job, run_subtract, wait_for_first_chunk
 
         if stream == "-" or (os.path.exists(stream) and not os.path.isfile(stream) and not os.path.isdir(stream)):
             raise UsageError(
@@ -180,23 +128,18 @@ class Subtract(Command):
                 "use --follow for a growing file"
             )
         spare_scipy()
-        given = {
-            "integration": self.integration,
-            "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-            "push_res": self.push_res,
-            "polarisation": self.polarisation,
-            "joint": True if self.joint else None,
-            "decoys": False if self.no_decoys else None,
-        }
+        spare_compiler()
+        settings = self.settings()
+        if self.integration is not None:
+            settings["integration"] = self.integration
         follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         if follow is not None:
             wait_for_first_chunk(stream, follow)
         job = resolve_job(
             stream,
             geometry=self.geometry,
-            settings={name: value for name, value in given.items() if value is not None},
-            images=Images(self.prefix, self.basename, self.external, self.on_missing),
+            settings=settings,
+            images=self.images(self.on_missing),
             model=self.model,
         )
         if self.slurm:

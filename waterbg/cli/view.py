@@ -8,12 +8,12 @@ from typing import Any
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
-class View(Command):
+class View(ImageOptions, FitOptions):
     """Look at a frame of a stream, the background under it, what is left, and one reflection with its fit
 
     CHUNK is the chunk's position in the stream, counted from 1; without it, the first chunk with reflections is shown.
@@ -69,19 +69,6 @@ class View(Command):
         help="how far the region reaches from its middle",
     )
 
-    geometry = cli.SwitchAttr(
-        ["-g", "--geometry"], str, argname="FILE.geom", group="Images", help="geometry instead of the stream's own"
-    )
-    prefix = cli.SwitchAttr(
-        ["-x", "--prefix"], str, default="", argname="P", group="Images", help="put before the image names"
-    )
-    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first")
-    external = cli.Flag(
-        "--follow-external-links",
-        group="Images",
-        help="read HDF5 external links that lead out of the image's own folder",
-    )
-
     integration = cli.SwitchAttr(
         "--integration",
         cli.Set("profile", "sum"),
@@ -89,28 +76,6 @@ class View(Command):
         group="Integration",
         help="as of subtract; default profile",
     )
-    background = cli.SwitchAttr(
-        "--background",
-        cli.Set("water", "radial", "ring", "plane"),
-        argname="MODEL",
-        group="Integration",
-        help="as of subtract; default water",
-    )
-    int_radius = cli.SwitchAttr(
-        "--int-radius",
-        str,
-        argname="INN,MID,OUT",
-        group="Integration",
-        help="radii in pixels; default: those of the stream's own command line",
-    )
-    push_res = cli.SwitchAttr(
-        "--push-res", float, argname="NM^-1", group="Integration", help="as of subtract and indexamajig"
-    )
-    polarisation = cli.SwitchAttr(
-        "--polarisation", str, argname="TYPE", group="Integration", help="as of subtract; default horiz"
-    )
-    joint = cli.Flag("--joint", group="Integration", help="as of subtract")
-    no_decoys = cli.Flag("--no-decoys", group="Integration", help="as of subtract")
     model = cli.SwitchAttr(
         "--model",
         str,
@@ -122,23 +87,15 @@ class View(Command):
     def main(self, stream: str, chunk: str = "") -> int:
         """Draw one chunk."""
         from waterbg.scripts.figure import FigureOutput
-        from waterbg.settings import parse_int_radius
 
         number = self._number(chunk)
         if stream == "-":
             raise UsageError("view reads its stream more than once, so standard input will not do")
         hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection is not None else None
         at = self._middle()
-        given = {
-            "integration": self.integration,
-            "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-            "push_res": self.push_res,
-            "polarisation": self.polarisation,
-            "joint": True if self.joint else None,
-            "decoys": False if self.no_decoys else None,
-        }
-        settings = {name: value for name, value in given.items() if value is not None}
+        settings = self.settings()
+        if self.integration is not None:
+            settings["integration"] = self.integration
         output = FigureOutput(self.output, force=self.force)
         self._draw(stream, number, hkl, at, settings, output)
         return 0
@@ -146,7 +103,7 @@ class View(Command):
     def _draw(
         self, stream: str, number: int | None, hkl: Any, at: Any, settings: dict[str, object], output: Any
     ) -> None:
-        from waterbg.run import Images, resolve_job
+        from waterbg.run import resolve_job
 
         figure = output.new(figsize=(16.0, 6.2) if self.three_d else (16.0, 9.4))  # without matplotlib all ends here
         if output.path is None and not figure.canvas.required_interactive_framework:
@@ -159,7 +116,7 @@ class View(Command):
             stream,
             geometry=self.geometry,
             settings=settings,
-            images=Images(self.prefix, self.basename, self.external, "fail"),
+            images=self.images(),
         )
         where, chunk = choose_chunk(stream, Wanted(number, self.serial, self.image, self.event))
         say_when_compiling()

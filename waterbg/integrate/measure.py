@@ -25,7 +25,7 @@ MEASURED = np.dtype(
 )
 """What is found about a strong spot: offset from the prediction, Gaussian widths, their variances; pixels."""
 
-FARTHEST = 2.5  # px: a spot further from its prediction is another spot
+FARTHEST = 2.5  # px: a spot further from its prediction is another spot, unless a map leads there
 _STEPS = 9
 _POWER = int(TAIL_WIDTH**2)
 assert _POWER == TAIL_WIDTH**2
@@ -68,12 +68,14 @@ def invert(matrix, inverse):
 @njit(cache=True, nogil=True, error_model="numpy")
 def measure_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, gain,
-    read2, start, tail, out,
+    read2, start, tail, farthest, before, out,
 ):  # fmt: skip
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
     ``reach``: radius of the fit about the spot, pixels. ``start`` (n, 2): radial and tangential sigma to start from.
-    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``out`` (len(which),) MEASURED.
+    ``tail``: share in the component that is TAIL_WIDTH times as wide. ``farthest``: from the prediction, pixels.
+    ``before`` (len(which),) MEASURED: what was found with another tail, or is expected, to go on from (spots without an
+    answer have none now); empty for a fresh start. ``out`` (len(which),) MEASURED.
     """
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
@@ -82,7 +84,12 @@ def measure_spots(
     slow = wide2 if tail > 0 else 1.0  # the core is a power of the tail
     matrix, covariance = np.empty((5, 5)), np.empty((5, 5))
     vector, change, d = np.empty(5), np.empty(5), np.empty(5)
+    fresh = before.size == 0
+    # steps until a short one may be the last, and how short: going on from close by, all of them are short
+    least, settled = (3, 0.01) if fresh else (1, 0.004)
     for m in range(which.size):
+        if not fresh and not before[m].ok:
+            continue
         k = which[m]
         p = panel[k]
         ray = rays[p]
@@ -96,6 +103,9 @@ def measure_spots(
         jacobian = abs(rf * ts - rs * tf)
         intensity, du, dv = 0.0, 0.0, 0.0  # du, dv: offset along and across the radius
         sr, st = start[k, 0], start[k, 1]
+        if not fresh:
+            intensity, sr, st = before[m].I, before[m].radial, before[m].tangential
+            du, dv = ux * before[m].dx + uy * before[m].dy, ux * before[m].dy - uy * before[m].dx
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
@@ -173,7 +183,7 @@ def measure_spots(
             deviance += np.log(product)
             if not matrix[0, 0] > 0:
                 break
-            if step == 0:  # I alone
+            if fresh and step == 0:  # I alone
                 intensity = vector[0] / matrix[0, 0]
                 if not intensity > 0:
                     break
@@ -191,14 +201,14 @@ def measure_spots(
             before_r, before_t = sr, st
             sr = max(min(max(sr + change[3], 0.7 * sr), 1.4 * sr), FLOOR)
             st = max(min(max(st + change[4], 0.7 * st), 1.4 * st), FLOOR)
-            if du * du + dv * dv > FARTHEST * FARTHEST * 1.5 or sr > reach or st > reach:
+            if du * du + dv * dv > farthest * farthest * 1.5 or sr > reach or st > reach:
                 ok = False
                 break
             widened = max(abs(sr - before_r) / sr, abs(st - before_t) / st)
-            ok = step >= 3 and moved < 0.15 and widened < 0.15
-            if ok and max(moved, widened) < 0.01:
+            ok = step >= least and moved < 0.15 and widened < 0.15
+            if ok and max(moved, widened) < settled:
                 break
-        ok = ok and du * du + dv * dv <= FARTHEST * FARTHEST
+        ok = ok and du * du + dv * dv <= farthest * farthest
         out[m].ok = ok
         if ok:
             out[m].dx, out[m].dy = ux * du - uy * dv, uy * du + ux * dv

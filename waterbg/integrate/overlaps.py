@@ -31,10 +31,10 @@ def find_neighbours(
     """
     rows = np.flatnonzero(usable)
     order = rows[np.lexsort((ss[rows], panel[rows]))]
-    pairs = np.empty((0, 2), np.int64)
-    if len(order) > 1:
-        pairs = _pairs(panel[order], fs[order], ss[order], reach)
-        pairs = order[pairs]
+    places = panel[order], fs[order], ss[order]
+    pairs = np.empty((_pairs(*places, reach, np.empty((0, 2), np.int64)), 2), np.int64)
+    _pairs(*places, reach, pairs)
+    pairs = order[pairs]
     both = np.concatenate([pairs, pairs[:, ::-1]])
     both = both[np.lexsort((both[:, 1], both[:, 0]))]
     start = np.searchsorted(both[:, 0], np.arange(len(panel) + 1)).astype(np.int64)
@@ -42,22 +42,18 @@ def find_neighbours(
 
 
 @njit(cache=True, nogil=True)
-def _pairs(panel, fs, ss, reach):
-    """Pairs among spots that are sorted by panel and row."""
-    found = np.empty((256, 2), np.int64)
+def _pairs(panel, fs, ss, reach, found):
+    """Count pairs among spots that are sorted by panel and row, and list those that there is room for."""
     n = 0
     for i in range(panel.size):
         j = i + 1
         while j < panel.size and panel[j] == panel[i] and ss[j] - ss[i] < reach:
             if (fs[j] - fs[i]) ** 2 + (ss[j] - ss[i]) ** 2 < reach * reach:
-                if n == len(found):
-                    more = np.empty((2 * n, 2), np.int64)
-                    more[:n] = found
-                    found = more
-                found[n, 0], found[n, 1] = i, j
+                if n < len(found):
+                    found[n, 0], found[n, 1] = i, j
                 n += 1
             j += 1
-    return found[:n].copy()
+    return n
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

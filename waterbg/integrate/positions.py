@@ -1,110 +1,306 @@
-"""Where spots really are: a smooth map of prediction errors over the detector, and what spots scatter about it."""
+"""Where spots really are: a smooth map of prediction errors over the detector, what turned blocks of the crystal add,
+and what spots scatter about both.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.measure import FARTHEST
 
-SHIFT_FROM, AFFINE_FROM, QUADRATIC_FROM = 6, 20, 60  # strong spots
+SHIFT_FROM, AFFINE_FROM = 6, 20  # strong spots
+_ORDERS = (
+    (1, SHIFT_FROM),
+    (3, AFFINE_FROM),
+    (6, 60),
+    (10, 150),
+    (15, 300),
+)  # terms up to fourth powers, spots for them
+LEANS = 5
 _SETTLED = 1e-3  # px
 _CUT2 = 25.0  # square of the deviation, in standard deviations, beyond which a spot has no weight
 
 
 @dataclass(frozen=True)
-class PositionMap:
-    """Polynomial of the laboratory position that gives the offset of spots from their predictions.
+class Places:
+    """Where spots are predicted, and which way they may lean from there.
 
     Attributes
     ----------
-    coefficients : sequence of 6 pairs
-        Of 1, x, y, x², xy, y² (x, y over ``scale``) for the offset in x and y, pixels.
-    scale : float
-        Pixels.
+    panel : (n,) int
+        Number of the panel.
+    x, y : (n,) float64
+        Laboratory positions, pixels.
+    leans : (n, 2, LEANS) float64
+        Offset in x and y, pixels, for each of `PositionMap`'s ``leaning``.
+    stretches : (n, 4) float64
+        cos 2φ, sin 2φ, and cos φ, sin φ times the distance from the Ewald sphere in pixels, for `Stretch`.
     """
 
-    coefficients: tuple[tuple[float, float], ...] = ((0.0, 0.0),) * 6
-    scale: float = 1000.0
+    panel: NDArray[np.int32]
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
+    leans: NDArray[np.float64]
+    stretches: NDArray[np.float64]
 
-    def at(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(n, 2) offset in x and y in pixels, never more than FARTHEST."""
-        offset = _terms(x / self.scale, y / self.scale, 6) @ np.asarray(self.coefficients)
+    @classmethod
+    def of(
+        cls,
+        panel: NDArray[np.int32],
+        position: NDArray[np.float64],
+        excitation: NDArray[np.float64],
+        wavenumber: float,
+    ) -> Places:
+        """Work out which way reflections lean.
+
+        A still shows those blocks of a crystal that bring a reflection to the Ewald sphere, and where the excitation
+        error e is not zero these are not its mean. Let blocks be turned by w (Gaussian, of covariance C), which moves a
+        reciprocal vector q by w × q. The mean of w over the blocks that take e away is e C g / gᵀCg, where g, what e
+        changes by per turn, is across both q and the beam. Of this mean the part
+
+        * across q and beam keeps |q|, so it moves the spot by -e tan θ along the radius (a spread of the blocks' size
+          makes that less, one of their cells or of wavelengths turns it round);
+        * along the beam moves the spot tangentially by e (b cos φ + c sin φ), where b and c are what turns about the
+          beam have in common with those about the two axes across it;
+        * along the radius does so by e tan θ (b' cos 2φ + c' sin 2φ), from what turns about these two axes have unequal
+          and in common.
+
+        So five numbers describe a crystal, to first order in how unequal its turns are.
+
+        Parameters
+        ----------
+        panel : (n,) int
+        position : (n, 3) float64
+            Laboratory x, y, z, pixels.
+        excitation : (n,) float64
+            k - |s + k z|, nm⁻¹.
+        wavenumber : float
+            k, nm⁻¹.
+        """
+        x, y, z = position.T
+        r = np.maximum(np.hypot(x, y), 1e-9)
+        distance = np.maximum(np.hypot(r, z), 1e-9)
+        cos_phi, sin_phi = x / r, y / r
+        cos_2phi, sin_2phi = cos_phi**2 - sin_phi**2, 2 * cos_phi * sin_phi
+        tan_theta = np.tan(0.5 * np.arctan2(r, z))
+        # cos 2θ: a turn of the ray moves the spot so much farther on a detector that it does not meet head-on
+        along = excitation / wavenumber * distance**2 / np.maximum(np.abs(z), 0.1 * distance) * tan_theta
+        across = excitation / wavenumber * distance
+        twist = across * tan_theta
+        radial = [along, *(np.zeros_like(r) for _ in range(4))]
+        tangential = [
+            np.zeros_like(r),
+            across * cos_phi,
+            across * sin_phi,
+            twist * cos_2phi,
+            twist * sin_2phi,
+        ]
+        u, v = np.stack(radial, axis=1), np.stack(tangential, axis=1)
+        leans = np.stack(
+            [cos_phi[:, None] * u - sin_phi[:, None] * v, sin_phi[:, None] * u + cos_phi[:, None] * v], axis=1
+        )
+        return cls(panel, x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
+
+    @property
+    def beside(self) -> NDArray[np.float64]:
+        """(n,) distance of the reciprocal lattice point from the Ewald sphere, as pixels at the spot."""
+        return np.hypot(self.stretches[:, 2], self.stretches[:, 3])
+
+    def along_radius(self, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(n, 2) part of an offset in x and y that is along, and across, the radius."""
+        radius = np.maximum(np.hypot(self.x, self.y), 1e-9)
+        u, v = self.x / radius, self.y / radius
+        return np.stack([offset[:, 0] * u + offset[:, 1] * v, offset[:, 1] * u - offset[:, 0] * v], axis=1)
+
+    def off_radius(self, offset: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Undo `along_radius`."""
+        return replace(self, y=-self.y).along_radius(offset)
+
+    def __getitem__(self, which: NDArray[np.int64]) -> Places:
+        return Places(*(getattr(self, name)[which] for name in _COLUMNS))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Places]) -> Places:
+        """Put the spots of several frames together."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS))
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+_COLUMNS = ("panel", "x", "y", "leans", "stretches")
+
+
+@dataclass(frozen=True)
+class PositionMap:
+    """Offset of spots from their predictions: a polynomial of the laboratory position, what turned blocks add, panels.
+
+    Attributes
+    ----------
+    coefficients : sequence of pairs
+        Of 1, x, y, x², xy, y², x³ … (x, y over ``scale``) for the offset in x and y, pixels; 15 at most.
+    scale : float
+        Pixels.
+    leaning : LEANS floats
+        Factors of a spot's ``leans``, see `Places.of`.
+    panels : sequence of pairs
+        Offset of each panel in x and y, pixels: what the geometry does not know. Empty when they have none.
+    """
+
+    coefficients: tuple[tuple[float, float], ...] = ()
+    scale: float = 1000.0
+    leaning: tuple[float, ...] = (0.0,) * LEANS
+    panels: tuple[tuple[float, float], ...] = ()
+
+    def at(self, places: Places, farthest: float = FARTHEST) -> NDArray[np.float64]:
+        """(n, 2) offset in x and y in pixels, never more than ``farthest``."""
+        offset = self._unbounded(places)
         length = np.hypot(offset[:, 0], offset[:, 1])
-        return offset * np.minimum(1, FARTHEST / np.maximum(length, 1e-9))[:, None]
+        return offset * np.minimum(1, farthest / np.maximum(length, 1e-9))[:, None]
+
+    def _unbounded(self, places: Places) -> NDArray[np.float64]:
+        coefficients = np.reshape(self.coefficients, (-1, 2))
+        terms = _terms(places.x / self.scale, places.y / self.scale, len(coefficients))
+        offset = terms @ coefficients + places.leans @ np.asarray(self.leaning)
+        return offset + np.reshape(self.panels, (-1, 2))[places.panel] if self.panels else offset
+
+    def _plus(self, coefficients: NDArray[np.float64], leaning: NDArray[np.float64]) -> PositionMap:
+        total = np.zeros((max(len(self.coefficients), len(coefficients)), 2))
+        total[: len(self.coefficients)] = np.reshape(self.coefficients, (-1, 2))
+        total[: len(coefficients)] += coefficients
+        return replace(self, coefficients=_pairs(total), leaning=tuple(map(float, self.leaning + leaning)))
 
 
 NO_MAP = PositionMap()
 
 
 def learn_positions(
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
+    places: Places,
     offset: NDArray[np.float64],
     variance: NDArray[np.float64],
     run: PositionMap = NO_MAP,
 ) -> tuple[PositionMap, int]:
-    """Robust polynomial through what the offsets of strong spots have beyond the run's map.
+    """Robust map through what the offsets of strong spots have beyond the run's.
 
-    A single shift from SHIFT_FROM spots, affine from AFFINE_FROM, quadratic from QUADRATIC_FROM; of these the one
+    A single shift from 6 spots, affine from 20, quadratic from 60, cubic from 150, quartic from 300; of these the one
     whose terms pay by Bayes' information criterion (Schwarz 1978, Ann. Stat. 6, 461), else none: terms that the spots
-    do not ask for only extrapolate noise into the corners. Tukey's biweight (Beaton & Tukey 1974, Technometrics 16,
-    147) leaves out spots that are something else.
+    do not ask for only extrapolate noise into the corners. The leanings, from 20 spots, must pay, too: all five,
+    or that along the radius alone. Tukey's
+    biweight (Beaton & Tukey 1974, Technometrics 16, 147) about the map with most terms leaves out spots that are
+    something else.
 
     Parameters
     ----------
-    x, y : (n,) float64
-        Laboratory positions, pixels.
+    places : Places
+        n spots.
     offset : (n, 2) float64
         Pixels.
     variance : (n,) float64
         Of an offset along one axis, from counting.
     run : PositionMap
-        What all frames have in common (errors of the geometry).
+        What all frames have in common (errors of the geometry, above all).
 
     Returns
     -------
     positions : PositionMap
     n_terms : int
-        Terms that the frame itself decided: 0, 1, 3 or 6.
+        Terms of the polynomial that the frame itself decided: 0, 1, 3, 6, 10 or 15.
     """
-    n = len(x)
+    n = len(places)
     if n < SHIFT_FROM:
         return run, 0
-    beyond = offset - _terms(x / run.scale, y / run.scale, 6) @ np.asarray(run.coefficients)
-    fits = [(0, np.zeros((0, 2)), beyond)]
-    for n_terms, needed in ((1, SHIFT_FROM), (3, AFFINE_FROM), (6, QUADRATIC_FROM)):
-        if n >= needed:
-            terms = _terms(x / run.scale, y / run.scale, n_terms)
-            coefficients = _robust_fit(terms, beyond, variance)
-            fits.append((n_terms, coefficients, beyond - terms @ coefficients))
-    spread2 = _spread2(fits[-1][2], variance)
-    cost = [float(_loss(left, spread2 + variance).sum()) + 2 * n_terms * np.log(max(n, 2)) for n_terms, _, left in fits]
-    n_terms, coefficients, _ = fits[int(np.argmin(cost))]
-    total = np.array(run.coefficients, float)
-    total[:n_terms] += coefficients
-    return PositionMap(tuple((float(a), float(b)) for a, b in total), run.scale), n_terms
+    beyond = offset - run._unbounded(places)
+    orders = [m for m, needed in _ORDERS if n >= needed]
+    most, n_leans = orders[-1], LEANS if n >= AFFINE_FROM else 0
+    terms = _terms(places.x / run.scale, places.y / run.scale, most)
+    normal, right = _robust_equations(terms, places.leans[:, :, :n_leans], beyond, variance)
+
+    # the map with most terms has said what each spot counts; with that, fewer terms are part of its equations
+    best, gain, which, factors = 0, 0.0, np.zeros(0, np.int64), np.zeros(0)
+    for m in (0, *orders):
+        for k in sorted({0, min(1, n_leans), n_leans}):  # few spots may tell how they lean along the radius at least
+            rows = np.concatenate([np.arange(m), most + np.arange(m), 2 * most + np.arange(k)])
+            solution = np.linalg.solve(normal[np.ix_(rows, rows)], right[rows])
+            gained = float(solution @ right[rows]) - len(rows) * np.log(n)
+            if gained > gain:
+                best, gain, which, factors = m, gained, rows, solution
+    whole = np.zeros(2 * most + LEANS)
+    whole[which] = factors
+    return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :]), best
 
 
-def _robust_fit(
-    terms: NDArray[np.float64], offset: NDArray[np.float64], variance: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    n_terms = terms.shape[1]
-    coefficients = np.zeros((n_terms, 2))
-    coefficients[0] = np.median(offset, axis=0)
+def learn_panels(
+    places: Places, left: NDArray[np.float64], variance: NDArray[np.float64], n_panels: int
+) -> tuple[tuple[float, float], ...]:
+    """Learn how far panels are from where the geometry has them, in x and y, from what maps leave of offsets.
+
+    The means of panels, shrunk by how much they differ beyond their own errors; none unless that is certain (by three
+    of its standard deviations).
+
+    Parameters
+    ----------
+    places : Places
+        n strong spots of any frames.
+    left : (n, 2) float64
+        Pixels.
+    variance : (n,) float64
+        As of `learn_positions`.
+    n_panels : int
+    """
+    if n_panels < 2 or len(places) < AFFINE_FROM:
+        return ()
+    total = _spread2(left, variance) + variance
+    weights = (1 - np.minimum((left**2).sum(axis=1) / total / _CUT2, 1)) ** 2 / total
+    sums = np.bincount(places.panel, weights, n_panels)
+    seen = sums > 0
+    error2 = 1 / sums[seen, None]
+    means = (
+        np.stack([np.bincount(places.panel, weights * column, n_panels) for column in left.T], axis=1)[seen] * error2
+    )
+    # panels of few spots say little about what panels differ by
+    beyond = ((means**2 - error2) / error2**2).sum() / (2 / error2**2).sum()
+    doubt = 1 / np.sqrt((1 / error2**2).sum())
+    if beyond < 3 * doubt:
+        return ()
+    offsets = np.zeros((n_panels, 2))
+    offsets[seen] = beyond / (beyond + error2) * means
+    return _pairs(offsets)
+
+
+def _robust_equations(
+    terms: NDArray[np.float64], leans: NDArray[np.float64], offset: NDArray[np.float64], variance: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normal equations, weighted so that a residual's square is its chi², 0 for spots that are something else.
+
+    Unknown are the factors of (n, m) ``terms`` for x, those for y, and those of (n, 2, k) ``leans``.
+    """
+    (n, m), k = terms.shape, leans.shape[2]
+    left = offset - np.median(offset, axis=0)
+    fitted = np.zeros_like(offset)
+    normal, right = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k)
     for _ in range(5):
-        left = offset - terms @ coefficients
         total = _spread2(left, variance) + variance
         u2 = (left**2).sum(axis=1) / total / _CUT2
-        weighted = terms * ((1 - np.minimum(u2, 1)) ** 2 / total)[:, None]
-        normal = weighted.T @ terms
-        normal.flat[:: n_terms + 1] += 1e-9 * np.trace(normal) + 1e-12
-        before, coefficients = coefficients, np.linalg.solve(normal, weighted.T @ offset)
-        if np.abs(coefficients - before).max() < _SETTLED:
+        weights = ((1 - np.minimum(u2, 1)) ** 2 / total)[:, None]
+        weighted, leaning = weights * terms, weights[:, None] * leans
+        normal[:m, :m] = normal[m : 2 * m, m : 2 * m] = weighted.T @ terms
+        normal[:m, m : 2 * m] = normal[m : 2 * m, :m] = 0
+        for axis in (0, 1):
+            normal[axis * m : (axis + 1) * m, 2 * m :] = weighted.T @ leans[:, axis]
+        normal[2 * m :, : 2 * m] = normal[: 2 * m, 2 * m :].T
+        normal[2 * m :, 2 * m :] = leaning.reshape(2 * n, k).T @ leans.reshape(2 * n, k)
+        normal.flat[:: 2 * m + k + 1] += 1e-9 * np.diag(normal) + 1e-12
+        right[: 2 * m], right[2 * m :] = (weighted.T @ offset).T.ravel(), leaning.reshape(2 * n, k).T @ offset.ravel()
+        factors = np.linalg.solve(normal, right)
+        before, fitted = fitted, terms @ factors[: 2 * m].reshape(2, m).T + leans @ factors[2 * m :]
+        left = offset - fitted
+        if np.abs(fitted - before).max() < _SETTLED:
             break
-    return coefficients
+    return normal, right
 
 
 def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
@@ -112,11 +308,10 @@ def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     return max(float(np.median((left**2).sum(axis=1) / 1.386 - variance)), 1e-3)
 
 
-def _loss(left: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tukey's, chi² of two for small deviations."""
-    u2 = np.minimum((left**2).sum(axis=1) / variance / _CUT2, 1)
-    return _CUT2 / 3 * (1 - (1 - u2) ** 3)
+def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
+    return tuple((float(a), float(b)) for a, b in values)
 
 
 def _terms(x: NDArray[np.float64], y: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:
-    return np.stack([np.ones(len(x)), x, y, x * x, x * y, y * y][:n_terms], axis=1)
+    powers = [(order - j, j) for order in range(5) for j in range(order + 1)]
+    return np.stack([x**i * y**j for i, j in powers[:n_terms]], axis=1) if n_terms else np.zeros((len(x), 0))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,79 +11,29 @@ from waterbg.background.estimate import BackgroundEstimate, Radii, count_constan
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
-from waterbg.integrate.measure import MEASURED, measure_spots
 from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
 from waterbg.integrate.result import INTEGRATED, Status
+from waterbg.integrate.shapes import (
+    NOTHING_KNOWN,
+    Expected,
+    Shapes,
+    Spots,
+    columns_of,
+    fit_reach,
+    kept_shares,
+    lead_far,
+    learn_shapes,
+    look_again,
+    shape_error,
+    spot_shapes,
+)
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
 
-STRONG = 8.0  # I/sigma of spots that teach places and widths
-MOST = 1000  # strong spots that are measured
-SURE = 0.2  # px: a place that is less sure teaches nothing
-FEW = 5  # strong spots, fewer than which a frame's widths are the run's
-FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
 LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
-MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
-WIDE_REACH = 2.5  # widths that the fit reaches between these
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
-
-ABOUT_MAP = Lines(0.1, 0.0, 0.1, 0.0)  # px, scatter of places before anything is known
-ABOUT_RUN = Lines(0.3, 0.0, 0.3, 0.0)
-
-
-@dataclass(frozen=True)
-class Spots:
-    """What the strong spots of a run say about all of its frames.
-
-    Attributes
-    ----------
-    psf : Psf
-        Median of the frames.
-    map : PositionMap
-        Offset from the predictions that all frames share.
-    signal_error : float
-        Relative error of strong spots, from how the profile fit and the summation of the same spots differ.
-    about_map, about_run : Lines
-        Scatter of places about a frame's own map, and about the run's where a frame has none.
-    """
-
-    psf: Psf = DEFAULT
-    map: PositionMap = NO_MAP
-    signal_error: float = 0.03  # where no strong spots tell: what they have on real detectors
-    about_map: Lines = ABOUT_MAP
-    about_run: Lines = ABOUT_RUN
-
-
-@dataclass
-class Shapes:
-    """What a frame's strong spots say.
-
-    Attributes
-    ----------
-    psf : Psf
-    positions : PositionMap
-    n_terms : int
-        Terms of the map that the frame decided.
-    places : Lines
-        Scatter of places about the map.
-    measured : (m,) MEASURED
-        Every strong spot.
-    which : (m,) int64
-        Their rows among the spots.
-    fallbacks : list of str
-    """
-
-    psf: Psf
-    positions: PositionMap
-    n_terms: int
-    places: Lines
-    measured: NDArray[np.void]
-    which: NDArray[np.int64]
-    fallbacks: list[str] = field(default_factory=list)
 
 
 def integrate_profile(
@@ -96,7 +44,7 @@ def integrate_profile(
     rays: Rays,
     *,
     targets: NDArray[np.void] | None = None,
-    run: Spots = Spots(),
+    run: Spots = NOTHING_KNOWN,
     sigma_scale: float = 1.0,
     summation: bool = False,
     joint: bool = False,
@@ -137,15 +85,14 @@ def integrate_profile(
     shapes = learn_shapes(
         frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
     )
-    shift, widths, blur, doubt = spot_shapes(shapes, rays, spots)
-    inner = int(radii[0])
+    inner, own = int(radii[0]), slice(len(scene.spots))
     usual = usual_intensity(scene, spots["inv_d"], fits)
-    fit_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
-        background.expected, background.scale_variance, background.factor, background.noise.gain,
-        background.noise.read2, usual, fits,
-    )  # fmt: skip
+    if lead_far(shapes, frame, rays, spots[own]):
+        first = fits[own].copy()
+        _fit_all(frame, spots[own], inner, background, rays, shapes, usual[own], first)
+        shapes = look_again(frame, spots[own], flags, first, radii, background, rays, run, shapes)
+    expected = _fit_all(frame, spots, inner, background, rays, shapes, usual, fits)
+    shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
         spots["fs"] + shift[:, 0],
@@ -156,14 +103,14 @@ def integrate_profile(
     if len(others):
         refit_neighbours(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-            *_places(spots), inner, fit_reach(widths, blur, inner), shift, widths, blur, shapes.psf.tail,
+            *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
             background.expected, background.scale_variance, background.factor, background.noise.gain,
             background.noise.read2, usual, start, others, joint, fits,
         )  # fmt: skip
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
-        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, doubt))
-    share, summed = kept_shares(shapes, spots["inv_d"], widths, blur, inner)
+        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
+    share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma"):
@@ -172,35 +119,25 @@ def integrate_profile(
     return result, fits, shapes
 
 
-def shape_error(
-    widths: NDArray[np.float64], blur: NDArray[np.float64], doubt: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Relative error of a fitted intensity because the spot's place and widths are not quite known.
-
-    For a Gaussian spot on a level background, from the overlap of the profile and spots that scatter about it. What a
-    strong spot itself adds to the variance of its pixels levels their weights, until the fit is a sum, which is right
-    for any shape: the error is to be multiplied with the background's share in the variance.
-
-    Parameters
-    ----------
-    widths, blur : (n, 2) float64
-        Gaussian sigma, and variance of the place, along and across the radius; pixels, pixels².
-    doubt : (n, 2) float64
-        Relative standard deviation of the widths.
-
-    Returns
-    -------
-    (n,) float64
-
-    Notes
-    -----
-    Along one axis a spot of width w at s gives I a factor R(s) = sqrt((a + b²)/a) exp(-s²/2a), a = 2 w² + b², when it
-    is fitted with the profile blurred by b. For s of variance b² the mean of R is 1, that of R² (a + b²) / sqrt(a (a +
-    2 b²)). The logarithm of I falls with that of either width by a half.
-    """
-    a = 2 * widths**2 + blur
-    place = ((a + blur) / np.sqrt(a * (a + 2 * blur))).prod(axis=1) - 1
-    return np.sqrt(place + 0.25 * (doubt**2).sum(axis=1))
+def _fit_all(
+    frame: Frame,
+    spots: NDArray[np.void],
+    inner: int,
+    background: BackgroundEstimate,
+    rays: Rays,
+    shapes: Shapes,
+    usual: NDArray[np.float64],
+    fits: NDArray[np.void],
+) -> Expected:
+    """Fit every accepted spot by itself, into ``fits``."""
+    n, expected = len(spots), spot_shapes(shapes, frame, rays, spots)
+    fit_spots(
+        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
+        shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
+        background.noise.gain, background.noise.read2, usual, fits,
+    )  # fmt: skip
+    return expected
 
 
 def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.void]) -> NDArray[np.float64]:
@@ -232,29 +169,6 @@ def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.v
     return usual
 
 
-def kept_shares(
-    shapes: Shapes, inv_d: NDArray[np.float64], widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) what the flux of a fitted profile, and the sum over a disc, are multiplied with to be a spot's intensity.
-
-    The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
-    is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
-    weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
-    spot has.
-    """
-    mean, tail = shapes.psf.widths.at(inv_d, FLOOR), shapes.psf.tail
-    core = capture(mean, shapes.places.at(inv_d) ** 2, 0.0, inner)
-    counted = np.minimum(MOST_ADDED * core, 1)
-    in_disc = capture(mean, blur, tail, inner)
-    return capture(widths, blur, tail, inner) / in_disc * counted, counted / in_disc
-
-
-def fit_reach(widths: NDArray[np.float64], blur: NDArray[np.float64], inner: int) -> NDArray[np.float64]:
-    """(n,) radius of the fit in pixels: a little more than the peak disc, and more for wide spots."""
-    widest = np.sqrt((widths**2 + blur).max(axis=1))
-    return np.clip(WIDE_REACH * widest, inner + FIT_MARGIN, inner + MOST_MARGIN)
-
-
 def sum_all(
     frame: Frame, spots: NDArray[np.void], flags: NDArray[np.uint8], radii: Radii, background: BackgroundEstimate
 ) -> NDArray[np.void]:
@@ -263,193 +177,11 @@ def sum_all(
     has_map = frame.saturation is not None
     sum_spots(
         frame.data, count_constant(frame), flags, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
-        np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes, *_places(spots),
-        int(radii[2]), *stencil(radii), background.expected, background.scale_variance, background.factor,
-        background.noise.gain, background.noise.read2, fits,
+        np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
+        *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,
+        background.factor, background.noise.gain, background.noise.read2, fits,
     )  # fmt: skip
     return fits
-
-
-def learn_shapes(
-    frame: Frame,
-    spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
-    run: Spots,
-) -> Shapes:
-    """Measure the strong spots of a frame and learn its position map and widths from them."""
-    inv_d = spots["inv_d"]
-    which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
-    x, y = lab_positions(rays, spots[which])
-    found, counting = offsets_of(measured)
-    positions, n_terms = learn_positions(x, y, found, counting.mean(axis=1), run.map)
-    mapped = len(which) >= AFFINE_FROM
-    places = run.about_map if mapped else run.about_run
-    if len(which):
-        places = scatter_lines(scatter_about(positions, found, counting, x, y), inv_d[which], places, inv_d)
-    found, counting = widths_of(measured)
-    usual = scaled_lines(found, counting, inv_d[which], run.psf.widths, run.psf.scatter)
-    widths = learn_lines(found, counting, inv_d[which], usual, inv_d, run.psf.scatter)
-    fallbacks = []
-    if not mapped:
-        fallbacks.append("too few strong spots for a position map of the frame")
-    if len(which) < FEW:
-        fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
-    return Shapes(replace(run.psf, widths=widths), positions, n_terms, places, measured, which, fallbacks)
-
-
-def measure_strong(
-    frame: Frame,
-    spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
-    tails: Sequence[float],
-    most: int,
-    run: Spots = Spots(),
-) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """Place and widths of a frame's strong spots, measured one by one with each of the tails.
-
-    They are chosen by their summation over the peak disc, which needs neither place nor width.
-
-    Returns
-    -------
-    which : (m,) int64
-        Rows of the spots that look like spots with every tail.
-    measured : (n_tails, m) MEASURED
-    """
-    start = run.psf.widths.at(spots["inv_d"], FLOOR)
-    which = strong_spots(spots, fits, most)
-    measured = np.zeros((len(tails), len(which)), MEASURED)
-    for tail, out in zip(tails, measured, strict=True):
-        measure_spots(
-            frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-            *_places(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
-            background.noise.gain, background.noise.read2, start, tail, out.view(np.recarray),
-        )  # fmt: skip
-    sure = measured["var_u"] + measured["var_v"] < 2 * SURE**2
-    good = ((measured["ok"] > 0) & sure).all(axis=0)
-    return which[good], measured[:, good]
-
-
-def offsets_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) offset in x and y, and its variance from counting along and across the radius; pixels."""
-    found = np.stack([measured["dx"], measured["dy"]], axis=1)
-    return found, np.stack([measured["var_u"], measured["var_v"]], axis=1)
-
-
-def widths_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) radial and tangential width, and its variance from counting; pixels."""
-    found = np.stack([measured["radial"], measured["tangential"]], axis=1)
-    return found, np.stack([measured["var_radial"], measured["var_tangential"]], axis=1)
-
-
-def scatter_about(
-    positions: PositionMap,
-    found: NDArray[np.float64],
-    counting: NDArray[np.float64],
-    x: NDArray[np.float64],
-    y: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """(n, 2) size of what is left of offsets, along and across the radius, as estimates of its standard deviation."""
-    left = along_radius(found - positions.at(x, y), x, y)
-    # the mean of |x| is 0.80 sigma
-    return np.sqrt(np.maximum((left / 0.80) ** 2 - counting, 0.0025))
-
-
-def scatter_lines(
-    values: NDArray[np.float64],
-    inv_d: NDArray[np.float64],
-    before: Lines,
-    everywhere: NDArray[np.float64],
-    run_weight: float = RUN_WEIGHT,
-) -> Lines:
-    """Lines through single estimates of a standard deviation, each of which scatters by three quarters."""
-    return learn_lines(values, np.zeros_like(values), inv_d, before, everywhere, 0.75, 3.0, run_weight)
-
-
-def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
-    """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where(fits["status"] == 0, fits["disc"] / fits["disc_sigma"], 0)
-    rows = np.flatnonzero((signal > STRONG) & (fits["saturated"] == 0))
-    if len(rows) <= most:
-        return rows
-    rows = rows[np.argsort(spots["inv_d"][rows], kind="stable")]
-    groups = np.array_split(rows, 10)
-    return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: most // 10]] for g in groups]))
-
-
-def lab_positions(rays: Rays, spots: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Laboratory x and y of spots in pixels."""
-    ray = rays.panel[spots["panel"]]
-    x = ray[:, 0] + spots["fs"] * ray[:, 3] + spots["ss"] * ray[:, 6]
-    y = ray[:, 1] + spots["fs"] * ray[:, 4] + spots["ss"] * ray[:, 7]
-    return x, y
-
-
-def along_radius(offset: NDArray[np.float64], x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(n, 2) part of an offset in x and y that is along, and across, the radius at (x, y)."""
-    radius = np.maximum(np.hypot(x, y), 1e-9)
-    ux, uy = x / radius, y / radius
-    return np.stack([offset[:, 0] * ux + offset[:, 1] * uy, offset[:, 1] * ux - offset[:, 0] * uy], axis=1)
-
-
-def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n, 2) offset along fs and ss of an offset in x and y."""
-    ray = rays.panel[spots["panel"]]
-    determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
-    fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
-    ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
-    return np.stack([fs, ss], axis=1)
-
-
-def spot_shapes(
-    shapes: Shapes, rays: Rays, spots: NDArray[np.void]
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Where each spot is expected, how wide, and how sure that is.
-
-    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
-    place and widths count by their precision against that scatter.
-
-    Returns
-    -------
-    shift : (n, 2) float64
-        Offset from the prediction along fs and ss, pixels.
-    widths : (n, 2) float64
-        Along and across the radius, pixels.
-    blur : (n, 2) float64
-        Variance of the place along and across the radius, pixels².
-    doubt : (n, 2) float64
-        Relative standard deviation of the widths.
-    """
-    x, y = lab_positions(rays, spots)
-    offset = shapes.positions.at(x, y)
-    widths = shapes.psf.widths.at(spots["inv_d"], FLOOR)
-    blur = shapes.places.at(spots["inv_d"], 0.02) ** 2
-    doubt = np.full_like(widths, shapes.psf.scatter)
-    own, which = shapes.measured, shapes.which
-    if len(which):
-        found, counting = widths_of(own)
-        scatter = (shapes.psf.scatter * widths[which]) ** 2
-        like = ((found - widths[which]) > -NARROW * np.sqrt(scatter + counting)).all(axis=1)
-        own, which = own[like], which[like]
-        counting = np.stack([own["var_u"], own["var_v"]], axis=1)
-        trust = blur[which] / (blur[which] + counting)
-        found = np.stack([own["dx"], own["dy"]], axis=1) - offset[which]
-        moved = trust * along_radius(found, x[which], y[which])
-        offset[which] += along_radius(moved, x[which], -y[which])  # back to x and y: the reverse turn
-        blur[which] *= 1 - trust
-        found, counting = widths_of(own)
-        trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)
-        widths[which] += trust * (found - widths[which])
-        doubt[which] *= np.sqrt(1 - trust)
-    return to_panel(offset, rays, spots), widths, blur, doubt
 
 
 def as_integrated(
@@ -475,7 +207,3 @@ def as_integrated(
     status[(status == 0) & (intensity < -5 * sigma)] = Status.IMPLAUSIBLE
     result["status"] = status
     return result
-
-
-def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]

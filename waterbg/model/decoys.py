@@ -20,6 +20,7 @@ from waterbg.background.estimate import Radii
 from waterbg.background.masks import WIDE, add_wide
 from waterbg.integrate.result import Status
 from waterbg.integrate.rings import integrate_rings
+from waterbg.integrate.robust import robust_std
 from waterbg.predict import LIMIT, SPOT, predict
 
 if TYPE_CHECKING:
@@ -172,14 +173,6 @@ class Shell:
     rms: float | None
 
 
-def robust_std(values: NDArray[np.float64]) -> float:
-    """Half the distance between the 15.87 % and the 84.13 % quantile."""
-    if len(values) < 2:
-        return math.nan
-    low, high = np.quantile(values, [0.158655, 0.841345])
-    return float(high - low) / 2
-
-
 def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell], list[Shell]]:
     """Statistics by resolution shell: our method's, and those of CrystFEL's rings on the same decoys.
 
@@ -221,27 +214,6 @@ def _inliers(z: NDArray[np.float64]) -> NDArray[np.bool_]:
     if len(z) < 3:
         return np.ones(len(z), bool)
     return np.abs(z - np.median(z)) <= 5 * max(robust_std(z), 1e-9)
-
-
-def spread_beyond(values: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
-    """Variance of ``values`` beyond what their own variances explain, less its own standard error: 0 or more, robust.
-
-    The number x for which (values - median)/sqrt(variance + x) has a robust standard deviation of 1; x is known to
-    1.36 (variance + x) sqrt(2/n) or so.
-    """
-    if len(values) < 20:
-        return 0.0
-    left = values - np.median(values)
-    low, high = -0.9 * float(variance.min()), float(robust_std(left) ** 2 * 4 + 1e-12)
-    for _ in range(60):
-        middle = (low + high) / 2
-        if robust_std(left / np.sqrt(variance + middle)) > 1:
-            low = middle
-        else:
-            high = middle
-    beyond = (low + high) / 2
-    error = 1.36 * math.sqrt(2 / len(values)) * (float(np.median(variance)) + max(beyond, 0))
-    return max(beyond - error, 0.0)
 
 
 def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:

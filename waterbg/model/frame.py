@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background import BackgroundEstimate, Estimator, frame_rays, make_estimator
-from waterbg.integrate.profile import Shapes, integrate_profile
+from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Psf
+from waterbg.integrate.shapes import Shapes
 from waterbg.model.run_model import RunModel
 from waterbg.settings import SUM
 

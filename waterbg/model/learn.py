@@ -19,9 +19,10 @@ from waterbg.background import Trust, frame_rays
 from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.surface import fit_surface
-from waterbg.integrate import profile
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
+from waterbg.integrate import profile, shapes
+from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
+from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
     DECOY,
     displaced_decoys,
@@ -29,10 +30,9 @@ from waterbg.model.decoys import (
     half_index_decoys,
     paired,
     rings_on_decoys,
-    robust_std,
-    spread_beyond,
 )
 from waterbg.model.frame import integrate_frame
+from waterbg.model.places import Teachers, scatter_of_places, shared_map
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 
@@ -47,7 +47,7 @@ SAMPLE_FRAMES = 24
 """Frames a model is learnt from, at most."""
 
 ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
-TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
+TAILS = (0.0, 0.04, 0.1, 0.16, 0.23, 0.31, 0.4)
 TEACHERS = 200  # strong spots a frame that are looked at
 SHARED = 1.5  # error of a strong spot over what fit and summation differ by: part of it they have in common
 LEAST_SIGNAL_ERROR = 0.01  # not to be learnt from repeats, which show partiality
@@ -84,7 +84,7 @@ def learn_model(
     seen: list[_Look] = []
     for look in walk(sample, _look, settings):
         seen.append(look)
-        spots = sum(len(each.x) for each in seen)
+        spots = sum(len(each.places) for each in seen)
         decoys = sum(len(each.scale) for each in seen)
         if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
             break
@@ -103,20 +103,20 @@ def learn_model(
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``x``, ``y``, ``spot_inv_d``
-    of the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
-    of all.
+    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``spot_inv_d`` of
+    the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
+    of all; the detector's number of panels.
     """
 
     groups: NDArray[np.float64]
     inv_d: NDArray[np.float64]
     scale: NDArray[np.float64]
     variance: NDArray[np.float64]
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    places: Places
     spot_inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
+    n_panels: int
 
 
 def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
@@ -140,19 +140,18 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
 
-    tries = profile.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
+    tries = shapes.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
     which, measured = tries
-    x, y = profile.lab_positions(rays, spots[which])
     return _Look(
         groups=groups,
         inv_d=decoys["inv_d"][known],
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
-        x=x,
-        y=y,
+        places=shapes.lab_places(frame, rays, spots[which]),
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
+        n_panels=len(frame.detector.panels),
     )
 
 
@@ -171,11 +170,11 @@ def _learn_trust(seen: list[_Look]) -> Trust:
     return Trust(tuple(edges[1:-1]), tuple(tau2))
 
 
-def _learn_spots(seen: list[_Look]) -> profile.Spots:
+def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     """Widths, tail, places and their scatter from all frames' strong spots."""
-    default = profile.Spots()
+    default = shapes.NOTHING_KNOWN
     inv_d = np.concatenate([each.spot_inv_d for each in seen])
-    if len(inv_d) < profile.FEW:
+    if len(inv_d) < shapes.FEW:
         return default
     everywhere = np.concatenate([each.everywhere for each in seen])
     deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1)
@@ -184,17 +183,19 @@ def _learn_spots(seen: list[_Look]) -> profile.Spots:
     whole = np.concatenate(per_frame)
 
     widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter, 1)
-    own = [
-        _lines_of_widths(m, each.spot_inv_d, widths, each.everywhere, default.psf.scatter)
-        for m, each in zip(per_frame, seen, strict=True)
-    ]
-    expected = np.concatenate([lines.at(each.spot_inv_d, FLOOR) for lines, each in zip(own, seen, strict=True)])
-    found, counting = profile.widths_of(whole)
+    expected = np.concatenate(
+        [
+            _expected_widths(m, each, Psf(widths, tail, default.psf.scatter))
+            for m, each in zip(per_frame, seen, strict=True)
+        ]
+    )
+    found, counting = shapes.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
-    shared = _shared_map(seen, per_frame)
-    about_map, about_run = _lines_of_places(seen, per_frame, shared, default, everywhere)
-    return profile.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
+    teachers = [Teachers(each.places, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)]
+    shared = shared_map(teachers, seen[0].n_panels)
+    about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
+    return shapes.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 
 
 def best_tail(deviance: NDArray[np.float64]) -> float:
@@ -228,6 +229,11 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
     return out
 
 
+def _expected_widths(measured: NDArray[np.void], seen: _Look, run: Psf) -> NDArray[np.float64]:
+    lines, stretch, _ = shapes.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
+    return lines.at(seen.spot_inv_d, FLOOR) * stretch.at(seen.places)
+
+
 def _lines_of_widths(
     measured: NDArray[np.void],
     inv_d: NDArray[np.float64],
@@ -236,53 +242,8 @@ def _lines_of_widths(
     scatter: float,
     run_weight: float = RUN_WEIGHT,
 ) -> Lines:
-    found, counting = profile.widths_of(measured)
+    found, counting = shapes.widths_of(measured)
     return learn_lines(found, counting, inv_d, run, everywhere, scatter, run_weight=run_weight)
-
-
-def _shared_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    """Offsets from the predictions that all frames share, as far as both halves of the frames find the same."""
-    whole = _pooled_map(seen, per_frame)
-    if len(seen) < 4 or whole is NO_MAP:
-        return NO_MAP
-    halves = [_pooled_map(seen[start::2], per_frame[start::2]) for start in (0, 1)]
-    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
-    one, other, both = (each.at(x, y) for each in (*halves, whole))
-    power = float((both**2).sum())
-    share = float(np.clip((one * other).sum() / power, 0, 1)) if power > 0 else 0.0
-    if share < 0.1:
-        return NO_MAP
-    return PositionMap(tuple((share * a, share * b) for a, b in whole.coefficients), whole.scale)
-
-
-def _pooled_map(seen: list[_Look], per_frame: list[NDArray[np.void]]) -> PositionMap:
-    x, y = np.concatenate([each.x for each in seen]), np.concatenate([each.y for each in seen])
-    found, counting = profile.offsets_of(np.concatenate(per_frame))
-    return learn_positions(x, y, found, counting.mean(axis=1), NO_MAP)[0]
-
-
-def _lines_of_places(
-    seen: list[_Look],
-    per_frame: list[NDArray[np.void]],
-    shared: PositionMap,
-    default: profile.Spots,
-    everywhere: NDArray[np.float64],
-) -> tuple[Lines, Lines]:
-    """Scatter of places about the frames' own maps, and about the shared one."""
-    mapped, unmapped = [], []
-    for m, each in zip(per_frame, seen, strict=True):
-        found, counting = profile.offsets_of(m)
-        own, _ = learn_positions(each.x, each.y, found, counting.mean(axis=1), shared)
-        unmapped.append((profile.scatter_about(shared, found, counting, each.x, each.y), each.spot_inv_d))
-        if len(each.x) >= AFFINE_FROM:
-            mapped.append((profile.scatter_about(own, found, counting, each.x, each.y), each.spot_inv_d))
-    lines = []
-    for parts, before in ((mapped, default.about_map), (unmapped, default.about_run)):
-        if parts:
-            values, at = (np.concatenate(column) for column in zip(*parts, strict=True))
-            before = profile.scatter_lines(values, at, before, everywhere, 1)
-        lines.append(before)
-    return lines[0], lines[1]
 
 
 def _calibrate(

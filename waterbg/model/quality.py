@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.model.decoys import Shell, equal_edges, robust_std, shells
+from waterbg.integrate.robust import robust_std
+from waterbg.model.decoys import Shell, equal_edges, shells
 
 RATIO = (0.95, 1.08)  # profile fit over summation of strong spots: beyond, the profile is not that of the spots
 

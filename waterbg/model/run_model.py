@@ -11,8 +11,9 @@ from typing import Any
 from waterbg.background import Noise, Trust
 from waterbg.errors import UsageError
 from waterbg.integrate.positions import PositionMap
-from waterbg.integrate.profile import Spots
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.scatter import Scatter
+from waterbg.integrate.shapes import Spots
 from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
@@ -77,10 +78,15 @@ class RunModel:
                 trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
-                    map=PositionMap(tuple(map(tuple, spots["map"]["coefficients"])), spots["map"]["scale"]),
+                    map=PositionMap(
+                        tuple(map(tuple, spots["map"]["coefficients"])),
+                        spots["map"]["scale"],
+                        tuple(spots["map"]["leaning"]),
+                        tuple(map(tuple, spots["map"]["panels"])),
+                    ),
                     signal_error=spots["signal_error"],
-                    about_map=Lines(**spots["about_map"]),
-                    about_run=Lines(**spots["about_run"]),
+                    about_map=_scatter(spots["about_map"]),
+                    about_run=_scatter(spots["about_run"]),
                 ),
                 quality=Quality.from_dict(data.pop("quality")),
                 **data,
@@ -91,3 +97,7 @@ class RunModel:
             raise UsageError(
                 f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
             ) from None
+
+
+def _scatter(data: dict[str, Any]) -> Scatter:
+    return Scatter(**{**data, "lines": Lines(**data["lines"])})

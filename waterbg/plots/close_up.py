@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import count_constant
 from waterbg.background.masks import BAD, ONE, TWO
 from waterbg.integrate import Status
-from waterbg.integrate.profile import fit_reach, kept_shares, spot_shapes
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.integrate.shapes import fit_reach, kept_shares, spot_shapes
 from waterbg.plots.look import Look
 
 Box = NDArray[np.float64]
@@ -110,7 +110,7 @@ def close_up(look: Look, row: int) -> CloseUp:
     """
     frame, scene, found = look.frame, look.scene, look.found
     detector, background = frame.detector, found.background
-    spot, one = scene.spots[row], scene.spots[row : row + 1]
+    spot = scene.spots[row]
     panel = int(spot["panel"])
     half, size = background.half, 2 * background.half + 1
     cf, cs = int(spot["fs"]), int(spot["ss"])
@@ -132,8 +132,9 @@ def close_up(look: Look, row: int) -> CloseUp:
     j, i = np.indices((size, size)) - half
     own = i * i + j * j <= radii[0] ** 2
 
-    shift, widths, blur, _ = (part[row] for part in spot_shapes(found.shapes, look.rays, scene.spots))
-    share = float(kept_shares(found.shapes, one["inv_d"], widths[None], blur[None], radii[0])[0][0])
+    likely = spot_shapes(found.shapes, frame, look.rays, scene.spots)
+    shift, widths, blur = likely.shift[row], likely.widths[row], likely.blur[row]
+    share = float(kept_shares(found.shapes, scene.spots["inv_d"], likely, radii[0])[0][row])
     flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
     fitted = float(spot["fs"] + shift[0]), float(spot["ss"] + shift[1])
     profile = np.empty((size, size))
@@ -164,7 +165,7 @@ def close_up(look: Look, row: int) -> CloseUp:
         predicted=(first_fs + float(spot["fs"]), first_ss + float(spot["ss"])),
         fitted=(first_fs + fitted[0], first_ss + fitted[1]),
         radii=(radii[0], radii[1], radii[2]),
-        reach=float(fit_reach(widths[None], blur[None], radii[0])[0]),
+        reach=float(fit_reach(likely, radii[0])[row]),
         observed=observed,
         background=expected,
         profile=profile,

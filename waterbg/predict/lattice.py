@@ -9,9 +9,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 HIGHEST_INDEX = 511  # libcrystfel's reflection lists hold no more
-MOST_POINTS = (
-    2_000_000  # of one crystal; a virus crystal has some 100 000. Beyond it cell or profile radius are damaged
-)
+# points of one crystal: a virus crystal has some 100 000; beyond it cell or profile radius are damaged
+MOST_POINTS = 2_000_000
+ROOM = 1 << 14  # points there is room for at first
 
 
 def near_sphere(
@@ -57,7 +57,15 @@ def near_sphere(
     highest = np.minimum(highest, HIGHEST_INDEX)
     code = ord(centering[:1] or "P")
     axes = np.ascontiguousarray(axes, np.float64)
-    return _near_sphere(axes, code, k, spread, radius, limit, thickness, reach, highest, MOST_POINTS)
+    room = ROOM
+    while True:
+        hkl, reduced = np.empty((room, 3), np.int32), np.empty(room)
+        n = _near_sphere(axes, code, k, spread, radius, limit, thickness, reach, highest, MOST_POINTS, hkl, reduced)
+        if n <= room:
+            return hkl[:n], reduced[:n]
+        if n > MOST_POINTS:
+            return hkl[:0], reduced[:0]
+        room = n
 
 
 @njit(cache=True, nogil=True)
@@ -113,14 +121,12 @@ def _whole(low, high, most):
 
 
 @njit(cache=True, nogil=True)
-def _near_sphere(axes, centering, k, spread, radius, limit, thickness, reach, highest, most_points):
-    """Walk the lines of constant h, k through the shell around the sphere.
+def _near_sphere(axes, centering, k, spread, radius, limit, thickness, reach, highest, most, hkl, reduced):
+    """Walk the lines of constant h, k through the shell around the sphere, and count the points, with room or without.
 
     A line meets the shell in one or two short stretches, whose ends are the roots of quadratics; no other point of
     the lattice is looked at.
     """
-    hkl = np.empty((1024, 3), np.int32)
-    reduced = np.empty(1024)
     n = 0
     ax, ay, az = axes[0, 0], axes[0, 1], axes[0, 2]
     bx, by, bz = axes[1, 0], axes[1, 1], axes[1, 2]
@@ -160,14 +166,11 @@ def _near_sphere(axes, centering, k, spread, radius, limit, thickness, reach, hi
                 if inv_d2 <= reach2 and _allowed(centering, h, kk, l) and not (h == 0 and kk == 0 and l == 0):
                     r = reduced_error(x, y, z, k, spread, radius)
                     if r <= limit:
-                        if n == most_points:
-                            return hkl[:0].copy(), reduced[:0].copy()
-                        if n == reduced.size:
-                            more_hkl, more_reduced = np.empty((2 * n, 3), np.int32), np.empty(2 * n)
-                            more_hkl[:n], more_reduced[:n] = hkl, reduced
-                            hkl, reduced = more_hkl, more_reduced
-                        hkl[n, 0], hkl[n, 1], hkl[n, 2] = h, kk, l
-                        reduced[n] = r
+                        if n < reduced.size:
+                            hkl[n, 0], hkl[n, 1], hkl[n, 2] = h, kk, l
+                            reduced[n] = r
                         n += 1
+                        if n > most:
+                            return n
                 l += 1
-    return hkl[:n].copy(), reduced[:n].copy()
+    return n

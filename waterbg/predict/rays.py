@@ -87,15 +87,20 @@ def panel_inverses(
 ) -> NDArray[np.float64]:
     """(n_panels, 3, 3) the inverses of `Planes`."""
     move = np.array([det_shift_mm[0] * 1e-3, det_shift_mm[1] * 1e-3, clen])
-    return _inverses(detector.corners + move, np.ascontiguousarray(detector.axes))
+    corner, fs, ss = detector.corners + move, detector.axes[:, 0], detector.axes[:, 1]
+    inverses = np.stack([np.cross(fs, ss), np.cross(ss, corner), np.cross(corner, fs)], axis=1)
+    determinant = (corner * inverses[:, 0]).sum(axis=1)
+    determinant[determinant == 0] = np.nan  # no ray meets a plane through the sample
+    return inverses / determinant[:, None, None]
 
 
 @lru_cache(maxsize=32)
 def extent(detector: Detector, clen: float) -> tuple[float, float]:
     """Largest 2θ of a corner of any panel, in rad, and distance of the closest plane, in m; without any shift."""
     move = np.array([0.0, 0.0, clen])
-    angles, distances = _sizes(detector.corners + move, np.ascontiguousarray(detector.axes), detector.shapes)
-    return float(np.nanmax(angles, initial=0.0)), float(np.nanmin(distances, initial=math.inf))
+    x, y, z = np.moveaxis(_ends(detector, move), -1, 0)
+    angles = np.arctan2(np.hypot(x, y), z)
+    return float(np.nanmax(angles, initial=0.0)), float(np.nanmin(_distances(detector, move), initial=math.inf))
 
 
 def rays_of(points: NDArray[np.float64], k: float, bandwidth: float, profile_radius: float) -> NDArray[np.float64]:
@@ -127,109 +132,57 @@ def _directory(
     detector: Detector, clen: float, shift: float
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]:
     """Grid over the x and y of unit vectors; each cell lists the panels it may show, shifted by up to ``shift`` (m)."""
-    move = np.array([0.0, 0.0, clen])
-    boxes = _boxes(detector.corners + move, np.ascontiguousarray(detector.axes), detector.shapes, shift)
+    n = len(detector.shapes)
+    if n <= _FEW_PANELS:  # everything in one cell
+        return np.zeros(3), np.ones(2, np.int64), np.array([0, n]), np.arange(n, dtype=np.int32)
+    boxes = _boxes(detector, np.array([0.0, 0.0, clen]), shift)
     seen = np.isfinite(boxes).all(axis=1)
     if not seen.any():
         return np.zeros(3), np.ones(2, np.int64), np.zeros(2, np.int64), np.zeros(0, np.int32)
     low, high = boxes[seen][:, ::2].min(axis=0), boxes[seen][:, 1::2].max(axis=0)
     width = np.maximum(high - low, 1e-12)
-    scale = 0.0  # everything in one cell
-    if len(boxes) > _FEW_PANELS:
-        scale = min(math.sqrt(4 * seen.sum() / float(width[0] * width[1])), 1024 / float(width.max()))
+    scale = min(math.sqrt(4 * seen.sum() / float(width[0] * width[1])), 1024 / float(width.max()))
     cells = (np.floor(width * scale) + 1).astype(np.int64)
     grid = np.array([low[0], low[1], scale])
     starts, members = _fill_directory(boxes, seen, grid, cells)
     return grid, cells, starts, members
 
 
-@njit(cache=True, nogil=True)
-def _inverses(corners, axes):
-    n = len(corners)
-    inverses = np.empty((n, 3, 3))
-    for p in range(n):
-        determinant = 0.0
-        for i in range(3):
-            j, k = (i + 1) % 3, (i + 2) % 3
-            normal = axes[p, 0, j] * axes[p, 1, k] - axes[p, 0, k] * axes[p, 1, j]
-            inverses[p, 0, i] = normal
-            inverses[p, 1, i] = axes[p, 1, j] * corners[p, k] - axes[p, 1, k] * corners[p, j]
-            inverses[p, 2, i] = corners[p, j] * axes[p, 0, k] - corners[p, k] * axes[p, 0, j]
-            determinant += corners[p, i] * normal
-        if determinant == 0.0:  # no ray meets a plane through the sample
-            determinant = np.nan
-        for i in range(3):
-            for j in range(3):
-                inverses[p, i, j] /= determinant
-    return inverses
+def _ends(detector: Detector, move: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_panels, 4, 3) the four corners of each panel, moved; m."""
+    corner = detector.corners + move
+    fs, ss = detector.axes[:, 0] * detector.shapes[:, 1:], detector.axes[:, 1] * detector.shapes[:, :1]
+    return np.stack([corner, corner + fs, corner + ss, corner + fs + ss], axis=1)
 
 
-@njit(cache=True, nogil=True)
-def _distance(corner, axes):
-    """Of a panel's plane from the sample; 0 for a panel that is no plane."""
-    across = normal2 = 0.0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        normal = axes[0, j] * axes[1, k] - axes[0, k] * axes[1, j]
-        across += corner[i] * normal
-        normal2 += normal * normal
-    return abs(across) / math.sqrt(normal2) if normal2 > 0.0 else 0.0
+def _distances(detector: Detector, move: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n_panels,) of the panels' planes from the sample; 0 for a panel that is no plane."""
+    normal = np.cross(detector.axes[:, 0], detector.axes[:, 1])
+    length = np.sqrt((normal**2).sum(axis=1))
+    across = np.abs(((detector.corners + move) * normal).sum(axis=1))
+    return np.divide(across, length, out=np.zeros(len(normal)), where=length > 0)
 
 
-@njit(cache=True, nogil=True)
-def _sizes(corners, axes, shapes):
-    angles, distances = np.zeros(len(corners)), np.zeros(len(corners))
-    point = np.empty(3)
-    for p in range(len(corners)):
-        distances[p] = _distance(corners[p], axes[p])
-        for q in range(4):
-            for i in range(3):
-                point[i] = (
-                    corners[p, i] + (q % 2) * shapes[p, 1] * axes[p, 0, i] + (q // 2) * shapes[p, 0] * axes[p, 1, i]
-                )
-            angles[p] = max(angles[p], math.atan2(math.hypot(point[0], point[1]), point[2]))
-    return angles, distances
-
-
-@njit(cache=True, nogil=True)
-def _boxes(corners, axes, shapes, shift):
+def _boxes(detector: Detector, move: NDArray[np.float64], shift: float) -> NDArray[np.float64]:
     """Least and largest x, y of the unit vectors towards each panel, (n_panels, 4); NaN for one that is no plane.
 
     Seen from the sample a panel lies in the cone around its middle that holds its corners (as long as that is narrower
     than a half space), and so do the ends of the unit vectors, within the chord. A shift turns none of them by more
     than it is long, measured by the distance of the plane.
     """
-    n = len(corners)
-    boxes = np.full((n, 4), np.nan)
-    points, middle = np.empty((4, 3)), np.empty(3)
-    for p in range(n):
-        distance = _distance(corners[p], axes[p])
-        if not 0.0 < distance < math.inf:
-            continue
-        middle[:] = 0.0
-        for q in range(4):
-            norm = 0.0
-            for i in range(3):
-                points[q, i] = corners[p, i]
-                points[q, i] += (q % 2) * shapes[p, 1] * axes[p, 0, i] + (q // 2) * shapes[p, 0] * axes[p, 1, i]
-                norm += points[q, i] ** 2
-            for i in range(3):
-                points[q, i] /= math.sqrt(norm)
-                middle[i] += points[q, i]
-        norm = math.sqrt(middle[0] ** 2 + middle[1] ** 2 + middle[2] ** 2)
-        chord = 2.0
-        if norm > 1.0:
-            chord = 0.0
-            for q in range(4):
-                away = 0.0
-                for i in range(3):
-                    away += (points[q, i] - middle[i] / norm) ** 2
-                chord = max(chord, math.sqrt(away))
-            # more than some 80 degrees: anywhere
-            chord = chord + 1.5 * shift / distance + 1e-9 if chord < 1.3 and shift < 0.5 * distance else 2.0
-        for i in range(2):
-            boxes[p, 2 * i] = max(middle[i] / max(norm, 1.0) - chord, -1.0)
-            boxes[p, 2 * i + 1] = min(middle[i] / max(norm, 1.0) + chord, 1.0)
+    distance = _distances(detector, move)
+    with np.errstate(all="ignore"):
+        ends = _ends(detector, move)
+        ends /= np.sqrt((ends**2).sum(axis=2, keepdims=True))
+        middle = ends.sum(axis=1)
+        norm = np.sqrt((middle**2).sum(axis=1))[:, None]
+        chord = np.sqrt(((ends - (middle / norm)[:, None]) ** 2).sum(axis=2).max(axis=1))
+        # more than some 80 degrees: anywhere
+        narrow = (norm[:, 0] > 1.0) & (chord < 1.3) & (shift < 0.5 * distance)
+        chord = np.where(narrow, chord + 1.5 * shift / distance + 1e-9, 2.0)[:, None]
+        centre = middle[:, :2] / np.maximum(norm, 1.0)
+        boxes = np.stack([np.maximum(centre - chord, -1.0), np.minimum(centre + chord, 1.0)], axis=2).reshape(-1, 4)
+    boxes[~((distance > 0.0) & np.isfinite(distance))] = np.nan
     return boxes
 
 
@@ -242,11 +195,8 @@ def _cell(value, low, scale, n):
 def _fill_directory(boxes, seen, grid, cells):
     starts = np.zeros(cells[0] * cells[1] + 1, np.int64)
     members = np.zeros(0, np.int32)
+    at = np.zeros(starts.size, np.int64)
     for filling in (False, True):
-        at = np.zeros(starts.size, np.int64)
-        if filling:
-            at[:] = starts
-            members = np.zeros(starts[-1], np.int32)
         for p in range(len(boxes)):
             if not seen[p]:
                 continue
@@ -261,7 +211,10 @@ def _fill_directory(boxes, seen, grid, cells):
                         members[at[cell]] = p
                     at[cell] += 1
         if not filling:
-            starts[1:] = np.cumsum(at[:-1])
+            for cell in range(starts.size - 1):
+                starts[cell + 1] = starts[cell] + at[cell]
+                at[cell] = starts[cell]
+            members = np.zeros(starts[-1], np.int32)
     return starts, members
 
 

@@ -231,17 +231,21 @@ def _centre(error, slope, half, start):
     all distances from the bounds is largest.
     """
     m, d = slope.shape
-    u = 0.99 * start  # off the bounds
-    left = error.copy()
+    u, left = np.empty(d), np.empty(m)
+    for a in range(d):
+        u[a] = 0.99 * start[a]  # off the bounds
     for i in range(m):
+        left[i] = error[i]
         for a in range(d):
             left[i] -= slope[i, a] * u[a]
-    extra = max(np.max(np.abs(left) - half), 0.0) + 1e-3
+    extra = max(_farthest(left, half), 0.0) + 1e-3
     gradient, hessian, step = np.zeros(d), np.zeros((d, d)), np.zeros(d)
     for _ in range(40):
         for _ in range(30):
-            gradient[:] = 0.0
-            hessian[:, :] = 0.0
+            for a in range(d):
+                gradient[a] = 0.0
+                for b in range(a + 1):
+                    hessian[a, b] = 0.0
             for i in range(m):
                 above, below = 1.0 / (half[i] + extra - left[i]), 1.0 / (half[i] + extra + left[i])
                 first, second = below - above, above * above + below * below
@@ -271,19 +275,28 @@ def _centre(error, slope, half, start):
                 break
         if extra == 0.0:
             break
-        worst = np.max(np.abs(left) - half)
+        worst = _farthest(left, half)
         narrower = worst + 0.2 * (extra - worst)
         if worst < 0.0 and narrower < 1e-6:
             narrower = 0.0
         if extra - narrower < 1e-7:
             break
         extra = max(narrower, 0.0)
-    _to_middles(u, left, slope, half + max(extra, np.max(np.abs(left) - half)))
+    _to_middles(u, left, slope, half, max(extra, _farthest(left, half)))
     return u
 
 
 @njit(cache=True, nogil=True)
-def _to_middles(u, left, slope, half):
+def _farthest(left, half):
+    """How far the worst of the positions is out of its interval; negative within."""
+    worst = -np.inf
+    for i in range(len(left)):
+        worst = max(worst, abs(left[i]) - half[i])
+    return worst
+
+
+@njit(cache=True, nogil=True)
+def _to_middles(u, left, slope, half, extra):
     """Move each unknown in turn to the middle of what the others leave of it.
 
     With evenly distributed roundings that is closer to the truth than the analytic centre, which the many loose bounds
@@ -295,7 +308,8 @@ def _to_middles(u, left, slope, half):
             low, high = -1.0 - u[a], 1.0 - u[a]
             for i in range(m):
                 if slope[i, a] != 0.0:
-                    one, other = (left[i] - half[i]) / slope[i, a], (left[i] + half[i]) / slope[i, a]
+                    wide = half[i] + extra
+                    one, other = (left[i] - wide) / slope[i, a], (left[i] + wide) / slope[i, a]
                     low, high = max(low, min(one, other)), min(high, max(one, other))
             change = 0.5 * (low + high)
             u[a] += change

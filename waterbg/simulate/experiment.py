@@ -75,6 +75,8 @@ class Experiment:
     tail: float = 0.0  # fraction of a spot in a second Gaussian of twice the width
     position_smooth: float = 0.0  # px per axis: error that varies slowly over the detector (a quadratic field)
     position_jitter: float = 0.12  # px per axis: error of every spot by itself
+    block_turns: float = 0.0  # how unequal a crystal's blocks are turned about different axes; 0: they are not turned
+    width_direction: float = 0.0  # relative, crystal to crystal: widths are not the same in all directions
 
     def __post_init__(self) -> None:
         if self.layout not in ("stacked", "modules"):

@@ -25,6 +25,11 @@ PRESETS = {
     "rough": Experiment(seed=666, width=1.0, width_scatter=0.08, tail=0.20, position_jitter=0.35, modulation=0.08),
     # predictions wrong by nearly a pixel, smoothly over the detector, as real ones are
     "misplaced": Experiment(seed=667, position_smooth=0.8),
+    # crystals of turned blocks, which show each reflection beside its place, and wider in some directions (the widest
+    # still within a disc of three pixels)
+    "turned": Experiment(
+        seed=668, position_smooth=0.4, block_turns=0.5, width=0.9, width_slope=0.2, width_direction=0.15
+    ),
     # a large cell: neighbours inside the background ring
     "crowded": Experiment(
         seed=999,

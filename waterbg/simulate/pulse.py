@@ -20,10 +20,16 @@ class Crystal:
         Rows astar, bstar, cstar in nm^-1, rounded as streams and solution files print them.
     scale : float
         Factor on all its intensities.
+    turns : (3, 3) float64 or None
+        Covariance of the turns of its blocks about x, y and z, in any unit; None when they are not turned.
+    oval : (2, 2) float64
+        Relative change of the radial (first row) and tangential width with cos and sin of 2φ.
     """
 
     axes: np.ndarray
     scale: float
+    turns: np.ndarray | None
+    oval: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,18 @@ def _crystal(experiment: Experiment, frame: int, number: int) -> Crystal:
             strain[i] = strain[j]
     cell = (*(lengths * strain), *experiment.cell[3:])
     axes = reciprocal_axes(cell) @ _rotation(quaternion / np.linalg.norm(quaternion)).T
-    return Crystal(np.round(axes * 10, 7) + 0.0, scale)
+    return Crystal(
+        np.round(axes * 10, 7) + 0.0,
+        scale,
+        turns=_turns(experiment, rng.normal(size=(3, 3))) if experiment.block_turns else None,
+        oval=experiment.width_direction * rng.normal(size=(2, 2)),
+    )
+
+
+def _turns(experiment: Experiment, drawn: np.ndarray) -> np.ndarray:
+    """Draw a covariance: the same about all axes, but for ``block_turns``."""
+    root = np.eye(3) + 0.5 * experiment.block_turns * drawn
+    return root @ root.T
 
 
 def reciprocal_axes(cell: tuple[float, ...]) -> np.ndarray:

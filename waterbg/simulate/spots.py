@@ -89,15 +89,20 @@ def _crystal_spots(experiment: Experiment, pulse: Pulse, frame: int, number: int
     ss_axis = np.array([p.ss for p in panels])[panel]
     x, y, z = lab.T
     warp = _warp(experiment, pulse, x, y)
+    if crystal.turns is not None:
+        turned = turn_into_sphere(g, k0, crystal.turns) + np.array([0, 0, k0])
+        warp = warp + turned[:, :2] * (z / turned[:, 2])[:, None] - lab[:, :2]
     spots["fs_true"] = fs + jitter[:, 0] + (warp * fs_axis[:, :2]).sum(axis=1)
     spots["ss_true"] = ss + jitter[:, 1] + (warp * ss_axis[:, :2]).sum(axis=1)
 
     r = np.maximum(np.hypot(x, y), 1e-9)
     c, s = (x * fs_axis[:, 0] + y * fs_axis[:, 1]) / r, (x * ss_axis[:, 0] + y * ss_axis[:, 1]) / r
     spots["cosphi"], spots["sinphi"] = c / np.hypot(c, s), s / np.hypot(c, s)
-    spots["sig_t"] = experiment.width * pulse.width * scatter[:, 0]
     radial = experiment.width + experiment.width_slope * 0.22 * inverse_d  # the slope is stated at 2.2 Angstrom
-    spots["sig_r"] = radial * pulse.width * scatter[:, 1]
+    double = np.stack([x * x - y * y, 2 * x * y]) / r**2  # cos and sin of 2 phi
+    oval = np.clip(1 + crystal.oval @ double, 0.5, 2.0)
+    spots["sig_t"] = experiment.width * pulse.width * scatter[:, 0] * oval[1]
+    spots["sig_r"] = radial * pulse.width * scatter[:, 1] * oval[0]
 
     spots["partiality"] = partiality(excitation, experiment.profile_radius)
     spots["pol"] = polarisation(x, y, z, experiment.polarisation)
@@ -106,6 +111,32 @@ def _crystal_spots(experiment: Experiment, pulse: Pulse, frame: int, number: int
     spots["transmission"] = transmission(experiment, x - pulse.shift[0], y - pulse.shift[1])
     spots["gain"] = np.array([p.gain for p in panels])[panel]
     return spots
+
+
+def turn_into_sphere(g: np.ndarray, k0: float, turns: np.ndarray) -> np.ndarray:
+    """Reciprocal vectors as the blocks have them that a still shows.
+
+    Parameters
+    ----------
+    g : (n, 3) float64
+        Of the mean lattice, nm^-1.
+    k0 : float
+        1 / wavelength, nm^-1; the beam is along z.
+    turns : (3, 3) float64
+        Covariance of the turns of blocks (Gaussian, about 0).
+
+    Returns
+    -------
+    (n, 3) float64
+        Turned by the mean of the turns that, to first order, bring the vector to the Ewald sphere.
+    """
+    scattered = g + np.array([0, 0, k0])
+    length = np.linalg.norm(scattered, axis=1)
+    per_turn = np.cross(g, scattered) / length[:, None]  # change of the length, of a turn about each axis
+    shared = per_turn @ turns
+    along = (shared * per_turn).sum(axis=1)
+    turn = shared * ((k0 - length) / np.where(along > 0, along, 1))[:, None]
+    return g + np.cross(turn, g)
 
 
 def partiality(excitation: np.ndarray, profile_radius: float) -> np.ndarray:

@@ -1,0 +1,106 @@
+"""Options that several commands have, with one meaning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from plumbum import cli
+
+from waterbg.cli.base import Command
+
+if TYPE_CHECKING:
+    from waterbg.run import Images
+
+
+class ImageOptions(Command):
+    """Where the images and the geometry are"""
+
+    geometry = cli.SwitchAttr(
+        ["-g", "--geometry"],
+        str,
+        argname="FILE.geom",
+        group="Images",
+        help="geometry to use instead of the stream's own",
+    )
+    prefix = cli.SwitchAttr(
+        ["-x", "--prefix"],
+        str,
+        default="",
+        argname="P",
+        group="Images",
+        help="put before the image names (as indexamajig)",
+    )
+    basename = cli.Flag("--basename", group="Images", help="take the folder off the image names first (as indexamajig)")
+    external = cli.Flag(
+        "--follow-external-links",
+        group="Images",
+        help="read HDF5 external links that lead out of the image's own folder",
+    )
+
+    def images(self, on_missing: str = "fail") -> Images:
+        """What the options say about where images are."""
+        from waterbg.run import Images
+
+        return Images(self.prefix, self.basename, self.external, on_missing)
+
+
+class IntegrationOptions(Command):
+    """How reflections are integrated"""
+
+    background = cli.SwitchAttr(
+        "--background",
+        cli.Set("water", "radial", "ring", "plane"),
+        argname="MODEL",
+        group="Integration",
+        help="background of profile and sum; default water",
+    )
+    int_radius = cli.SwitchAttr(
+        "--int-radius",
+        str,
+        argname="INN,MID,OUT",
+        group="Integration",
+        help="radii in pixels; default: those of the stream's own command line",
+    )
+    polarisation = cli.SwitchAttr(
+        "--polarisation",
+        str,
+        argname="TYPE",
+        group="Integration",
+        help="horiz (default), vert, none, horiz90, 45deg70 …, as in partialator",
+    )
+
+    def settings(self) -> dict[str, object]:
+        """Fields of :class:`~waterbg.settings.Settings` that the user gave."""
+        from waterbg.settings import parse_int_radius
+
+        given = {
+            "background": self.background,
+            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
+            "polarisation": self.polarisation,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+class FitOptions(IntegrationOptions):
+    """How they are integrated, in full"""
+
+    push_res = cli.SwitchAttr(
+        "--push-res",
+        float,
+        argname="NM^-1",
+        group="Integration",
+        help="predict that far beyond the resolution limit; default: as the stream's own command line",
+    )
+    joint = cli.Flag("--joint", group="Integration", help="fit overlapping neighbours together")
+    no_decoys = cli.Flag("--no-decoys", group="Integration", help="do not calibrate sigma by decoys")
+
+    def settings(self) -> dict[str, object]:
+        """Fields of :class:`~waterbg.settings.Settings` that the user gave."""
+        given = super().settings()
+        if self.push_res is not None:
+            given["push_res"] = self.push_res
+        if self.joint:
+            given["joint"] = True
+        if self.no_decoys:
+            given["decoys"] = False
+        return given

@@ -1,0 +1,133 @@
+"""What the strong spots of all frames say about where spots are: offsets that frames share, and scatter about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from waterbg.integrate import shapes
+from waterbg.integrate.positions import (
+    AFFINE_FROM,
+    NO_MAP,
+    Places,
+    PositionMap,
+    learn_panels,
+    learn_positions,
+)
+from waterbg.integrate.scatter import Scatter
+
+FEWEST_FRAMES = 4  # in two halves, which must find the same
+
+
+@dataclass(frozen=True)
+class Teachers:
+    """Strong spots of one frame: places, 1/d and MEASURED of each."""
+
+    places: Places
+    inv_d: NDArray[np.float64]
+    measured: NDArray[np.void]
+
+
+@dataclass(frozen=True)
+class _Left:
+    """What a map leaves of a frame's offsets, along and across the radius; its variance from counting; where."""
+
+    left: NDArray[np.float64]
+    counting: NDArray[np.float64]
+    inv_d: NDArray[np.float64]
+    places: Places
+
+
+def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
+    """Offsets from the predictions that all frames share.
+
+    Of the smooth ones as much as both halves of the frames find; of panels what the maps of the frames leave.
+
+    Parameters
+    ----------
+    frames : list of Teachers
+    n_panels : int
+    """
+    smooth = _smooth_map(frames)
+    left = []
+    for frame in frames:
+        found, _ = shapes.offsets_of(frame.measured)
+        left.append(found - _own_map(frame, smooth).at(frame.places))
+    places, (_, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
+    return replace(smooth, panels=learn_panels(places, np.concatenate(left), counting.mean(axis=1), n_panels))
+
+
+def _smooth_map(frames: list[Teachers]) -> PositionMap:
+    if len(frames) < FEWEST_FRAMES:
+        return NO_MAP
+    whole, *halves = (_pooled_map(part) for part in (frames, frames[0::2], frames[1::2]))
+    places = Places.joined([frame.places for frame in frames])
+    polynomial, leaning = (
+        _agreement(*(replace(each, **{other: getattr(NO_MAP, other)}).at(places) for each in (*halves, whole)))
+        for other in ("leaning", "coefficients")
+    )
+    return replace(
+        whole,
+        coefficients=tuple((polynomial * a, polynomial * b) for a, b in whole.coefficients),
+        leaning=tuple(leaning * factor for factor in whole.leaning),
+    )
+
+
+def _agreement(one: NDArray[np.float64], other: NDArray[np.float64], both: NDArray[np.float64]) -> float:
+    """Share of an offset that two halves have in common; 0 when that is next to nothing."""
+    power = float((both**2).sum())
+    share = float(np.clip((one * other).sum() / power, 0, 1)) if power > 0 else 0.0
+    return share if share >= 0.1 else 0.0
+
+
+def _pooled_map(frames: list[Teachers]) -> PositionMap:
+    found, counting = _offsets(frames)
+    return learn_positions(Places.joined([frame.places for frame in frames]), found, counting.mean(axis=1))[0]
+
+
+def _offsets(frames: list[Teachers]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return shapes.offsets_of(np.concatenate([frame.measured for frame in frames]))
+
+
+def scatter_of_places(
+    frames: list[Teachers], shared: PositionMap, default: shapes.Spots, everywhere: NDArray[np.float64]
+) -> tuple[Scatter, Scatter]:
+    """Scatter of places about the frames' own maps, and about the shared one.
+
+    Parameters
+    ----------
+    frames : list of Teachers
+    shared : PositionMap
+    default : Spots
+        What is taken when there are too few spots.
+    everywhere : (m,) float64
+        1/d of all reflections, nm⁻¹.
+    """
+    about_map = [_left_by(frame, _own_map(frame, shared)) for frame in frames if len(frame.places) >= AFFINE_FROM]
+    about_run = [_left_by(frame, shared) for frame in frames]
+    return _pooled_scatter(about_map, default.about_map, everywhere), _pooled_scatter(
+        about_run, default.about_run, everywhere
+    )
+
+
+def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
+    found, counting = shapes.offsets_of(frame.measured)
+    return learn_positions(frame.places, found, counting.mean(axis=1), shared)[0]
+
+
+def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
+    found, counting = shapes.offsets_of(frame.measured)
+    left = frame.places.along_radius(found - positions.at(frame.places))
+    return _Left(left, counting, frame.inv_d, frame.places)
+
+
+def _pooled_scatter(parts: list[_Left], before: Scatter, everywhere: NDArray[np.float64]) -> Scatter:
+    if not parts:
+        return before
+    left, counting, inv_d = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("left", "counting", "inv_d")
+    )
+    places = Places.joined([part.places for part in parts])
+    return before.learn(left, counting, inv_d, places, everywhere, 1)
