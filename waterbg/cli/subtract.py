@@ -10,7 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import UsageError
-from waterbg.kernel_cache import spare_compiler, spare_scipy
+from waterbg.kernel_cache import spare_compiler
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -171,6 +171,7 @@ class Subtract(Command):
 
     def main(self, stream: str) -> int:
         """Run the main job on one stream."""
+        spare_compiler()
         from waterbg.run import Follow, Images, resolve_job, run_subtract, wait_for_first_chunk
         from waterbg.settings import parse_int_radius
 
@@ -179,8 +180,6 @@ class Subtract(Command):
                 "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
                 "use --follow for a growing file"
             )
-        spare_scipy()
-        spare_compiler()
         given = {
             "integration": self.integration,
             "background": self.background,
