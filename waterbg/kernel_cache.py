@@ -53,8 +53,9 @@ def spare_scipy() -> None:
 def spare_compiler() -> None:
     """Let numba load cached kernels without SciPy and without its compiler ready, which takes an eighth of a second.
 
-    For commands only, before anything else imports numba. All that a kernel needs is linked into it but numba's runtime; where one must be compiled, numba
-    makes the rest ready then. Nothing changes where a numba of another version loads kernels in another way.
+    For commands only, before anything else imports numba. All that a kernel needs is linked into it but numba's
+    runtime; where one must be compiled, numba makes the rest ready then. Nothing changes where a numba of another
+    version loads kernels in another way.
     """
     spare_scipy()
     from numba.core.caching import FunctionCache
