@@ -9,6 +9,7 @@ from plumbum import cli
 
 from waterbg.cli.base import Command
 from waterbg.errors import ProgramError, UsageError
+from waterbg.kernel_cache import spare_compiler
 
 if TYPE_CHECKING:
     from waterbg.run.slurm import JobFolder
@@ -33,6 +34,7 @@ class Slurm(Command):
         return verbs[verb](JobFolder(folder))
 
     def _task(self, folder: JobFolder, block: tuple[str, ...]) -> int:
+        spare_compiler()
         from waterbg.run.array import run_task
 
         if len(block) != 1 or not block[0].isdecimal():

@@ -10,7 +10,7 @@ from plumbum import cli
 
 from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
-from waterbg.kernel_cache import spare_compiler, spare_scipy
+from waterbg.kernel_cache import spare_compiler
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -120,6 +120,7 @@ class Subtract(ImageOptions, FitOptions):
 
     def main(self, stream: str) -> int:
         """Run the main job on one stream."""
+        spare_compiler()
         from waterbg.run import Follow, resolve_job, run_subtract, wait_for_first_chunk
 
         if stream == "-" or (os.path.exists(stream) and not os.path.isfile(stream) and not os.path.isdir(stream)):
@@ -127,8 +128,6 @@ class Subtract(ImageOptions, FitOptions):
                 "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
                 "use --follow for a growing file"
             )
-        spare_scipy()
-        spare_compiler()
         settings = self.settings()
         if self.integration is not None:
             settings["integration"] = self.integration

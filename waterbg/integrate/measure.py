@@ -109,7 +109,10 @@ def measure_spots(
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
-            matrix[:], vector[:] = 0.0, 0.0
+            for q in range(5):
+                vector[q] = 0.0
+                for w in range(q, 5):
+                    matrix[q, w] = 0.0
             deviance, product = 0.0, 1.0
             # where the spot is now, in panel pixels
             determinant = rf * ts - rs * tf

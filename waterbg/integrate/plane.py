@@ -48,7 +48,9 @@ def fit_plane(data, columns, start, box, kind):
                 matrix[2, 2] += 1.0
     if not (matrix[0, 0] > 0.0 and matrix[1, 1] > 0.0):  # not with four pixels of a ring
         return np.nan, np.nan, np.nan
-    scale = np.array([1.0 / math.sqrt(matrix[i, i]) for i in range(3)])
+    scale = np.empty(3)
+    for i in range(3):
+        scale[i] = 1.0 / math.sqrt(matrix[i, i])
     for i in range(3):
         right[i] *= scale[i]
         for j in range(i, 3):
