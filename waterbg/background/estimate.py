@@ -130,7 +130,7 @@ ADU_RANGE = (1e-6, 1e9)  # ADU per photon; beyond, sums of squares would pass th
 
 
 def box_half(radii: Radii) -> int:
-    """Half width of the boxes: the ring, and the disc of the fit moved by as much as a position map may."""
+    """Half width of the boxes: the ring, and the peak disc moved by as much as a second look may (4 px)."""
     inner, _, outer = (int(radius) for radius in radii)
     return max(outer, inner + 4)
 

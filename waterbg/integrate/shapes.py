@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
 
 STRONG = 8.0  # I/sigma of spots that teach places and widths
-SECOND_LOOK = 5.0  # px from predictions, where a map leads that far
+SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc is still in its box
 FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
 SURE = 0.2  # px: a place that is less sure teaches nothing
