@@ -33,7 +33,7 @@ class FrameReport:
         Spots that taught places and widths.
     psf : Psf
     map_terms : int
-        Terms of the position map that the frame decided: 0 (none), 1, 3 or 6.
+        Terms of the position map that the frame decided: 0 (none), 1, 3, 6, 10 or 15.
     """
 
     fallbacks: list[str]
