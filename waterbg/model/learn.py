@@ -47,7 +47,7 @@ SAMPLE_FRAMES = 24
 """Frames a model is learnt from, at most."""
 
 ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
-TAILS = (0.0, 0.04, 0.1, 0.16, 0.23, 0.31, 0.4)
+TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
 TEACHERS = 200  # strong spots a frame that are looked at
 SHARED = 1.5  # error of a strong spot over what fit and summation differ by: part of it they have in common
 LEAST_SIGNAL_ERROR = 0.01  # not to be learnt from repeats, which show partiality
