@@ -145,7 +145,7 @@ def plots():
     from tests.integrate.test_profile_fit import ROUND
     from waterbg.background import Noise, frame_rays
     from waterbg.integrate.profile import integrate_profile
-    from waterbg.integrate.shapes import spot_shapes
+    from waterbg.integrate.shapes import scene_places, spot_shapes
     from waterbg.plots import close_up
     from waterbg.plots.lab_image import make_canvas
     from waterbg.plots.report_sample import radial_means
@@ -163,7 +163,7 @@ def plots():
     assert np.nanmax(expected) == 20
     yield "observed", observed
     _, _, shapes = integrate_profile(w.frame, w.scene, RADII, background, rays, run=ROUND)
-    likely = spot_shapes(shapes, w.frame, rays, w.scene.spots)
+    likely = spot_shapes(shapes, rays, w.scene.spots, scene_places(w.frame, w.scene, rays, w.scene.spots))
     for row, (shift, widths, blur) in enumerate(zip(likely.shift, likely.widths, likely.blur)):
         spot, profile = w.scene.spots[row], np.empty((23, 23))
         ray, tail = rays.panel[spot["panel"]], shapes.psf.tail

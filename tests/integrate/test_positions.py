@@ -81,6 +81,24 @@ def test_how_a_crystal_leans_is_learnt_from_its_strong_spots():
     assert np.abs(found.at(places) - truth.at(places)).max() < 0.1
 
 
+def test_each_crystal_of_a_frame_leans_its_own_way():
+    places, rng = random_places(400, 11)
+    crystal = (np.arange(400) % 2).astype(np.int32)
+    both = places.by_crystal(crystal)
+    one, other = (-0.7, 0.4, 0.0, 0.2, 0.0), (-0.6, -0.4, 0.3, 0.0, 0.1)
+    offset = PositionMap(leaning=(*one, *other)).at(both)
+    for number, leaning in enumerate((one, other)):
+        mine = np.flatnonzero(crystal == number)
+        assert offset[mine] == pytest.approx(PositionMap(leaning=leaning).at(places[mine]))
+    found, _ = learn_positions(both, offset + rng.normal(0, 0.1, (400, 2)), np.full(400, 1e-3), PositionMap())
+    assert np.abs(found.at(both) - offset).max() < 0.1
+    alone = places.by_crystal(np.zeros(400, np.int32))
+    assert alone is places
+    run = PositionMap(leaning=one)
+    assert run.at(both) == pytest.approx(run.at(places))  # what the run says holds for all crystals
+    assert learn_positions(both, run.at(both), np.full(400, 1e-3), run)[0].at(both) == pytest.approx(run.at(places))
+
+
 def test_a_crystal_that_does_not_lean_is_left_alone():
     places, rng = random_places(300, 2)
     assert learn_positions(places, rng.normal(0, 0.3, (300, 2)), np.full(300, 1e-3)) == (NO_MAP, 0)

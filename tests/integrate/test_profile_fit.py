@@ -189,7 +189,7 @@ def test_acceptance_is_crystfels():
 
     corner = detector().panels[0].corner_x
     assert corner == -200.0
-    places = [(0, 50.5, 100.0), (0, 54.5, 50.0), (0, 6.9, 100.0), (0, 7.1, 100.0), (1, 300.0, 192.9), (1, 300.0, 193.1)]
+    places = [(0, 50.5, 100.0), (0, 54.5, 50.0), (0, 6.9, 100.0), (0, 7.1, 140.0), (1, 300.0, 192.9), (1, 270.0, 193.1)]
     world = make_world(flat(8.0), seed=10, places=places, bad=bad)
     result, _, _ = integrate(world)
     want = [Status.BAD_PIXEL, Status.OK, Status.EDGE, Status.OK, Status.OK, Status.EDGE]
@@ -272,6 +272,20 @@ def test_neighbours_do_not_disturb_each_other(distance):
         # at 4 px the strong neighbour would add 2.6 sigma; what is left is the uncertainty of its width
         assert abs(z[weak].mean()) < (1.0 if distance == 4.0 else 0.3)
         assert 0.7 < z[weak].std() < 1.3
+
+
+def test_a_spot_that_its_neighbour_hides_is_dropped_and_a_joint_fit_keeps_it(monkeypatch):
+    pair = ((0, 0), (1.4, 0.3))
+    places = [
+        (p, 40.5 + 40 * i + a, 40.5 + 40 * j + b) for p in (0, 1) for i in range(5) for j in (0, 1) for a, b in pair
+    ]
+    world = make_world(flat(8.0), seed=20, places=places, intensity=800.0)
+    alone, together = (integrate(world, joint=joint)[0].reshape(-1, 2) for joint in (False, True))
+    assert (alone["status"] == [Status.OK, Status.FEW_PIXELS]).all()
+    assert (together["status"] == Status.OK).all()
+    monkeypatch.setattr("waterbg.integrate.profile.VISIBLE", 0.0)
+    kept = integrate(world)[0].reshape(-1, 2)
+    assert np.median(kept["sigma"][:, 1] / kept["sigma"][:, 0]) > 2.5  # what it would be worth
 
 
 def test_a_joint_fit_knows_more_of_close_neighbours():

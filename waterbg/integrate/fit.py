@@ -153,7 +153,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, inner,
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, usual, out,
+    expected, scale_variance, factor, gain, read2, usual, least, out,
 ):  # fmt: skip
     """Fit every accepted spot by itself, over its own pixels.
 
@@ -179,6 +179,8 @@ def fit_spots(
         A pixel has variance factor·(gain·mu + read2).
     usual : (n,) float64
         Mean intensity of the reflections of this resolution, photons.
+    least : float
+        Spots of which less is seen, as a share of the squares of their profiles, are dropped.
     out : (n,) FIT
         Rows whose status is 0 are filled.
     """
@@ -214,7 +216,7 @@ def fit_spots(
         )
         used = 0
         in_disc = np.float64(0)
-        disc_n = disc_b = disc_pixels = lost = np.float64(0)
+        disc_n = disc_b = disc_pixels = lost = seen2 = hidden2 = np.float64(0)
         first, last = max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far))
         for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
             row = shares[: max(last + 1 - first, 0)]
@@ -235,13 +237,18 @@ def fit_spots(
                 share = row[i - first]
                 if not usable:
                     lost += share
+                    hidden2 += share * share
                     continue
+                seen2 += share * share
                 n[used], B[used] = counts[at] * photons_per_adu[p], expected[k, half + j - cs, half + i - cf]
                 P[used] = share
                 if r2 <= inner * inner:
                     disc_n, disc_b, disc_pixels = disc_n + n[used], disc_b + B[used], disc_pixels + 1
                     in_disc += share
                 used += 1
+        if seen2 < least * (seen2 + hidden2):
+            result.status = _FEW_PIXELS
+            continue
         # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
         # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
         guess = intensity = information = pull = 0.0

@@ -36,7 +36,7 @@ class Places:
     x, y : (n,) float64
         Laboratory positions, pixels.
     leans : (n, 2, LEANS) float64
-        Offset in x and y, pixels, for each of `PositionMap`'s ``leaning``.
+        Offset in x and y, pixels, for each of `PositionMap`'s ``leaning``; as many for each crystal of a frame.
     stretches : (n, 4) float64
         cos 2φ, sin 2φ, and cos φ, sin φ times the distance from the Ewald sphere in pixels, for `Stretch`.
     """
@@ -105,6 +105,21 @@ class Places:
         )
         return cls(panel, x, y, leans, np.stack([cos_2phi, sin_2phi, across * cos_phi, across * sin_phi], axis=1))
 
+    def by_crystal(self, crystal: NDArray[np.int32]) -> Places:
+        """Let each crystal of a frame lean its own way: LEANS columns of ``leans`` for each.
+
+        Parameters
+        ----------
+        crystal : (n,) int
+            Number of the crystal that each spot belongs to.
+        """
+        n = int(crystal.max(initial=0)) + 1
+        if n == 1:
+            return self
+        leans = np.zeros((len(self), 2, n, LEANS))
+        leans[np.arange(len(self)), :, crystal] = self.leans
+        return replace(self, leans=leans.reshape(len(self), 2, n * LEANS))
+
     @property
     def beside(self) -> NDArray[np.float64]:
         """(n,) distance of the reciprocal lattice point from the Ewald sphere, as pixels at the spot."""
@@ -120,7 +135,7 @@ class Places:
         """Undo `along_radius`."""
         return replace(self, y=-self.y).along_radius(offset)
 
-    def __getitem__(self, which: NDArray[np.int64]) -> Places:
+    def __getitem__(self, which: NDArray[np.int64] | slice) -> Places:
         return Places(*(getattr(self, name)[which] for name in _COLUMNS))
 
     @classmethod
@@ -146,7 +161,7 @@ class PositionMap:
     scale : float
         Pixels.
     leaning : LEANS floats
-        Factors of a spot's ``leans``, see `Places.of`.
+        Factors of a spot's ``leans``, see `Places.of`; as many for each crystal of a frame, or the same for all.
     panels : sequence of pairs
         Offset of each panel in x and y, pixels: what the geometry does not know. Empty when they have none.
     """
@@ -165,14 +180,16 @@ class PositionMap:
     def _unbounded(self, places: Places) -> NDArray[np.float64]:
         coefficients = np.reshape(self.coefficients, (-1, 2))
         terms = _terms(places.x / self.scale, places.y / self.scale, len(coefficients))
-        offset = terms @ coefficients + places.leans @ np.asarray(self.leaning)
+        offset = terms @ coefficients + places.leans @ np.resize(self.leaning, places.leans.shape[2])
         return offset + np.reshape(self.panels, (-1, 2))[places.panel] if self.panels else offset
 
     def _plus(self, coefficients: NDArray[np.float64], leaning: NDArray[np.float64]) -> PositionMap:
         total = np.zeros((max(len(self.coefficients), len(coefficients)), 2))
         total[: len(self.coefficients)] = np.reshape(self.coefficients, (-1, 2))
         total[: len(coefficients)] += coefficients
-        return replace(self, coefficients=_pairs(total), leaning=tuple(map(float, self.leaning + leaning)))
+        return replace(
+            self, coefficients=_pairs(total), leaning=tuple(map(float, np.resize(self.leaning, len(leaning)) + leaning))
+        )
 
 
 NO_MAP = PositionMap()
@@ -215,20 +232,22 @@ def learn_positions(
         return run, 0
     beyond = offset - run._unbounded(places)
     orders = [m for m, needed in _ORDERS if n >= needed]
-    most, n_leans = orders[-1], LEANS if n >= AFFINE_FROM else 0
+    most, n_leans = orders[-1], places.leans.shape[2] if n >= AFFINE_FROM else 0
+    # none, those along the radius, which few spots may tell, all
+    leanings = np.zeros(0, np.int64), np.arange(0, n_leans, LEANS), np.arange(n_leans)
     terms = _terms(places.x / run.scale, places.y / run.scale, most)
     normal, right = _robust_equations(terms, places.leans[:, :, :n_leans], beyond, variance)
 
     # the map with most terms has said what each spot counts; with that, fewer terms are part of its equations
     best, gain, which, factors = 0, 0.0, np.zeros(0, np.int64), np.zeros(0)
     for m in (0, *orders):
-        for k in sorted({0, min(1, n_leans), n_leans}):  # few spots may tell how they lean along the radius at least
-            rows = np.concatenate([np.arange(m), most + np.arange(m), 2 * most + np.arange(k)])
+        for leaning in leanings:
+            rows = np.concatenate([np.arange(m), most + np.arange(m), 2 * most + leaning])
             solution = np.linalg.solve(normal[np.ix_(rows, rows)], right[rows])
             gained = float(solution @ right[rows]) - len(rows) * np.log(n)
             if gained > gain:
                 best, gain, which, factors = m, gained, rows, solution
-    whole = np.zeros(2 * most + LEANS)
+    whole = np.zeros(2 * most + places.leans.shape[2])
     whole[which] = factors
     return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :]), best
 

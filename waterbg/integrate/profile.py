@@ -12,6 +12,7 @@ from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
+from waterbg.integrate.positions import Places
 from waterbg.integrate.result import INTEGRATED, Status
 from waterbg.integrate.shapes import (
     NOTHING_KNOWN,
@@ -24,6 +25,7 @@ from waterbg.integrate.shapes import (
     lead_far,
     learn_shapes,
     look_again,
+    scene_places,
     shape_error,
     spot_shapes,
 )
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
 
 LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
+# of the squares of its profile: a spot of which its neighbours leave less is five times as uncertain as if it stood
+# alone, and would spoil what is merged without weights
+VISIBLE = 0.04
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 
 
@@ -82,16 +87,16 @@ def integrate_profile(
     spots = scene.spots if targets is None else targets
     flags = background.flags
     fits = sum_all(frame, spots, flags, radii, background)
-    shapes = learn_shapes(
-        frame, spots[: len(scene.spots)], flags, fits[: len(scene.spots)], radii, background, rays, run
-    )
+    places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
+    shapes = learn_shapes(frame, spots[own], flags, fits[own], radii, background, rays, places[own], run)
     usual = usual_intensity(scene, spots["inv_d"], fits)
-    if lead_far(shapes, frame, rays, spots[own]):
+    if lead_far(shapes, places[own]):
         first = fits[own].copy()
-        _fit_all(frame, spots[own], inner, background, rays, shapes, usual[own], first)
-        shapes = look_again(frame, spots[own], flags, first, radii, background, rays, run, shapes)
-    expected = _fit_all(frame, spots, inner, background, rays, shapes, usual, fits)
+        _fit_all(frame, spots[own], inner, background, rays, places[own], shapes, usual[own], 0.0, first)
+        shapes = look_again(frame, spots[own], flags, first, radii, background, rays, places[own], run, shapes)
+    least = 0.0 if joint else VISIBLE
+    expected = _fit_all(frame, spots, inner, background, rays, places, shapes, usual, least, fits)
     shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
@@ -125,17 +130,19 @@ def _fit_all(
     inner: int,
     background: BackgroundEstimate,
     rays: Rays,
+    places: Places,
     shapes: Shapes,
     usual: NDArray[np.float64],
+    least: float,
     fits: NDArray[np.void],
 ) -> Expected:
     """Fit every accepted spot by itself, into ``fits``."""
-    n, expected = len(spots), spot_shapes(shapes, frame, rays, spots)
+    n, expected = len(spots), spot_shapes(shapes, rays, spots, places)
     fit_spots(
         frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
         *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
         shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
-        background.noise.gain, background.noise.read2, usual, fits,
+        background.noise.gain, background.noise.read2, usual, least, fits,
     )  # fmt: skip
     return expected
 

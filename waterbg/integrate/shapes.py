@@ -20,6 +20,7 @@ from waterbg.predict import wavenumber
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
+    from waterbg.predict import Scene
 
 STRONG = 8.0  # I/sigma of spots that teach places and widths
 SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc is still in its box
@@ -108,16 +109,17 @@ def learn_shapes(
     radii: Radii,
     background: BackgroundEstimate,
     rays: Rays,
+    places: Places,
     run: Spots,
 ) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
     which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
-    return _shapes_of(frame, spots, rays, run, which, measured, FARTHEST)
+    return _shapes_of(spots["inv_d"], places, run, which, measured, FARTHEST)
 
 
-def lead_far(shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]) -> bool:
+def lead_far(shapes: Shapes, places: Places) -> bool:
     """Whether a tenth of the spots is so far from the predictions that strong ones can lie beyond their discs."""
-    offset = shapes.positions.at(lab_places(frame, rays, spots), SECOND_LOOK)
+    offset = shapes.positions.at(places, SECOND_LOOK)
     return len(offset) > 0 and float(np.quantile(np.hypot(offset[:, 0], offset[:, 1]), 0.9)) > FAR
 
 
@@ -129,6 +131,7 @@ def look_again(
     radii: Radii,
     background: BackgroundEstimate,
     rays: Rays,
+    places: Places,
     run: Spots,
     first: Shapes,
 ) -> Shapes:
@@ -137,7 +140,6 @@ def look_again(
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits["I"] / fits["sigma"], 0)
     which = strongest(inv_d, signal, MOST)
-    places = lab_places(frame, rays, spots)
     measured = np.zeros(len(which), MEASURED).view(np.recarray)
     before = measured.copy()
     before.ok, before.I = 1, fits["I"][which]
@@ -150,35 +152,33 @@ def look_again(
         before, measured,
     )  # fmt: skip
     good = (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
-    return _shapes_of(frame, spots, rays, run, which[good], measured[good], SECOND_LOOK)
+    return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
 
 
 def _shapes_of(
-    frame: Frame,
-    spots: NDArray[np.void],
-    rays: Rays,
+    inv_d: NDArray[np.float64],
+    places: Places,
     run: Spots,
     which: NDArray[np.int64],
     measured: NDArray[np.void],
     farthest: float,
 ) -> Shapes:
-    inv_d = spots["inv_d"]
-    strong = lab_places(frame, rays, spots[which])
+    strong = places[which]
     found, counting = offsets_of(measured)
     positions, n_terms = learn_positions(strong, found, counting.mean(axis=1), run.map)
     mapped = len(which) >= AFFINE_FROM
-    places = run.about_map if mapped else run.about_run
+    scatter = run.about_map if mapped else run.about_run
     if len(which):
         left = strong.along_radius(found - positions.at(strong, farthest))
-        places = places.learn(left, counting, inv_d[which], strong, inv_d)
-    widths, stretch, scatter = learn_widths(measured, strong, inv_d[which], run.psf, inv_d)
+        scatter = scatter.learn(left, counting, inv_d[which], strong, inv_d)
+    widths, stretch, of_widths = learn_widths(measured, strong, inv_d[which], run.psf, inv_d)
     fallbacks = []
     if not mapped:
         fallbacks.append("too few strong spots for a position map of the frame")
     if len(which) < FEW:
         fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
-    psf = replace(run.psf, widths=widths, scatter=scatter)
-    return Shapes(psf, stretch, positions, n_terms, places, measured, which, farthest, fallbacks)
+    psf = replace(run.psf, widths=widths, scatter=of_widths)
+    return Shapes(psf, stretch, positions, n_terms, scatter, measured, which, farthest, fallbacks)
 
 
 def learn_widths(
@@ -301,6 +301,13 @@ def lab_places(frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Places:
     return Places.of(spots["panel"], position, spots["excitation"], wavenumber(frame.photon_energy_eV))
 
 
+def scene_places(frame: Frame, scene: Scene, rays: Rays, targets: NDArray[np.void]) -> Places:
+    """Places of targets that begin with the scene's spots; what follows may lean as the first crystal does."""
+    crystal = np.zeros(len(targets), np.int32)
+    crystal[: len(scene.spots)] = scene.crystal
+    return lab_places(frame, rays, targets).by_crystal(crystal)
+
+
 def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
     """(n, 2) offset along fs and ss of an offset in x and y."""
     ray = rays.panel[spots["panel"]]
@@ -335,13 +342,12 @@ class Expected:
     mean: NDArray[np.float64]
 
 
-def spot_shapes(shapes: Shapes, frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Expected:
+def spot_shapes(shapes: Shapes, rays: Rays, spots: NDArray[np.void], places: Places) -> Expected:
     """Say of each spot what is expected, for the profile it is fitted with.
 
     All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
     place and widths count by their precision against that scatter.
     """
-    places = lab_places(frame, rays, spots)
     offset = shapes.positions.at(places, shapes.farthest)
     mean = shapes.widths_at(spots["inv_d"], places)
     widths = mean.copy()

@@ -103,9 +103,9 @@ def learn_model(
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``spot_inv_d`` of
-    the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d
-    of all; the detector's number of panels.
+    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``crystal``,
+    ``spot_inv_d`` of the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED;
+    ``everywhere`` 1/d of all; the detector's number of panels.
     """
 
     groups: NDArray[np.float64]
@@ -113,6 +113,7 @@ class _Look:
     scale: NDArray[np.float64]
     variance: NDArray[np.float64]
     places: Places
+    crystal: NDArray[np.int32]
     spot_inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
@@ -148,6 +149,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
         places=shapes.lab_places(frame, rays, spots[which]),
+        crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
@@ -192,7 +194,9 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     found, counting = shapes.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
-    teachers = [Teachers(each.places, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)]
+    teachers = [
+        Teachers(each.places, each.crystal, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)
+    ]
     shared = shared_map(teachers, seen[0].n_panels)
     about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
     return shapes.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)

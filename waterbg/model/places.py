@@ -23,11 +23,17 @@ FEWEST_FRAMES = 4  # in two halves, which must find the same
 
 @dataclass(frozen=True)
 class Teachers:
-    """Strong spots of one frame: places, 1/d and MEASURED of each."""
+    """Strong spots of one frame: places, crystal, 1/d and MEASURED of each."""
 
     places: Places
+    crystal: NDArray[np.int32]
     inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
+
+    @property
+    def own_places(self) -> Places:
+        """Places that lean as their own crystals do."""
+        return self.places.by_crystal(self.crystal)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
     left = []
     for frame in frames:
         found, _ = shapes.offsets_of(frame.measured)
-        left.append(found - _own_map(frame, smooth).at(frame.places))
+        left.append(found - _own_map(frame, smooth).at(frame.own_places))
     places, (_, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
     return replace(smooth, panels=learn_panels(places, np.concatenate(left), counting.mean(axis=1), n_panels))
 
@@ -114,12 +120,12 @@ def scatter_of_places(
 
 def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
     found, counting = shapes.offsets_of(frame.measured)
-    return learn_positions(frame.places, found, counting.mean(axis=1), shared)[0]
+    return learn_positions(frame.own_places, found, counting.mean(axis=1), shared)[0]
 
 
 def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
     found, counting = shapes.offsets_of(frame.measured)
-    left = frame.places.along_radius(found - positions.at(frame.places))
+    left = frame.places.along_radius(found - positions.at(frame.own_places))
     return _Left(left, counting, frame.inv_d, frame.places)
 
 

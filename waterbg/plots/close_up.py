@@ -12,7 +12,7 @@ from waterbg.background.estimate import count_constant
 from waterbg.background.masks import BAD, ONE, TWO
 from waterbg.integrate import Status
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
-from waterbg.integrate.shapes import fit_reach, kept_shares, spot_shapes
+from waterbg.integrate.shapes import fit_reach, kept_shares, scene_places, spot_shapes
 from waterbg.plots.look import Look
 
 Box = NDArray[np.float64]
@@ -132,7 +132,8 @@ def close_up(look: Look, row: int) -> CloseUp:
     j, i = np.indices((size, size)) - half
     own = i * i + j * j <= radii[0] ** 2
 
-    likely = spot_shapes(found.shapes, frame, look.rays, scene.spots)
+    places = scene_places(frame, scene, look.rays, scene.spots)
+    likely = spot_shapes(found.shapes, look.rays, scene.spots, places)
     shift, widths, blur = likely.shift[row], likely.widths[row], likely.blur[row]
     share = float(kept_shares(found.shapes, scene.spots["inv_d"], likely, radii[0])[0][row])
     flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
