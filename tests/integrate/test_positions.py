@@ -99,6 +99,26 @@ def test_each_crystal_of_a_frame_leans_its_own_way():
     assert learn_positions(both, run.at(both), np.full(400, 1e-3), run)[0].at(both) == pytest.approx(run.at(places))
 
 
+@pytest.mark.parametrize("few", [0, 1, 5, 19])
+def test_a_crystal_with_few_strong_spots_is_not_led_astray_by_another(few):
+    places, rng = random_places(220, 12)
+    crystal = np.repeat(np.arange(3), [200, few, 20 - few]).astype(np.int32)
+    both = places.by_crystal(crystal)
+    truth = PositionMap(leaning=(-0.7, 0.4, -0.2, 0.5, 0.1) * 3)
+    found, _ = learn_positions(both, truth.at(both) + rng.normal(0, 0.15, (220, 2)), np.full(220, 1e-3))
+    assert np.abs(found.at(both) - truth.at(both))[crystal == 0].max() < 0.15
+    assert (np.reshape(found.leaning, (-1, 5))[1] == 0).all()
+
+
+def test_a_panel_behind_the_sample_leans_the_other_way():
+    x, y, e = np.array([100.0, -50.0]), np.array([30.0, 80.0]), np.full(2, 0.01)
+    places = [Places.of(np.zeros(2, np.int32), np.stack([x, y, np.full(2, z)], axis=1), e, K) for z in (300.0, -300.0)]
+    ahead, behind = (PositionMap(leaning=(-1.0, 0, 0, 0, 0)).at(each) for each in places)
+    outward = np.stack([x, y], axis=1)
+    assert ((ahead * outward).sum(axis=1) < 0).all()
+    assert ((behind * outward).sum(axis=1) > 0).all()
+
+
 def test_a_crystal_that_does_not_lean_is_left_alone():
     places, rng = random_places(300, 2)
     assert learn_positions(places, rng.normal(0, 0.3, (300, 2)), np.full(300, 1e-3)) == (NO_MAP, 0)

@@ -297,6 +297,19 @@ def test_a_spot_that_its_neighbour_hides_is_dropped_and_a_joint_fit_keeps_it(mon
     assert np.median(kept["sigma"][:, 1] / kept["sigma"][:, 0]) > 2.5  # what it would be worth
 
 
+def test_spots_that_hide_each_other_are_taken_off_a_third(monkeypatch):
+    group = ((0, 0, 6000.0), (0.4, 0, 4000.0), (-5.5, 0.3, 150.0))
+    rows = [(p, 40.5 + 40 * i, 40.5 + 40 * j) for p in (0, 1) for i in range(7) for j in range(4)]
+    places = [(p, fs + a, ss + b) for p, fs, ss in rows for a, b, _ in group]
+    world = make_world(
+        flat(8.0), seed=21, places=places, intensity=np.tile([photons for *_, photons in group], len(rows))
+    )
+    result = integrate(world)[0].reshape(-1, 3)
+    assert (result["status"][:, :2] == Status.FEW_PIXELS).all()
+    monkeypatch.setattr("waterbg.integrate.profile.VISIBLE", 0.0)
+    assert (result["I"][:, 2] == integrate(world)[0].reshape(-1, 3)["I"][:, 2]).all()
+
+
 def test_a_joint_fit_knows_more_of_close_neighbours():
     places = [
         (p, 20.3 + 31 * i + 3.5 * k, 20.7 + 31 * j) for p in (0, 1) for j in range(6) for i in range(12) for k in (0, 1)

@@ -15,8 +15,9 @@ from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
-from waterbg.model.decoys import Shell
+from waterbg.model.decoys import DECOY, Shell
 from waterbg.model.learn import NO_TAIL, TAILS, best_tail
+from waterbg.model.quality import judge
 from waterbg.settings import Settings
 
 SETTINGS = Settings(int_radius=RADII)
@@ -204,13 +205,42 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "waterbg run model 0"}', '{"format": "waterbg run model 1"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 2"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"model.json: is not a run model"):
         RunModel.load(path)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"coefficients": [[0, 0]] * 20}, {"leaning": []}, {"panels": [[1, 2, 3]] * 2}, {"panels": [1, 2]}]
+)
+def test_a_model_of_the_wrong_shape_is_refused(tmp_path, wrong):
+    path = tmp_path / "model.json"
+    RunModel().save(path)
+    data = json.loads(path.read_text())
+    data["spots"]["map"].update(wrong)
+    path.write_text(json.dumps(data))
+    with pytest.raises(UsageError, match=r"model.json: is not a run model"):
+        RunModel.load(path)
+
+
+def test_a_model_of_another_version_is_named_as_such(tmp_path):
+    path = tmp_path / "model.json"
+    path.write_text('{"format": "waterbg run model 1"}')
+    with pytest.raises(UsageError, match="is of another version of waterbg; leave it out to learn one"):
+        RunModel.load(path)
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_a_model_of_any_number_of_strong_spots_can_be_saved(tmp_path, n):
+    none = np.zeros(0, DECOY)
+    model = RunModel(quality=judge(none, none, np.linspace(1.0, 1.02, n)))
+    model.save(tmp_path / "m")
+    assert RunModel.load(tmp_path / "m") == model
+    assert len(model.quality.lines()) == (n > 1)
 
 
 def test_a_model_that_is_not_there_is_refused(tmp_path):

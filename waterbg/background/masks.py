@@ -72,7 +72,7 @@ def add_wide(
     radius: float,
     flag: int = WIDE,
 ) -> int:
-    """Set WIDE, or another flag, within ``radius`` pixels of the given positions; how many pixels were clean before."""
+    """Set WIDE, or another flag, within ``radius`` pixels of the given positions; how many of these were clean."""
     return int(_paint(flags, detector.offsets, detector.shapes, panel, fs, ss, float(radius), np.uint8(flag)))
 
 

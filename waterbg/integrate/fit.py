@@ -29,6 +29,7 @@ FIT = np.dtype(
         ("background", "f8"),  # mean expected counts under the peak disc
         ("peak", "f8"),  # highest pixel of peak and ring, ADU
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
+        ("visible", "f8"),  # share of the squares of the profile that neighbours and bad pixels leave
         ("flat", "f8"),  # share of the background in the variance of the pixels, as they count
         ("status", "u1"),
         ("saturated", "u1"),
@@ -153,7 +154,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, inner,
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, usual, least, out,
+    expected, scale_variance, factor, gain, read2, usual, out,
 ):  # fmt: skip
     """Fit every accepted spot by itself, over its own pixels.
 
@@ -179,8 +180,6 @@ def fit_spots(
         A pixel has variance factor·(gain·mu + read2).
     usual : (n,) float64
         Mean intensity of the reflections of this resolution, photons.
-    least : float
-        Spots of which less is seen, as a share of the squares of their profiles, are dropped.
     out : (n,) FIT
         Rows whose status is 0 are filled.
     """
@@ -246,9 +245,7 @@ def fit_spots(
                     disc_n, disc_b, disc_pixels = disc_n + n[used], disc_b + B[used], disc_pixels + 1
                     in_disc += share
                 used += 1
-        if seen2 < least * (seen2 + hidden2):
-            result.status = _FEW_PIXELS
-            continue
+        result.visible = seen2 / (seen2 + hidden2)
         # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
         # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
         guess = intensity = information = pull = 0.0

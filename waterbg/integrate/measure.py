@@ -102,8 +102,9 @@ def measure_spots(
         tf, ts = ux * ray[4] - uy * ray[3], ux * ray[7] - uy * ray[6]
         jacobian = abs(rf * ts - rs * tf)
         intensity, du, dv = 0.0, 0.0, 0.0  # du, dv: offset along and across the radius
-        sr, st = start[k, 0], start[k, 1]
-        if not fresh:
+        if fresh:
+            sr, st = start[k, 0], start[k, 1]
+        else:
             intensity, sr, st = before[m].I, before[m].radial, before[m].tangential
             du, dv = ux * before[m].dx + uy * before[m].dy, ux * before[m].dy - uy * before[m].dx
         ok = False

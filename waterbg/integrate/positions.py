@@ -88,7 +88,9 @@ class Places:
         cos_2phi, sin_2phi = cos_phi**2 - sin_phi**2, 2 * cos_phi * sin_phi
         tan_theta = np.tan(0.5 * np.arctan2(r, z))
         # cos 2θ: a turn of the ray moves the spot so much farther on a detector that it does not meet head-on
-        along = excitation / wavenumber * distance**2 / np.maximum(np.abs(z), 0.1 * distance) * tan_theta
+        along = (
+            excitation / wavenumber * distance**2 / np.copysign(np.maximum(np.abs(z), 0.1 * distance), z) * tan_theta
+        )
         across = excitation / wavenumber * distance
         twist = across * tan_theta
         radial = [along, *(np.zeros_like(r) for _ in range(4))]
@@ -205,10 +207,9 @@ def learn_positions(
 
     A single shift from 6 spots, affine from 20, quadratic from 60, cubic from 150, quartic from 300; of these the one
     whose terms pay by Bayes' information criterion (Schwarz 1978, Ann. Stat. 6, 461), else none: terms that the spots
-    do not ask for only extrapolate noise into the corners. The leanings, from 20 spots, must pay, too: all five,
-    or that along the radius alone. Tukey's
-    biweight (Beaton & Tukey 1974, Technometrics 16, 147) about the map with most terms leaves out spots that are
-    something else.
+    do not ask for only extrapolate noise into the corners. How a crystal leans, from 20 spots of its own, must pay,
+    too: all five numbers, or that along the radius alone. Tukey's biweight (Beaton & Tukey 1974, Technometrics 16,
+    147) about the map with most terms leaves out spots that are something else.
 
     Parameters
     ----------
@@ -232,24 +233,32 @@ def learn_positions(
         return run, 0
     beyond = offset - run._unbounded(places)
     orders = [m for m, needed in _ORDERS if n >= needed]
-    most, n_leans = orders[-1], places.leans.shape[2] if n >= AFFINE_FROM else 0
-    # none, those along the radius, which few spots may tell, all
-    leanings = np.zeros(0, np.int64), np.arange(0, n_leans, LEANS), np.arange(n_leans)
+    most = orders[-1]
+    # spots that say how their crystal leans
+    tell = np.any(places.leans[:, :, ::LEANS] != 0, axis=1).sum(axis=0)
+    leaning = [(2 * most + LEANS * k, np.log(tell[k])) for k in range(len(tell)) if tell[k] >= AFFINE_FROM]
+    columns = np.repeat(tell >= AFFINE_FROM, LEANS)
     terms = _terms(places.x / run.scale, places.y / run.scale, most)
-    normal, right = _robust_equations(terms, places.leans[:, :, :n_leans], beyond, variance)
+    normal, right = _robust_equations(terms, places.leans * columns, beyond, variance)
 
     # the map with most terms has said what each spot counts; with that, fewer terms are part of its equations
-    best, gain, which, factors = 0, 0.0, np.zeros(0, np.int64), np.zeros(0)
+    best, gain, which = 0, 0.0, np.zeros(0, np.int64)
     for m in (0, *orders):
-        for leaning in leanings:
-            rows = np.concatenate([np.arange(m), most + np.arange(m), 2 * most + leaning])
-            solution = np.linalg.solve(normal[np.ix_(rows, rows)], right[rows])
-            gained = float(solution @ right[rows]) - len(rows) * np.log(n)
-            if gained > gain:
-                best, gain, which, factors = m, gained, rows, solution
-    whole = np.zeros(2 * most + places.leans.shape[2])
-    whole[which] = factors
+        rows, price = np.concatenate([np.arange(m), most + np.arange(m)]), 2 * m * np.log(n)
+        for first, each in leaning:  # crystal by crystal; few spots may tell what is along the radius at least
+            longer = [(np.append(rows, np.arange(first, first + k)), price + k * each) for k in (1, LEANS)]
+            rows, price = max([(rows, price), *longer], key=lambda one: _explained(normal, right, one[0]) - one[1])
+        gained = _explained(normal, right, rows) - price
+        if gained > gain:
+            best, gain, which = m, gained, rows
+    whole = np.zeros(len(right))
+    whole[which] = np.linalg.solve(normal[np.ix_(which, which)], right[which])
     return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :]), best
+
+
+def _explained(normal: NDArray[np.float64], right: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+    """What some of the terms take off chi²."""
+    return float(np.linalg.solve(normal[np.ix_(rows, rows)], right[rows]) @ right[rows])
 
 
 def learn_panels(

@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
 
 LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one photon might have been
-# of the squares of its profile: a spot of which its neighbours leave less is five times as uncertain as if it stood
-# alone, and would spoil what is merged without weights
+# of the squares of its profile: a spot of which neighbours (and bad pixels) leave less is five times as uncertain as if
+# it stood alone, and would spoil what is merged without weights
 VISIBLE = 0.04
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 
@@ -104,10 +104,9 @@ def integrate_profile(
     usual = usual_intensity(scene, spots["inv_d"], fits)
     if lead_far(shapes, places[own]):
         first = fits[own].copy()
-        _fit_all(frame, spots[own], inner, background, rays, places[own], shapes, usual[own], 0.0, first)
+        _fit_all(frame, spots[own], inner, background, rays, places[own], shapes, usual[own], first)
         shapes = look_again(frame, spots[own], flags, first, radii, background, rays, places[own], run, shapes)
-    least = 0.0 if joint else VISIBLE
-    expected = _fit_all(frame, spots, inner, background, rays, places, shapes, usual, least, fits)
+    expected = _fit_all(frame, spots, inner, background, rays, places, shapes, usual, fits)
     shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
@@ -123,6 +122,8 @@ def integrate_profile(
             background.expected, background.scale_variance, background.factor, background.noise.gain,
             background.noise.read2, usual, start, others, joint, fits,
         )  # fmt: skip
+    if not joint:  # only now: their own profiles had to be taken off their neighbours
+        fits["status"][(fits["status"] == 0) & (fits["visible"] < VISIBLE)] = Status.FEW_PIXELS
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
@@ -144,7 +145,6 @@ def _fit_all(
     places: Places,
     shapes: Shapes,
     usual: NDArray[np.float64],
-    least: float,
     fits: NDArray[np.void],
 ) -> Expected:
     """Fit every accepted spot by itself, into ``fits``."""
@@ -153,7 +153,7 @@ def _fit_all(
         frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
         *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
         shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
-        background.noise.gain, background.noise.read2, usual, least, fits,
+        background.noise.gain, background.noise.read2, usual, fits,
     )  # fmt: skip
     return expected
 

@@ -309,9 +309,10 @@ def scene_places(frame: Frame, scene: Scene, rays: Rays, targets: NDArray[np.voi
 
 
 def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n, 2) offset along fs and ss of an offset in x and y."""
+    """(n, 2) offset along fs and ss of an offset in x and y; 0 on a panel that is seen edge-on."""
     ray = rays.panel[spots["panel"]]
     determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
+    determinant = np.where(np.abs(determinant) < 1e-6, np.inf, determinant)
     fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
     ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
     return np.stack([fs, ss], axis=1)

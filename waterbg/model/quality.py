@@ -116,15 +116,15 @@ def judge(half: NDArray[np.void], displaced: NDArray[np.void], ratios: NDArray[n
     """
     edges = equal_edges(np.concatenate([half["inv_d"], displaced["inv_d"]]))
     (ours_half, rings_half), (ours_beside, rings_beside) = (shells(decoys, edges) for decoys in (half, displaced))
-    strong = len(ratios) > 0
+    some = len(ratios) > 1  # one has no scatter
     return Quality(
         half=tuple(ours_half),
         half_rings=tuple(rings_half),
         displaced=tuple(ours_beside),
         displaced_rings=tuple(rings_beside),
         strong=len(ratios),
-        ratio=float(np.median(ratios)) if strong else None,
-        ratio_scatter=robust_std(ratios) if strong else None,
+        ratio=float(np.median(ratios)) if some else None,
+        ratio_scatter=robust_std(ratios) if some else None,
     )
 
 

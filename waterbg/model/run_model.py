@@ -10,7 +10,7 @@ from typing import Any
 
 from waterbg.background import Noise, Trust
 from waterbg.errors import UsageError
-from waterbg.integrate.positions import PositionMap
+from waterbg.integrate.positions import LEANS, PositionMap
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
@@ -18,7 +18,7 @@ from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
-_FORMAT = "waterbg run model 1"
+_FORMAT = "waterbg run model 2"
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,10 @@ class RunModel:
         """
         try:
             data: dict[str, Any] = json.loads(read_small_file(path))
-            if data.pop("format") != _FORMAT:
+            found = data.pop("format")
+            if found != _FORMAT and str(found).startswith(_FORMAT[:-1]):
+                raise UsageError(f"--model={path}: is of another version of waterbg; leave it out to learn one")
+            if found != _FORMAT:
                 raise ValueError
             spots = data.pop("spots")
             psf = spots.pop("psf")
@@ -78,12 +81,7 @@ class RunModel:
                 trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
-                    map=PositionMap(
-                        tuple(map(tuple, spots["map"]["coefficients"])),
-                        spots["map"]["scale"],
-                        tuple(spots["map"]["leaning"]),
-                        tuple(map(tuple, spots["map"]["panels"])),
-                    ),
+                    map=_map(**spots["map"]),
                     signal_error=spots["signal_error"],
                     about_map=_scatter(spots["about_map"]),
                     about_run=_scatter(spots["about_run"]),
@@ -97,6 +95,13 @@ class RunModel:
             raise UsageError(
                 f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
             ) from None
+
+
+def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: list[Any]) -> PositionMap:
+    if len(coefficients) not in (0, 1, 3, 6, 10, 15) or len(leaning) != LEANS:
+        raise ValueError
+    pairs = (tuple((float(x), float(y)) for x, y in column) for column in (coefficients, panels))
+    return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))
 
 
 def _scatter(data: dict[str, Any]) -> Scatter:
