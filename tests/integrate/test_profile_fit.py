@@ -297,17 +297,20 @@ def test_a_spot_that_its_neighbour_hides_is_dropped_and_a_joint_fit_keeps_it(mon
     assert np.median(kept["sigma"][:, 1] / kept["sigma"][:, 0]) > 2.5  # what it would be worth
 
 
-def test_spots_that_hide_each_other_are_taken_off_a_third(monkeypatch):
-    group = ((0, 0, 6000.0), (0.4, 0, 4000.0), (-5.5, 0.3, 150.0))
+def test_a_hidden_spot_is_taken_off_its_neighbours(monkeypatch):
+    group = ((0, 0, 6000.0), (1.4, 0.3, 4000.0), (6.6, 0.3, 150.0))
     rows = [(p, 40.5 + 40 * i, 40.5 + 40 * j) for p in (0, 1) for i in range(7) for j in range(4)]
     places = [(p, fs + a, ss + b) for p, fs, ss in rows for a, b, _ in group]
-    world = make_world(
-        flat(8.0), seed=21, places=places, intensity=np.tile([photons for *_, photons in group], len(rows))
-    )
+    photons = np.tile([each[2] for each in group], len(rows))
+    world = make_world(flat(8.0), seed=21, places=places, intensity=photons)
     result = integrate(world)[0].reshape(-1, 3)
-    assert (result["status"][:, :2] == Status.FEW_PIXELS).all()
+    hidden = result["status"][:, :2] == Status.FEW_PIXELS
+    assert hidden.any(axis=1).all()
     monkeypatch.setattr("waterbg.integrate.profile.VISIBLE", 0.0)
-    assert (result["I"][:, 2] == integrate(world)[0].reshape(-1, 3)["I"][:, 2]).all()
+    kept = integrate(world)[0].reshape(-1, 3)
+    assert (kept["status"][:, :2][hidden] == Status.OK).mean() > 0.9
+    third, sigma = result["I"][:, 2], result["sigma"][:, 2]
+    assert np.abs((third - kept["I"][:, 2]) / sigma).max() < 0.5
 
 
 def test_a_joint_fit_knows_more_of_close_neighbours():

@@ -59,12 +59,13 @@ def _pairs(panel, fs, ss, reach, found):
 @njit(cache=True, nogil=True, error_model="numpy")
 def refit_neighbours(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, usual, start, others, joint, out,
+    expected, scale_variance, factor, gain, read2, usual, start, others, hidden, joint, out,
 ):  # fmt: skip
     """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
 
-    ``start``, ``others``: lists of neighbours. ``joint``: use shared pixels, too. ``out`` holds the first fits and gets
-    the new I, sigma, sigma_zero, chi2 and flat.
+    ``start``, ``others``: lists of neighbours. ``hidden`` (n,): spots of which so little is seen that not what was
+    measured, but what is likely, is taken off their neighbours. ``joint``: use shared pixels, too. ``out`` holds the
+    first fits and gets the new I, sigma, sigma_zero, chi2 and flat.
     """
     half = expected.shape[1] // 2
     size = expected.shape[1]
@@ -89,9 +90,11 @@ def refit_neighbours(
                 if tail > 0:
                     share[place[k], j, i] += pixel_share(wide, dx, dy)
     intensity, guess, knowledge = np.zeros(n_spots), np.zeros(n_spots), np.zeros(n_spots)
+    taken = np.zeros(n_spots)  # off neighbours
     for k in range(n_spots):
         intensity[k] = out[k].I
         guess[k] = max(intensity[k], 0.0)
+        taken[k] = likely_intensity(intensity[k], out[k].sigma, usual[k]) if hidden[k] else intensity[k]
     last = JOINT_SWEEPS if joint else SWEEPS
     for sweep in range(last + 1):
         for k in range(n_spots):
@@ -122,7 +125,7 @@ def refit_neighbours(
                         jj, ii = half + j - int(ss[q]), half + i - int(fs[q])
                         if 0 <= jj < size and 0 <= ii < size:
                             Q = share[place[q], jj, ii]
-                            others_n += intensity[q] * Q
+                            others_n += taken[q] * Q
                             others_v += guess[q] * Q
                     n = counts[at] * photons_per_adu[p] - b - others_n
                     v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), 1e-6)
@@ -146,6 +149,9 @@ def refit_neighbours(
             if sweep < last:
                 intensity[k], knowledge[k] = top / information, information
                 guess[k] = max(intensity[k], 0.0)
+                taken[k] = intensity[k]
+                if hidden[k]:
+                    taken[k] = likely_intensity(intensity[k], 1 / np.sqrt(information), usual[k])
                 if sweep == last - 1:  # for sigma
                     guess[k] = likely_intensity(intensity[k], 1 / np.sqrt(information), usual[k])
                 continue

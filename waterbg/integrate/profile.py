@@ -115,15 +115,15 @@ def integrate_profile(
         (fits["status"] == 0) & (np.arange(len(spots)) < len(scene.spots)),
         2 * inner + 1.0,
     )
+    hidden = (fits["status"] == 0) & (fits["visible"] < (0 if joint else VISIBLE))
     if len(others):
         refit_neighbours(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
             background.expected, background.scale_variance, background.factor, background.noise.gain,
-            background.noise.read2, usual, start, others, joint, fits,
+            background.noise.read2, usual, start, others, hidden, joint, fits,
         )  # fmt: skip
-    if not joint:  # only now: their own profiles had to be taken off their neighbours
-        fits["status"][(fits["status"] == 0) & (fits["visible"] < VISIBLE)] = Status.FEW_PIXELS
+    fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
