@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.measure import FARTHEST
+from waterbg.integrate.robust import biweight
 
 SHIFT_FROM, AFFINE_FROM = 6, 20  # strong spots
 _ORDERS = (
@@ -22,7 +23,6 @@ _ORDERS = (
 )  # terms up to fourth powers, spots for them
 LEANS = 5
 _SETTLED = 1e-3  # px
-_CUT2 = 25.0  # square of the deviation, in standard deviations, beyond which a spot has no weight
 
 
 @dataclass(frozen=True)
@@ -282,7 +282,7 @@ def learn_panels(
     if n_panels < 2 or len(places) < AFFINE_FROM:
         return ()
     total = _spread2(left, variance) + variance
-    weights = (1 - np.minimum((left**2).sum(axis=1) / total / _CUT2, 1)) ** 2 / total
+    weights = biweight((left**2).sum(axis=1) / total) / total
     sums = np.bincount(places.panel, weights, n_panels)
     seen = sums > 0
     error2 = 1 / sums[seen, None]
@@ -312,8 +312,7 @@ def _robust_equations(
     normal, right = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k)
     for _ in range(5):
         total = _spread2(left, variance) + variance
-        u2 = (left**2).sum(axis=1) / total / _CUT2
-        weights = ((1 - np.minimum(u2, 1)) ** 2 / total)[:, None]
+        weights = (biweight((left**2).sum(axis=1) / total) / total)[:, None]
         weighted, leaning = weights * terms, weights[:, None] * leans
         normal[:m, :m] = normal[m : 2 * m, m : 2 * m] = weighted.T @ terms
         normal[:m, m : 2 * m] = normal[m : 2 * m, :m] = 0

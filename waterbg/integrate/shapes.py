@@ -14,6 +14,7 @@ from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
+from waterbg.integrate.robust import MEDIAN_CHI2
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
 from waterbg.predict import wavenumber
@@ -137,21 +138,27 @@ def look_again(
 ) -> Shapes:
     """Measure the spots that the first shapes have made strong, from where these have them, and learn again."""
     inv_d = spots["inv_d"]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits["I"] / fits["sigma"], 0)
-    which = strongest(inv_d, signal, MOST)
+    which = strongest(inv_d, fits, "I", "sigma", MOST)
     measured = np.zeros(len(which), MEASURED).view(np.recarray)
     before = measured.copy()
     before.ok, before.I = 1, fits["I"][which]
     before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
     before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
-    measure_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected,
-        background.factor, background.noise.gain, background.noise.read2, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK,
-        before, measured,
-    )  # fmt: skip
-    good = (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
+    _measure(
+        frame,
+        spots,
+        flags,
+        radii,
+        background,
+        rays,
+        which,
+        np.zeros((0, 2)),
+        run.psf.tail,
+        SECOND_LOOK,
+        before,
+        measured,
+    )
+    good = _sure(measured)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
 
 
@@ -209,8 +216,7 @@ def learn_widths(
         factor = stretch.at(places)
         widths = _learn_lines(found / factor, counting / factor**2, inv_d, run, everywhere)
         expected = widths.at(inv_d, FLOOR) * factor
-    # the median of a square is 0.455 of its mean
-    own2 = np.median((found / expected - 1) ** 2 / 0.455 - counting / expected**2) if len(inv_d) else 0.0
+    own2 = np.median((found / expected - 1) ** 2 / MEDIAN_CHI2 - counting / expected**2) if len(inv_d) else 0.0
     scatter2 = (len(inv_d) * max(own2, 0.0) + RUN_WEIGHT * run.scatter**2) / (len(inv_d) + RUN_WEIGHT)
     return widths, stretch, float(np.clip(np.sqrt(scatter2), LEAST_SCATTER, MOST_SCATTER))
 
@@ -250,30 +256,49 @@ def measure_strong(
     measured : (n_tails, m) MEASURED
     """
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
-    which = strong_spots(spots, fits, most)
+    which = strongest(spots["inv_d"], fits, "disc", "disc_sigma", most)
     measured = np.zeros((len(tails), len(which)), MEASURED).view(np.recarray)
     before = measured[0, :0]
     for tail, out in zip(tails, measured, strict=True):
-        measure_spots(
-            frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-            *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected,
-            background.factor, background.noise.gain, background.noise.read2, start, tail, FARTHEST, before, out,
-        )  # fmt: skip
+        _measure(frame, spots, flags, radii, background, rays, which, start, tail, FARTHEST, before, out)
         before = out
-    sure = measured["var_u"] + measured["var_v"] < 2 * SURE**2
-    good = ((measured["ok"] > 0) & sure).all(axis=0)
+    good = _sure(measured).all(axis=0)
     return which[good], measured[:, good]
 
 
-def strong_spots(spots: NDArray[np.void], fits: NDArray[np.void], most: int) -> NDArray[np.int64]:
-    """Rows of unsaturated strong spots, at most so many: the strongest from each of ten groups by resolution."""
+def _measure(
+    frame: Frame,
+    spots: NDArray[np.void],
+    flags: NDArray[np.uint8],
+    radii: Radii,
+    background: BackgroundEstimate,
+    rays: Rays,
+    which: NDArray[np.int64],
+    start: NDArray[np.float64],
+    tail: float,
+    farthest: float,
+    before: NDArray[np.void],
+    out: NDArray[np.void],
+) -> None:
+    measure_spots(
+        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+        *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
+        background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
+    )  # fmt: skip
+
+
+def _sure(measured: NDArray[np.void]) -> NDArray[np.bool_]:
+    return (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
+
+
+def strongest(
+    inv_d: NDArray[np.float64], fits: NDArray[np.void], name: str, error: str, most: int
+) -> NDArray[np.int64]:
+    """Rows of unsaturated spots with ``name`` over ``error`` above STRONG; beyond ``most`` the strongest from each
+    of ten groups by resolution.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits["disc"] / fits["disc_sigma"], 0)
-    return strongest(spots["inv_d"], signal, most)
-
-
-def strongest(inv_d: NDArray[np.float64], signal: NDArray[np.float64], most: int) -> NDArray[np.int64]:
-    """Rows of I/sigma above STRONG, at most so many: the strongest from each of ten groups by resolution."""
+        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits[name] / fits[error], 0)
     rows = np.flatnonzero(signal > STRONG)
     if len(rows) <= most:
         return rows

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.positions import Places
+from waterbg.integrate.robust import MEDIAN_CHI2, biweight
 
 STRETCHES = 4
 FROM = 20  # strong spots
 _SETS = (0, 2, 4)  # terms that are tried: none, by direction, by side as well
 _LEAST, _MOST = 0.5, 2.0
-_CUT2 = 25.0  # square of the deviation, in standard deviations, beyond which a spot has no weight
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,9 @@ def _learn_factors(
 ) -> tuple[float, ...]:
     left = ratio - np.median(ratio)
     for _ in range(5):
-        spread2 = max(float(np.median(left**2) / 0.455 - np.median(variance)), 1e-4)  # 0.455: median of chi²
+        spread2 = max(float(np.median(left**2) / MEDIAN_CHI2 - np.median(variance)), 1e-4)
         total = spread2 + variance
-        weights = (1 - np.minimum(left**2 / total / _CUT2, 1)) ** 2 / total
+        weights = biweight(left**2 / total) / total
         weighted = terms * weights[:, None]
         normal, right = weighted.T @ terms, weighted.T @ ratio
         normal.flat[:: len(right) + 1] += 1e-9 * np.diag(normal) + 1e-12
