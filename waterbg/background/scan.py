@@ -204,6 +204,16 @@ def _add_tiles(column, halves, quarters, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
+    """Add pixels to their radial bins. A loop from 0 on, for an index that may be negative takes a fifth longer."""
+    for i in range(pieces.size):
+        k = pieces[i] // np.uint32(PER_BIN)
+        radial_n[k] += n[i]
+        radial_s[k] += s[i]
+        radial_k[k] += s[i] > np.float32(0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
     counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
     slack, quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
@@ -290,11 +300,11 @@ def _walk(
                     start = t * TILE  # of tiles in a row that all count
                     while t < n_tiles and all_count[t]:
                         t += 1
-                    for i in range(start, min(t * TILE, n_here)):
-                        k = pieces[i] // per_bin
-                        radial_n[k] += clean_n[i]
-                        radial_s[k] += clean_s[i]
-                        radial_k[k] += clean_s[i] > zero
+                    stop = min(t * TILE, n_here)
+                    if start < stop:
+                        _add_bins(
+                            pieces[start:stop], clean_n[start:stop], clean_s[start:stop], radial_n, radial_s, radial_k
+                        )
                     t += 1
             if not walked:
                 continue

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.measure import FARTHEST
-from waterbg.integrate.robust import biweight
+from waterbg.integrate.robust import biweight, median
 
 SHIFT_FROM, AFFINE_FROM = 6, 20  # strong spots
 _ORDERS = (
@@ -245,10 +245,14 @@ def learn_positions(
     best, gain, which = 0, 0.0, np.zeros(0, np.int64)
     for m in (0, *orders):
         rows, price = np.concatenate([np.arange(m), most + np.arange(m)]), 2 * m * np.log(n)
-        for first, each in leaning:  # crystal by crystal; few spots may tell what is along the radius at least
-            longer = [(np.append(rows, np.arange(first, first + k)), price + k * each) for k in (1, LEANS)]
-            rows, price = max([(rows, price), *longer], key=lambda one: _explained(normal, right, one[0]) - one[1])
         gained = _explained(normal, right, rows) - price
+        for first, each in leaning:  # crystal by crystal; few spots may tell what is along the radius at least
+            shorter, bare = rows, price
+            for k in (1, LEANS):
+                longer, dearer = np.append(shorter, np.arange(first, first + k)), bare + k * each
+                pays = _explained(normal, right, longer) - dearer
+                if pays > gained:
+                    rows, price, gained = longer, dearer, pays
         if gained > gain:
             best, gain, which = m, gained, rows
     whole = np.zeros(len(right))
@@ -307,7 +311,7 @@ def _robust_equations(
     Unknown are the factors of (n, m) ``terms`` for x, those for y, and those of (n, 2, k) ``leans``.
     """
     (n, m), k = terms.shape, leans.shape[2]
-    left = offset - np.median(offset, axis=0)
+    left = offset - [median(column) for column in offset.T]
     fitted = np.zeros_like(offset)
     normal, right = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k)
     for _ in range(5):
@@ -332,7 +336,7 @@ def _robust_equations(
 
 def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
     """Scatter of the places themselves along an axis: what the median has beyond counting (1.39 is chi² of two's)."""
-    return max(float(np.median((left**2).sum(axis=1) / 1.386 - variance)), 1e-3)
+    return max(median((left**2).sum(axis=1) / 1.386 - variance), 1e-3)
 
 
 def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:

@@ -11,6 +11,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from waterbg.integrate.robust import median
+
 FLOOR = 0.4  # px: spots of one pixel are no better known
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
@@ -163,10 +165,9 @@ def scaled_lines(
     expected = run.at(inv_d, 0.05)
     ratio = (values / expected).ravel()
     total = (variance / values**2 + scatter**2).ravel()
-    factor = 1.0
+    factor, held = 1.0, SCALE_WEIGHT * 2 * median(1 / total)
     for sweep in range(SWEEPS):
         weight = _robust_weight((ratio - factor) / np.sqrt(total), 1.5, sweep) / total
-        held = SCALE_WEIGHT * 2 * np.median(1 / total)
         factor = float((np.sum(weight * ratio) + held) / (weight.sum() + held))
     return Lines(factor * run.radial, factor * run.radial_slope, factor * run.tangential, factor * run.tangential_slope)
 

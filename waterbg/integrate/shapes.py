@@ -14,7 +14,7 @@ from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
-from waterbg.integrate.robust import MEDIAN_CHI2
+from waterbg.integrate.robust import MEDIAN_CHI2, median
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
 from waterbg.predict import wavenumber
@@ -216,7 +216,7 @@ def learn_widths(
         factor = stretch.at(places)
         widths = _learn_lines(found / factor, counting / factor**2, inv_d, run, everywhere)
         expected = widths.at(inv_d, FLOOR) * factor
-    own2 = np.median((found / expected - 1) ** 2 / MEDIAN_CHI2 - counting / expected**2) if len(inv_d) else 0.0
+    own2 = median(((found / expected - 1) ** 2 / MEDIAN_CHI2 - counting / expected**2).ravel()) if len(inv_d) else 0.0
     scatter2 = (len(inv_d) * max(own2, 0.0) + RUN_WEIGHT * run.scatter**2) / (len(inv_d) + RUN_WEIGHT)
     return widths, stretch, float(np.clip(np.sqrt(scatter2), LEAST_SCATTER, MOST_SCATTER))
 

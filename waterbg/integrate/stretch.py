@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.positions import Places
-from waterbg.integrate.robust import MEDIAN_CHI2, biweight
+from waterbg.integrate.robust import MEDIAN_CHI2, biweight, median
 
 STRETCHES = 4
 FROM = 20  # strong spots
@@ -61,9 +61,9 @@ def learn_stretch(places: Places, ratio: NDArray[np.float64], variance: NDArray[
 def _learn_factors(
     terms: NDArray[np.float64], ratio: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> tuple[float, ...]:
-    left = ratio - np.median(ratio)
+    left, counting = ratio - median(ratio), median(variance)
     for _ in range(5):
-        spread2 = max(float(np.median(left**2) / MEDIAN_CHI2 - np.median(variance)), 1e-4)
+        spread2 = max(median(left**2) / MEDIAN_CHI2 - counting, 1e-4)
         total = spread2 + variance
         weights = biweight(left**2 / total) / total
         weighted = terms * weights[:, None]
