@@ -28,10 +28,18 @@ class Noise:
         1 for counted photons; what is left when ADU per photon are not quite right.
     read2 : float
         Read noise squared, photons².
+    pedestal : float
+        What every pixel has without light (negative where too much was taken off), which is to be taken off before
+        counts are expected.
     """
 
     gain: float = 1.0
     read2: float = 0.0
+    pedestal: float = 0.0
+
+    def variance(self, level: float) -> float:
+        """Of a pixel that shows so many photons, pedestal and all."""
+        return self.gain * (level - self.pedestal) + self.read2
 
 
 @dataclass

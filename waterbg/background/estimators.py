@@ -112,8 +112,9 @@ def ring_estimate(
         frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *_places(spots),
         stencil(radii)[1], gradient, expected, spread,
     )  # fmt: skip
-    level = np.maximum(np.abs(expected[:, half, half].astype(float)), 1e-6)
-    model = noise.gain * level + noise.read2
+    middle = expected[:, half, half].astype(float)
+    level = np.maximum(np.abs(middle), 1e-6)
+    model = noise.gain * np.maximum(middle, 1e-6) + noise.read2
     with np.errstate(divide="ignore", invalid="ignore"):
         # the scatter of some fifty pixels is too loose by itself: model and measurement share the weight
         factor = (model * 50 + spread[:, 0] * spread[:, 1]) / (model * (50 + spread[:, 1]))

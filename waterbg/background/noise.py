@@ -1,4 +1,4 @@
-"""Gain and read noise of a detector, from how the pixels of its frames scatter about their background."""
+"""Gain, read noise and pedestal of a detector, from how the pixels of its frames scatter about their background."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import Noise
+from waterbg.background.estimate import Noise, count_constant
+from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.start import first_profile
 
 if TYPE_CHECKING:
@@ -19,52 +20,107 @@ _GROUPS = 24
 _PLENTY = 8.0  # photons a pixel: quartiles of fewer are steps
 _TOLERANCE = 0.03  # relative, of a group's variance, beyond its statistics
 _PRIOR = 0.3  # of the gain about 1
+_BLOCKS, _SAMPLE = 256, 256  # of a frame and pixels of each, that are looked at for levels below zero
+_GLANCE, _FEW_NEGATIVE = 1 << 16, 0.01  # pixels that are looked at first; share of them below which none is looked for
+_FEWEST = 64  # clean ones of these pixels
+_LOW = 0.05  # share of the blocks that may be lower yet: a chip that does not work decides nothing
+_SURE = 3.0  # standard deviations
+_LEAST = 0.1  # share of the lowest level that a pedestal must be
+_STAYS = 0.1  # share of the least scatter that stays read noise: where less than no light is left, weights must end
 
 
-def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays) -> Noise:
+def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays, lowest: float = 0.0) -> Noise:
     """Gain and read noise from the quartiles of radial bins: enough to know an outlier by.
 
-    Too much is harmless, too little cuts good counts: the gain (what ADU per photon do not know) is at least 1.
+    Too much is harmless, too little cuts good counts: the gain (what ADU per photon do not know) is at least 1. Where
+    levels are below zero (``lowest``, from :func:`lowest_level`), the pedestal that lifts them above it.
     """
+    frame = frame.without(lowest)
     means, excess = first_profile(
         frame.data, np.asarray(frame.adu_per_photon, float), flags, frame.detector.shapes, rays, (1.0, 0.0)
     )
     known = np.isfinite(excess)
+    least = -_STAYS * lowest
     if known.sum() < 8:
-        return Noise()
+        return Noise(1.0, least, lowest)
     faint = known & (means <= np.quantile(means[known], 0.5))
     bright = known & (means >= _PLENTY)
     gain = float(np.median(1 + excess[bright] / means[bright])) if bright.sum() >= 8 else 1.0
-    return Noise(max(gain, 1.0), max(float(np.median(excess[faint] - (gain - 1) * means[faint])), 0.0))
+    read2 = float(np.median(excess[faint] - (gain - 1) * means[faint]))
+    return Noise(max(gain, 1.0), max(read2, least), lowest)
 
 
-def noise_groups(surface: Surface) -> NDArray[np.float64]:
-    """Mean counts, variance and number of pixels of tiles of similar level: (n, 3)."""
+def lowest_level(frame: Frame, flags: NDArray[np.uint8]) -> float:
+    """Lowest level on a frame, photons, where it is below zero for certain; else 0.
+
+    Light makes no level below zero, but a dark frame or a common mode that took too much off does. Medians of blocks
+    of clean pixels; those without any scatter are no measurement, but a code for gaps or shadows.
+    """
+    some = slice(None, None, max(1, len(flags) // _GLANCE))
+    if np.mean((frame.data[some] < 0) & (flags[some] & NOT_CLEAN == 0)) < _FEW_NEGATIVE:
+        return 0.0
+    detector, constant = frame.detector, count_constant(frame)
+    along = max(1, int((_BLOCKS / max(len(detector.panels), 1)) ** 0.5))
+    levels = []
+    for number in range(len(detector.panels)):
+        begin, end = detector.offsets[number : number + 2]
+        shape = tuple(detector.shapes[number])
+        data, clean = frame.data[begin:end].reshape(shape), (flags[begin:end] & NOT_CLEAN == 0).reshape(shape)
+        rows, columns = (-(-n // along) for n in shape)
+        step = max(1, int((rows * columns / _SAMPLE) ** 0.5))
+        for j in range(0, shape[0], rows):
+            for i in range(0, shape[1], columns):
+                block = slice(j, j + rows, step), slice(i, i + columns, step)
+                values = data[block][clean[block]] * constant[number]
+                if len(values) < _FEWEST:
+                    continue
+                low, level, high = np.sort(values)[[len(values) * percent // 100 for percent in (16, 50, 84)]]
+                if high > low:
+                    error = 1.25 * 0.5 * (high - low) / len(values) ** 0.5
+                    levels.append(level if level < -_SURE * error else max(level, 0.0))
+    return min(float(np.quantile(levels, _LOW)), 0.0) if levels else 0.0
+
+
+def noise_groups(surface: Surface, by_profile: bool = False) -> NDArray[np.float64]:
+    """Mean counts (photons, as the surface's), variance and number of pixels of tiles of similar level: (n, 3).
+
+    ``by_profile``: of similar level in the radial profile, for chips that have levels of their own beside the light: a
+    line through groups that were chosen by these is too flat.
+    """
     used = surface.pixels > 0
     if used.sum() < _GROUPS:
         return np.zeros((0, 3))
-    mean = surface.expected[used] / surface.pixels[used]
-    group = np.searchsorted(np.quantile(mean, np.arange(1, _GROUPS) / _GROUPS), mean)
-    pixels, level, scatter = (
+    level = surface.expected[used] / surface.pixels[used]
+    if by_profile:
+        level /= np.maximum(surface.ratio[used], 1e-6)
+    group = np.searchsorted(np.quantile(level, np.arange(1, _GROUPS) / _GROUPS), level)
+    pixels, counts, scatter = (
         np.bincount(group, values[used], _GROUPS) for values in (surface.pixels, surface.expected, surface.scatter)
     )
     there = pixels > 0
-    return np.stack([level[there] / pixels[there], scatter[there] / pixels[there], pixels[there]], axis=1)
+    return np.stack([counts[there] / pixels[there], scatter[there] / pixels[there], pixels[there]], axis=1)
 
 
-def learn_noise(groups: NDArray[np.float64]) -> Noise:
-    """Straight line of variance over mean, neither end negative.
+def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
+    """Straight line of variance over mean, and what follows from where it meets zero.
+
+    Pixels scatter by their light and by the read noise, so there is no variance below that of no light. Where the line
+    meets zero above zero counts for certain, so much is a pedestal. Where there are levels below zero, a pedestal that
+    lifts all of them: nearly to where the line meets zero, so that read noise counts as the light it looks like, or
+    more where the lowest need it. Otherwise neither end of the line is negative, and there is no pedestal.
 
     Where all levels are alike the line is not determined; the gain is then held near 1, and only their sum matters.
 
     Parameters
     ----------
     groups : (n, 3) float64
-        From :func:`noise_groups`, of any number of frames.
+        From :func:`noise_groups`, of any number of frames; with the frames' own pedestals.
+    lowest : float
+        From :func:`lowest_level`.
     """
-    groups = groups[(groups[:, 0] > 0) & (groups[:, 1] > 0)]
+    groups = groups[((groups[:, 0] > 0) | (lowest < 0)) & (groups[:, 1] > 0)]
     if not len(groups):
-        return Noise()
+        return Noise(1.0, -_STAYS * lowest, lowest)
     mean, variance, pixels = groups.T
     weight = 1 / (variance**2 * (2 / pixels + _TOLERANCE**2))
     tie = 1 / _PRIOR**2
@@ -72,7 +128,14 @@ def learn_noise(groups: NDArray[np.float64]) -> Noise:
         [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
     )
     vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
-    gain, read2 = np.linalg.solve(matrix, vector)
-    if read2 < 0:
-        gain, read2 = vector[0] / matrix[0, 0], 0.0
-    return Noise(float(max(gain, 1e-3)), float(read2))
+    gain, read2 = (float(value) for value in np.linalg.solve(matrix, vector))
+    gain = max(gain, 1e-3)
+    if lowest < 0:
+        least = _STAYS * float(variance.min())
+        lift = max((read2 - least) / gain, -lowest)
+        return Noise(gain, max(read2 - gain * lift, least), -lift)
+    if read2 >= 0:
+        return Noise(gain, read2)
+    if -read2 > max(_SURE * float(np.linalg.inv(matrix)[1, 1]) ** 0.5, _LEAST * gain * float(mean.min())):
+        return Noise(gain, 0.0, -read2 / gain)
+    return Noise(max(float(vector[0] / matrix[0, 0]), 1e-3), 0.0)

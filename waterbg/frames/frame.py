@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,8 @@ class Frame:
     adu_per_photon : (n_panels,) float64
     path, event : str
         What was read.
+    pedestal : float
+        Photons that were taken off every pixel after reading, see `without`.
     """
 
     data: NDArray[np.float32]
@@ -44,11 +46,20 @@ class Frame:
     adu_per_photon: NDArray[np.float64]
     path: str = ""
     event: str = "//"
+    pedestal: float = 0.0
 
     @property
     def max_adu(self) -> NDArray[np.float64]:
         """(n_panels,) saturation of whole panels in ADU, inf where not given."""
-        return self.detector.max_adu
+        return self.detector.max_adu - self.pedestal * self.adu_per_photon
+
+    def without(self, pedestal: float) -> Frame:
+        """The frame with so many photons taken off every pixel, in arrays of its own; itself for 0."""
+        if pedestal == 0:
+            return self
+        off = np.repeat((pedestal * self.adu_per_photon).astype(np.float32), np.diff(self.detector.offsets))
+        saturation = None if self.saturation is None else self.saturation - off
+        return replace(self, data=self.data - off, saturation=saturation, pedestal=self.pedestal + pedestal)
 
     def panel(self, number: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         """Pixels and bad pixels of one panel, as views (n_ss, n_fs)."""

@@ -38,6 +38,7 @@ FIT = np.dtype(
 """What the fit finds about a spot; photons, but for ``peak``."""
 
 ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
+LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
@@ -59,6 +60,15 @@ def likely_intensity(measured, sigma, usual):
     if t < _NEGATIVE:
         return sigma * (2 / (t * t) - 1) / t
     return middle + sigma * np.sqrt(2 / np.pi) * np.exp(-0.5 * t * t) / math.erfc(-t / np.sqrt(2.0))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def least_variance(factor, gain, read2, level):
+    """Below which no pixel of a spot is believed, where the background under it is ``level``.
+
+    A plane, or a level below zero, may expect less than nothing of single pixels, which would decide alone.
+    """
+    return max(LEAST_VARIANCE * factor * (gain * max(level, 0.0) + read2), 1e-6)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -246,13 +256,14 @@ def fit_spots(
                     in_disc += share
                 used += 1
         result.visible = seen2 / (seen2 + hidden2)
+        least = least_variance(factor[k], gain, read2, expected[k, half, half])
         # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
         # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
         guess = intensity = information = pull = 0.0
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
             for q in range(used):  # apart, for divisions become vector instructions
-                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least)
             for q in range(used):
                 top += weight[q] * (n[q] - B[q])
                 information += weight[q] * P[q]
@@ -276,7 +287,7 @@ def fit_spots(
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
             information = chi2 = pull = flat = 0.0
             for q in range(used):
-                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), 1e-6)
+                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least)
             for q in range(used):
                 inverse, w = weight[q], P[q] * weight[q]
                 information += w * P[q]

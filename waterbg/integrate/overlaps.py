@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, ONE, TWO
-from waterbg.integrate.fit import likely_intensity
+from waterbg.integrate.fit import least_variance, likely_intensity
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
@@ -105,6 +105,7 @@ def refit_neighbours(
             cf, cs = int(fs[k]), int(ss[k])
             x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
             far = reach[k]
+            least = least_variance(factor[k], gain, read2, expected[k, half, half])
             mine = start[k + 1] - start[k]
             cross = np.zeros(mine)  # sum P_k P_j / V of the neighbours
             top = information = pull = bare = bare_pull = chi2 = flat = 0.0
@@ -128,8 +129,8 @@ def refit_neighbours(
                             others_n += taken[q] * Q
                             others_v += guess[q] * Q
                     n = counts[at] * photons_per_adu[p] - b - others_n
-                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), 1e-6)
-                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), 1e-6)
+                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), least)
+                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), least)
                     top += P * n / v
                     information += P * P / v
                     flat += P * P / v * (1 - factor[k] * gain * guess[k] * P / v)

@@ -76,6 +76,8 @@ def process_frame(
 class FrameResult:
     """Everything that is found on a frame; arrays are aligned with the targets.
 
+    Photons in ``fits`` and ``background`` are those of light, without the detector's pedestal.
+
     Attributes
     ----------
     result : (n,) INTEGRATED
@@ -100,6 +102,7 @@ def integrate_frame(
     targets : (n,) SPOT, optional
         What to integrate; begins with ``scene.spots``. Default: these.
     """
+    frame = frame.without(model.noise.pedestal - frame.pedestal)
     background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, targets)
     rays = frame_rays(frame, scene, settings.polarisation)
     result, fits, shapes = integrate_profile(
@@ -107,4 +110,9 @@ def integrate_frame(
         targets=targets, run=model.spots, sigma_scale=model.sigma_scale, summation=settings.integration == SUM,
         joint=settings.joint,
     )  # fmt: skip
+    if frame.pedestal:  # the stream's numbers are of pixels as they are in the file
+        panel = (scene.spots if targets is None else targets)["panel"]
+        off = frame.pedestal * frame.adu_per_photon[np.maximum(panel, 0)]
+        result["peak"] += off
+        result["background"] += off
     return FrameResult(result, fits, shapes, background)

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background import Trust, frame_rays
+from waterbg.background import Noise, Trust, frame_rays
 from waterbg.background.estimators import flag_pixels, water_estimate
-from waterbg.background.noise import learn_noise, noise_groups, starting_noise
-from waterbg.background.surface import fit_surface
+from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
+from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes
 from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
@@ -37,6 +37,7 @@ from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 
 if TYPE_CHECKING:
+    from waterbg.background.rays import Rays
     from waterbg.frames import Frame
     from waterbg.predict import Scene
     from waterbg.settings import Settings
@@ -48,6 +49,7 @@ SAMPLE_FRAMES = 24
 
 ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
 TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
+FAINT = 0.1  # share of the frames that may have lower levels than a pedestal makes room for
 TEACHERS = 200  # strong spots a frame that are looked at
 SHARED = 1.5  # error of a strong spot over what fit and summation differ by: part of it they have in common
 LEAST_SIGNAL_ERROR = 0.01  # not to be learnt from repeats, which show partiality
@@ -91,7 +93,9 @@ def learn_model(
     if not seen:
         return RunModel()
     model = RunModel(
-        noise=learn_noise(np.concatenate([each.groups for each in seen])),
+        noise=learn_noise(
+            np.concatenate([each.groups for each in seen]), float(np.quantile([each.lowest for each in seen], FAINT))
+        ),
         trust=_learn_trust(seen),
         spots=_learn_spots(seen),
         frames=len(seen),
@@ -103,12 +107,13 @@ def learn_model(
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise; ``inv_d``, ``scale``, ``variance`` of the rings of decoys; ``places``, ``crystal``,
-    ``spot_inv_d`` of the strong spots that could be measured with every tail, ``measured`` (n_tails, n) MEASURED;
-    ``everywhere`` 1/d of all; the detector's number of panels.
+    ``groups`` for the noise, and the ``lowest`` level; ``inv_d``, ``scale``, ``variance`` of the rings of decoys;
+    ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``measured``
+    (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's number of panels.
     """
 
     groups: NDArray[np.float64]
+    lowest: float
     inv_d: NDArray[np.float64]
     scale: NDArray[np.float64]
     variance: NDArray[np.float64]
@@ -124,16 +129,17 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     radii, spots = settings.int_radius, scene.spots
     rays = frame_rays(frame, scene, settings.polarisation)
     flags = flag_pixels(frame, scene, radii)
-    noise = starting_noise(frame, flags, rays)
-    surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
-    groups = noise_groups(surface)
+    lowest = lowest_level(frame, flags)
+    noise = starting_noise(frame, flags, rays, lowest)
+    surface, groups = _surface_and_groups(frame, flags, rays, noise, lowest < 0)
     if len(groups):
-        found, level = learn_noise(groups), float(np.median(groups[:, 0]))
-        ratio = (found.gain * level + found.read2) / (noise.gain * level + noise.read2)
-        if not 1 / SURPRISE < ratio < SURPRISE:  # outliers were not known as such, or good counts were cut
+        found, level = learn_noise(groups, lowest), float(np.median(groups[:, 0]))
+        ratio = found.variance(level) / noise.variance(level)
+        # outliers were not known as such, or good counts were cut; or there is a pedestal that was not known
+        if not 1 / SURPRISE < ratio < SURPRISE or found.pedestal != noise.pedestal:
             noise = found
-            surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
-            groups = noise_groups(surface)
+            surface, groups = _surface_and_groups(frame, flags, rays, noise, lowest < 0)
+    frame = frame.without(noise.pedestal)
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
@@ -145,6 +151,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     which, measured = tries
     return _Look(
         groups=groups,
+        lowest=lowest,
         inv_d=decoys["inv_d"][known],
         scale=background.scale[n:][known],
         variance=background.ring_variance[n:][known],
@@ -155,6 +162,15 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         everywhere=spots["inv_d"],
         n_panels=len(frame.detector.panels),
     )
+
+
+def _surface_and_groups(
+    frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: Noise, by_profile: bool
+) -> tuple[Surface, NDArray[np.float64]]:
+    surface = fit_surface(frame.without(noise.pedestal), flags, rays, (noise.gain, noise.read2))
+    groups = noise_groups(surface, by_profile)
+    groups[:, 0] += noise.pedestal
+    return surface, groups
 
 
 def _learn_trust(seen: list[_Look]) -> Trust:

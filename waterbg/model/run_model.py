@@ -18,7 +18,7 @@ from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
-_FORMAT = "waterbg run model 2"
+_FORMAT = "waterbg run model 3"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from waterbg.background import Noise, frame_rays
 from waterbg.background.estimate import count_constant
 from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
-from waterbg.background.noise import starting_noise
+from waterbg.background.noise import lowest_level, starting_noise
 from waterbg.background.rays import Rays, trace_row
 from waterbg.background.surface import fit_surface
 from waterbg.errors import ImageError
@@ -210,7 +210,12 @@ class _Walk:
         settings = self.worker.job.settings
         rays = frame_rays(frame, scene, settings.polarisation)
         flags = flag_pixels(frame, scene, settings.int_radius)
-        noise = self.sample.model.noise if self.sample.model else starting_noise(frame, flags, rays)
+        noise = (
+            self.sample.model.noise
+            if self.sample.model
+            else starting_noise(frame, flags, rays, lowest_level(frame, flags))
+        )
+        frame = frame.without(noise.pedestal)
         surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
         if settings.background == "radial":
             surface.ratio[:] = 1

@@ -1,0 +1,130 @@
+"""What a detector adds to every pixel, or has lost of it, must not matter."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from tests.model.worlds import RADII, make_run
+from waterbg.background.noise import learn_noise, lowest_level
+from waterbg.integrate import Status
+from waterbg.model import learn_model, process_frame
+from waterbg.settings import Settings
+
+SETTINGS = Settings(int_radius=RADII)
+READ_NOISE = 0.3
+
+
+@pytest.fixture(scope="module")
+def run():
+    """An integrating detector: faint light, read noise."""
+    rng = np.random.default_rng(5)
+    return [
+        (with_data(frame, frame.data + rng.normal(0, READ_NOISE, frame.data.size)), scene, truth)
+        for frame, scene, truth in make_run(5, seed=21, level=1.0, signal=120.0)
+    ]
+
+
+def with_data(frame, data):
+    return dataclasses.replace(frame, data=np.asarray(data, np.float32))
+
+
+def integrate(run, offset=0.0, by_chip=0.0):
+    """Results of all frames, and the model, when all pixels have ``offset`` more, and quarters of panels scatter."""
+    rng = np.random.default_rng(9)
+    frames = []
+    for frame, scene, _ in run:
+        data = frame.data + np.float32(offset)
+        for number in range(2):
+            begin, end = frame.detector.offsets[number : number + 2]
+            panel = data[begin:end].reshape(frame.detector.shapes[number])
+            for columns in np.array_split(np.arange(panel.shape[1]), 4):
+                panel[:, columns] += by_chip * rng.normal()
+        frames.append((with_data(frame, data), scene))
+    model = learn_model(frames, SETTINGS)
+    return [process_frame(frame, scene, model, SETTINGS)[0] for frame, scene in frames], model
+
+
+def deviations(run, results):
+    parts = []
+    for (_, scene, truth), result in zip(run, results, strict=True):
+        kept = (result["status"] == Status.OK) & (scene.printed >= 0)
+        parts.append(((result["I"] - truth) / result["sigma"])[kept])
+    return np.concatenate(parts)
+
+
+@pytest.mark.parametrize("offset", [-40.0, -3.0, -1.5, 2.0, 40.0])
+def test_an_offset_of_all_pixels_moves_peak_and_background_and_nothing_else(run, offset):
+    as_it_is, plain = integrate(run)
+    moved, model = integrate(run, offset)
+    assert plain.noise.pedestal == 0
+    assert model.noise.pedestal == pytest.approx(offset, abs=0.4)
+    for before, after in zip(as_it_is, moved, strict=True):
+        np.testing.assert_array_equal(before["status"], after["status"])
+        kept = before["status"] == Status.OK
+        before, after = before[kept], after[kept]
+        change = (after["I"] - before["I"]) / before["sigma"]
+        assert abs(change.mean()) < 0.02
+        assert change.std() < 0.05
+        np.testing.assert_allclose(after["sigma"], before["sigma"], rtol=0.12)
+        assert np.mean(after["sigma"] / before["sigma"]) == pytest.approx(1, abs=0.04)
+        np.testing.assert_allclose(after["background"], before["background"] + offset, atol=0.15)
+        np.testing.assert_allclose(after["peak"], before["peak"] + offset, atol=1e-3)
+
+
+def test_chips_that_lost_more_than_others_do_no_harm(run):
+    z = deviations(run, integrate(run, -0.4, by_chip=0.3)[0])
+    assert abs(z.mean()) < 0.15
+    assert 0.9 < z.std() < 1.25
+
+
+def test_levels_below_zero_are_found_only_where_they_are_certain(run):
+    frame = run[0][0]
+    flags = np.zeros_like(frame.bad)
+    assert lowest_level(frame, flags) == 0
+    assert -3 < lowest_level(with_data(frame, frame.data - 3), flags) < -2
+    dark = np.random.default_rng(1).normal(0, READ_NOISE, frame.data.size)
+    assert lowest_level(with_data(frame, dark), flags) == 0
+    assert lowest_level(with_data(frame, dark - 1), np.ones_like(flags)) == 0
+
+
+def test_a_code_for_no_pixel_is_no_level(run):
+    """Detectors write -1 where there is a gap, which a geometry may not mask."""
+    frame = run[0][0]
+    data = frame.data.copy()
+    data[: data.size // 3] = -1
+    assert lowest_level(with_data(frame, data), np.zeros_like(frame.bad)) == 0
+
+
+def test_a_chip_that_does_not_work_decides_nothing(run):
+    frame = run[0][0]
+    data = frame.data.copy().reshape(-1, 360)
+    data[:40, :60] -= 500
+    assert lowest_level(with_data(frame, data.ravel()), np.zeros_like(frame.bad)) == 0
+
+
+def test_counted_photons_have_no_pedestal():
+    levels = np.linspace(0.05, 20, 24)
+    rng = np.random.default_rng(2)
+    for _ in range(20):
+        variance = levels * (1 + 0.02 * rng.normal(size=24))
+        noise = learn_noise(np.stack([levels, variance, np.full(24, 5000.0)], axis=1))
+        assert noise.pedestal == 0
+        assert noise.gain == pytest.approx(1, abs=0.05)
+
+
+def test_where_scatter_ends_above_zero_counts_is_the_pedestal():
+    levels = np.linspace(11, 40, 24)
+    noise = learn_noise(np.stack([levels, 0.9 * (levels - 10), np.full(24, 5000.0)], axis=1))
+    assert (noise.gain, noise.read2, noise.pedestal) == pytest.approx((0.9, 0.0, 10.0), abs=0.03)
+    assert noise.variance(20) == pytest.approx(9, rel=0.01)
+
+
+def test_a_frame_gives_back_what_was_taken_off(run):
+    frame = run[0][0]
+    assert frame.without(0.0) is frame
+    less = dataclasses.replace(frame, saturation=np.full(frame.data.size, 100, np.float32)).without(2.5)
+    np.testing.assert_allclose(less.data, frame.data - 2.5, rtol=1e-6)
+    np.testing.assert_allclose(less.saturation, 97.5)
+    np.testing.assert_allclose(less.max_adu, frame.max_adu - 2.5)
+    np.testing.assert_allclose(less.without(-2.5).data, frame.data, atol=1e-5)
