@@ -205,7 +205,7 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 2"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 3"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"

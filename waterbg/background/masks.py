@@ -3,6 +3,8 @@
 A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it
 counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
 peak mask, ``make_BgMask`` in integration.c). NEAR are the discs of reflections that are in the image but in no list.
+ALONE is what stands out of the background of a spot beside all discs as no Bragg reflection does; who sums up the
+spots finds it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
-BAD, WIDE, ONE, TWO, NEAR = 1, 2, 4, 8, 16
+BAD, WIDE, ONE, TWO, NEAR, ALONE = 1, 2, 4, 8, 16, 32
 NOT_CLEAN = BAD | WIDE  # the global model
 NOT_RING = BAD | ONE | TWO  # a reflection's own ring, as CrystFEL masks it
 NOT_SCALE = NOT_RING | NEAR  # and where it scales the frame's model

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import BAD, NOT_RING, ONE, TWO
+from waterbg.background.masks import ALONE, BAD, NOT_RING, ONE, TWO
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
@@ -38,6 +38,7 @@ FIT = np.dtype(
 """What the fit finds about a spot; photons, but for ``peak``."""
 
 ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
+FAR_OUT, SHARP = 8.0, 4.0  # standard deviations, and times its neighbours, that a pixel stands above the background
 LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
@@ -72,6 +73,22 @@ def least_variance(factor, gain, read2, level):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
+    """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
+
+    Of a spot, wherever it is, several neighbours have more: half, as a rule.
+    """
+    here = offset + row * n_fs + column
+    limit = level + (counts[here] - level) / SHARP
+    bright = 0
+    for j in range(max(row - 1, 0), min(row + 1, n_ss - 1) + 1):
+        for i in range(max(column - 1, 0), min(column + 1, n_fs - 1) + 1):
+            at = offset + j * n_fs + i
+            bright += at != here and counts[at] > limit
+    return bright <= 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def sum_spots(
     counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
     expected, scale_variance, factor, gain, read2, out,
@@ -80,8 +97,10 @@ def sum_spots(
 
     Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and
     at least four pixels in peak and ring. ``out`` (n,) FIT: all but what the profile fit finds.
+
+    CrystFEL never looks between disc and ring. The fit does: pixels there that are ALONE are flagged.
     """
-    half = expected.shape[1] // 2
+    half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
     for k in range(panel.size):
         p = panel[k]
         result = out[k]
@@ -131,6 +150,26 @@ def sum_spots(
             result.disc_sigma = np.sqrt(variance + under * under * scale_variance[k])
             if not result.disc_sigma > 0:  # also where the background has no answer
                 result.status = _BACKGROUND
+                continue
+            first, last = max(cf - half, 0), min(cf + half, n_fs - 1)
+            level = 0.5 * max(expected[k, half, half], 0.0)  # hardly any pixel has less under it
+            bright = np.float32((level + FAR_OUT * np.sqrt(factor[k] * (gain * level + read2))) / photons_per_adu[p])
+            for j in range(max(cs - half, 0), min(cs + half, n_ss - 1) + 1):
+                row = offsets[p] + j * n_fs
+                n_bright = 0
+                for value in counts[row + first : row + last + 1]:  # a glance, by vector instructions
+                    n_bright += value > bright
+                if not n_bright:
+                    continue
+                for i in range(first, last + 1):
+                    at, under = row + i, max(expected[k, half + j - cs, half + i - cf], 0.0)
+                    excess = counts[at] * photons_per_adu[p] - under
+                    if excess * excess <= far_out2 * (gain * under + read2) * factor[k] or excess < 0:
+                        continue
+                    if not flags[at] & (BAD | ONE | TWO | ALONE) and stands_alone(
+                        counts, offsets[p], n_ss, n_fs, j, i, under / photons_per_adu[p]
+                    ):
+                        flags[at] |= ALONE
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -240,7 +279,7 @@ def fit_spots(
                     continue
                 at = offsets[p] + j * n_fs + i
                 own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
-                usable = not (flags[at] & (BAD | TWO) or (flags[at] & ONE and not own)) and at != hot
+                usable = not (flags[at] & (BAD | TWO | ALONE) or (flags[at] & ONE and not own)) and at != hot
                 if not usable and r2 > inner * inner:
                     continue
                 share = row[i - first]

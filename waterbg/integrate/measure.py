@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import BAD, ONE, TWO
+from waterbg.background.masks import ALONE, BAD, ONE, TWO
 from waterbg.integrate.psf import FLOOR, TAIL_WIDTH
 
 MEASURED = np.dtype(
@@ -144,7 +144,7 @@ def measure_spots(
                     half_y *= grow_y
                     own = i * i + j * j <= inner * inner
                     flag = flags[row + i]
-                    if bx * bx + by * by > reach * reach or flag & (BAD | TWO) or (flag & ONE and not own):
+                    if bx * bx + by * by > reach * reach or flag & (BAD | TWO | ALONE) or (flag & ONE and not own):
                         continue
                     P = Pu = Pv = Pr = Pt = 0.0
                     both, ratio = half_x * half_y, half_x / half_y
