@@ -151,19 +151,21 @@ def water_estimate(
     tau2 = trust.at(targets["inv_d"])
     rings = judge_by_rings(
         frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
-        stencil(radii)[1], expected, factor, noise.gain, noise.read2, tau2,
+        *stencil(radii), expected, factor, noise.gain, noise.read2, tau2,
     )  # fmt: skip
     expected *= rings.shrunk[:, None, None].astype(np.float32)
+    factor *= rings.rough
     known = np.where(rings.weight > 0, rings.variance, 0)
     variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
     estimate = BackgroundEstimate(expected, variance, factor, noise, flags, rings.scale, rings.variance)
     wrong = np.flatnonzero(rings.misfit > WRONG)
+    if len(wrong) or rings.doubted.any():
+        estimate.fallbacks.append(
+            "background of some reflections from their own rings: the frame's model is wrong there"
+        )
     if len(wrong):
         expected[wrong], variance[wrong], factor[wrong] = ring_estimate(
             frame, flags, targets[wrong], radii, noise, gradient=False
-        )
-        estimate.fallbacks.append(
-            "background of some reflections from their own rings: the frame's model is wrong there"
         )
     return estimate
 

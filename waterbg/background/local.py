@@ -8,10 +8,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_RING, NOT_SCALE
+from waterbg.background.masks import BAD, NOT_RING, NOT_SCALE, TWO
 from waterbg.background.scan import SKEW, TAIL
+from waterbg.background.tiles import middle_of
 
 FEWEST_PIXELS = 8  # of a ring that is judged
+SURPRISE2 = 49.0  # square of how many standard deviations a ring may be off before the surface is doubted there
+EVERYWHERE = 0.3  # of the lift of a ring, each of its quarters must be lifted, or the lift is that of something in it
+TAILS = 0.25  # of what a disc is above the background: its spot's own tails do not lift a ring as far
+ROUGH = 2.0  # mean deviance of a ring's pixels from which on their quartile is looked at
+QUARTILE_CHI2 = 1.32  # upper quartile of chi² of one degree of freedom
+MEDIAN_VARIANCE = 1.57  # of a median, over that of the mean
 MOST_DEVIANCE = 25.0  # of a pixel
 
 
@@ -25,7 +32,8 @@ class RingFindings:
         Counts over expected counts, without outliers, and the variance of that from counting; NaN and inf where the
         ring has no usable pixel or the surface expects nothing there.
     weight : (n,) float64
-        How much the ring counts against the surface: tau²/(tau² + variance).
+        How much the ring counts against the surface: tau²/(tau² + variance); tau is the run's, or what the ring itself
+        says where the surface is doubted.
     shrunk : (n,) float64
         What the surface is to be multiplied with: 1 + weight (scale - 1).
     misfit : (n,) float64
@@ -34,6 +42,11 @@ class RingFindings:
         log v. No pixel counts for more than five standard deviations, so that neither a zinger in the ring nor a spot
         decides. A surface below the ring is scaled up to it: the tails of the reflection itself may be in its ring, and
         do not make the surface wrong.
+    doubted : (n,) bool
+        Where the level of the ring is off by more than seven standard deviations.
+    rough : (n,) float64
+        What the variance of pixels is to be multiplied with: 1, or more where the upper quartile of the ring's
+        deviances about the scaled surface says so (arcs of ice, say), which a spot in the ring does not reach.
     """
 
     scale: NDArray[np.float64]
@@ -41,6 +54,8 @@ class RingFindings:
     weight: NDArray[np.float64]
     shrunk: NDArray[np.float64]
     misfit: NDArray[np.float64]
+    doubted: NDArray[np.bool_]
+    rough: NDArray[np.float64]
 
 
 def judge_by_rings(
@@ -50,6 +65,7 @@ def judge_by_rings(
     offsets: NDArray[np.int64],
     shapes: NDArray[np.int64],
     spots: NDArray[np.void],
+    peak: NDArray[np.int64],
     ring: NDArray[np.int64],
     surface: NDArray[np.float32],
     factor: NDArray[np.float64],
@@ -64,8 +80,8 @@ def judge_by_rings(
     counts, photons_per_adu, flags, offsets, shapes
         The frame, flat; see :mod:`waterbg.background.masks`.
     spots : (n,) SPOT
-    ring : (m, 2) int64
-        Rows and columns of the ring's pixels, from the pixel the position falls into.
+    peak, ring : (m, 2) int64
+        Rows and columns of the pixels of disc and ring, from the pixel the position falls into.
     surface : (n, size, size) float32
         Expected counts around each spot.
     factor : (n,) float64
@@ -74,44 +90,74 @@ def judge_by_rings(
         Relative variance of the true background about the surface.
     """
     n = len(spots)
-    found = RingFindings(np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n))
+    found = RingFindings(
+        np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n), np.zeros(n, bool), np.ones(n)
+    )
     _judge_by_rings(
         counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), ring, surface, factor, gain, read2, tau2,
-        found.scale, found.variance, found.weight, found.shrunk, found.misfit,
+        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), peak, ring, surface, factor, gain, read2,
+        tau2,
+        found.scale, found.variance, found.weight, found.shrunk, found.misfit, found.doubted, found.rough,
     )  # fmt: skip
     return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _judge_by_rings(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, surface, factor, gain, read2, tau2,
-    scale, variance, weight, shrunk, misfit,
+    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2,
+    scale, variance, weight, shrunk, misfit, doubted, rough,
 ):  # fmt: skip
-    n, s, a, b, c = (
-        np.empty(len(ring)),
-        np.empty(len(ring)),
-        np.empty(len(ring)),
-        np.empty(len(ring)),
-        np.empty(len(ring)),
-    )
+    most = max(len(ring), len(peak))
+    n, s, a, b, c = np.empty(most), np.empty(most), np.empty(most), np.empty(most), np.empty(most)
+    quarter = np.empty(most, np.uint8)
     for k in range(panel.size):
-        used = _ring_pixels(
-            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], n, s
-        )
+        used = _pixels(
+            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], NOT_SCALE,
+            n, s, quarter,
+        )  # fmt: skip
         if used == 0:
             continue
         scale[k], variance[k] = _ring_scale(n[:used], s[:used], factor[k], gain, read2, a)
-        if np.isfinite(scale[k]) and tau2[k] > 0:
-            weight[k] = tau2[k] / (tau2[k] + variance[k])
+        off2 = tau2[k] if np.isfinite(scale[k]) else 0.0
+        if (scale[k] - 1) ** 2 > SURPRISE2 * (off2 + variance[k]):  # farther off than surfaces are
+            lift = _lift_of_all(n[:used], s[:used], quarter[:used], variance[k], a)
+            if lift > 0:
+                tails = _tails(
+                    counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
+                    a, b, quarter,
+                )  # fmt: skip
+                lift = lift if lift > tails else 0.0
+            if lift != 0:
+                doubted[k], off2 = True, (scale[k] - 1) ** 2
+        if off2 > 0:
+            weight[k] = off2 / (off2 + variance[k])
             shrunk[k] = 1 + weight[k] * (scale[k] - 1)
-        if used >= FEWEST_PIXELS:
-            misfit[k] = _ring_misfit(n[:used], s[:used], shrunk[k], factor[k], gain, read2, a, b, c)
+        if used < FEWEST_PIXELS:
+            continue
+        misfit[k] = _ring_misfit(n[:used], s[:used], shrunk[k], factor[k], gain, read2, a, b, c)
+        if a[:used].sum() > ROUGH * used:
+            middle_of(a, used)  # sorts
+            quartile = a[3 * used // 4]
+            tails = _tails(
+                counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
+                a, b, quarter,
+            )  # fmt: skip
+            if n[:used].mean() - shrunk[k] * s[:used].mean() > tails:
+                rough[k] = max(quartile / QUARTILE_CHI2, 1.0)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _ring_pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, ring, surface, n, s):
-    """Fill ``n`` and ``s`` with counts and expected counts of a ring's usable pixels: how many."""
+def _tails(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, n, s, quarter):
+    """How far, photons a pixel, a spot may lift its own ring: by a small part of what it is in its disc."""
+    inside = _pixels(
+        counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, BAD | TWO, n, s, quarter
+    )
+    return max(TAILS * (n[:inside].mean() - s[:inside].mean()), 0.0) if inside else 0.0
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, stencil, surface, unusable, n, s, quarter):
+    """Fill ``n``, ``s`` and ``quarter`` with counts, expected counts and direction of usable pixels: how many."""
     used = 0
     if p < 0:
         return used
@@ -120,41 +166,73 @@ def _ring_pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, rin
     cf, cs = int(fs), int(ss)
     to_photons = photons_per_adu[p]
     centre = offsets[p] + cs * n_fs + cf
-    for q in range(ring.shape[0]):
-        j, i = ring[q, 0], ring[q, 1]
+    for q in range(stencil.shape[0]):
+        j, i = stencil[q, 0], stencil[q, 1]
         if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
             continue
         at = centre + j * n_fs + i
-        if flags[at] & NOT_SCALE:
+        if flags[at] & unusable:
             continue
         n[used], s[used] = counts[at] * to_photons, surface[half + j, half + i]
+        quarter[used] = 2 * (j > 0 or (j == 0 and i > 0)) + (i > 0 or (i == 0 and j < 0))
         used += 1
     return used
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _lift_of_all(n, s, quarter, variance, ordered):
+    """How far the level of a ring is above (or below) the surface, photons a pixel, if that is certain; else 0.
+
+    Its median must say so, and a fifth of it each of its quarters: spots that are in no list, or not where they are
+    expected, and edges of shadows lift a part of a ring. ``ordered``: a buffer.
+    """
+    ordered[: n.size] = n
+    level = s.mean()
+    lift = middle_of(ordered, n.size) - level
+    if not lift * lift > SURPRISE2 * MEDIAN_VARIANCE * variance * level * level:
+        return 0.0
+    for part in range(4):
+        total, number = 0.0, 0
+        for q in range(n.size):
+            if quarter[q] == part:
+                total += n[q] - s[q]
+                number += 1
+        if number and total / number / lift < EVERYWHERE:
+            return 0.0
+    return lift
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _ring_scale(n, s, factor, gain, read2, width):
     """Counts over expected counts, and the variance of that; roots apart, because they become vector instructions."""
-    a = 1.0
+    a, reach = 1.0, 1.5 * TAIL
+    total_n, total_s, inside = _within(n, s, a, reach, factor, gain, read2, width)
+    if 2 * inside < n.size:  # the level is not what was expected: most cannot be outliers
+        width[: n.size] = n
+        a = max(middle_of(width, n.size), 0.0) / max(s.mean(), 1e-9)
+        total_n, total_s, inside = _within(n, s, a, reach, factor, gain, read2, width)
+    if total_s > 0:  # the second time around the scale is known and outliers are cut where they belong
+        a = max(total_n / total_s, 0.0)
+        total_n, total_s, inside = _within(n, s, a, TAIL, factor, gain, read2, width)
+    if total_s <= 0:
+        return np.nan, np.inf
+    return total_n / total_s, factor * (gain * total_s + read2 * inside) / (total_s * total_s)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _within(n, s, a, reach, factor, gain, read2, width):
+    """Counts and expected counts of the pixels that agree with ``a`` times these, and their number."""
     total_n = total_s = 0.0
     inside = 0
-    # the second time around the scale is known and outliers are cut where they belong
-    for attempt in range(2):
-        reach = (1.5 if attempt == 0 else 1.0) * TAIL
-        for q in range(n.size):
-            width[q] = reach * np.sqrt(factor * (gain * s[q] * a + read2))
-        total_n = total_s = 0.0
-        inside = 0
-        for q in range(n.size):
-            off = n[q] - a * s[q]
-            if -width[q] <= off <= width[q] + SKEW * gain:
-                total_n += n[q]
-                total_s += s[q]
-                inside += 1
-        if total_s <= 0:
-            return np.nan, np.inf
-        a = max(total_n / total_s, 0.0)
-    return total_n / total_s, factor * (gain * total_s + read2 * inside) / (total_s * total_s)
+    for q in range(n.size):
+        width[q] = reach * np.sqrt(factor * (gain * s[q] * a + read2))
+    for q in range(n.size):
+        off = n[q] - a * s[q]
+        if -width[q] <= off <= width[q] + SKEW * gain:
+            total_n += n[q]
+            total_s += s[q]
+            inside += 1
+    return total_n, total_s, inside
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

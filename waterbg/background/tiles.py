@@ -287,7 +287,7 @@ def reject_tiles(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.fl
 
 
 @njit(cache=True, nogil=True)
-def _median(values, n):
+def middle_of(values, n):
     """Median of the first n of a few values, which are sorted by insertion: NumPy's takes three times as long."""
     for i in range(1, n):
         v, j = values[i], i
@@ -332,7 +332,7 @@ def _empty_outliers(top, bottom, shapes):
                             n += 1
                 # what holds for more than half of the values holds for their median, which need not be known then
                 if 2 * max(lower, higher) == n:
-                    middle = _median(around, n)
+                    middle = middle_of(around, n)
                     rejected[t] = abs(ratio - middle) > limit * middle
                 else:
                     rejected[t] = 2 * max(lower, higher) > n
