@@ -1,5 +1,7 @@
 """The methods that are compared: each turns a simulated run into intensities."""
 
+import dataclasses
+
 import numpy as np
 
 from benchmarks.accuracy.metrics import keys
@@ -14,6 +16,7 @@ from waterbg.run.sample import Sample
 from waterbg.run.worker import Worker
 from waterbg.settings import Settings
 from waterbg.simulate import true_background
+from waterbg.simulate.detector import pedestals
 from waterbg.stream import StreamFile
 
 SETTINGS = {  # method -> what `waterbg subtract` is asked for
@@ -66,7 +69,9 @@ def with_true_background(dataset, experiment):
         for chunk in worker.stream.chunks():
             frame, scene = worker.subtractor.load(chunk)
             number = int(chunk.event.rpartition("/")[2])
-            background = known_background(frame, scene, settings.int_radius, true_background(experiment, number))
+            frame = without_pedestals(frame, experiment, number)
+            truth, noise = true_background(experiment, number), Noise(1.0, experiment.read_noise**2)
+            background = known_background(frame, scene, settings.int_radius, truth, noise)
             rays = frame_rays(frame, scene, settings.polarisation)
             result, _, _ = integrate_profile(frame, scene, settings.int_radius, background, rays, run=model.spots)
             kept = (result["status"] == Status.OK) & (scene.printed >= 0)
@@ -79,7 +84,14 @@ def with_true_background(dataset, experiment):
     return {"key": key, "I": intensity / experiment.adu_per_photon, "sigma": sigma / experiment.adu_per_photon}
 
 
-def known_background(frame, scene, radii, panels):
+def without_pedestals(frame, experiment, number):
+    """The frame as it would be without what the simulated detector adds to every pixel."""
+    sizes = np.diff(frame.detector.offsets)
+    added = np.repeat(pedestals(experiment, number) * frame.adu_per_photon, sizes)
+    return dataclasses.replace(frame, data=(frame.data - added).astype(np.float32))
+
+
+def known_background(frame, scene, radii, panels, noise):
     """The simulated background as an estimator would give it, without error."""
     spots, half = scene.spots, box_half(radii)
     size = 2 * half + 1
@@ -92,4 +104,4 @@ def known_background(frame, scene, radii, panels):
         expected[here] = padded[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
     nothing = np.full(len(spots), np.nan)
     flags = flag_pixels(frame, scene, radii)
-    return BackgroundEstimate(expected, np.zeros(len(spots)), np.ones(len(spots)), Noise(), flags, nothing, nothing)
+    return BackgroundEstimate(expected, np.zeros(len(spots)), np.ones(len(spots)), noise, flags, nothing, nothing)

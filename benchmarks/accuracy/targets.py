@@ -11,6 +11,7 @@ RMSE = {
     "weak": _NOMINAL,
     "misplaced": None,  # nothing was promised: shown for what a position map is worth
     "turned": None,  # and here for what knowing a crystal's blocks is
+    "pedestal": None,  # and here that dark levels do not matter
     "sharp": dict.fromkeys(BINS, 1.15),
     "rough": dict.fromkeys(BINS, 1.25),
     "crowded": dict.fromkeys(BINS, 1.10),

@@ -275,7 +275,8 @@ class ImageWriter:
 
     def __init__(self, path: Path, experiment: Experiment, n_frames: int) -> None:
         mask = assemble(experiment, dead_pixels(experiment))
-        counting = experiment.adu_per_photon == 1 and not experiment.read_noise
+        added = experiment.read_noise or experiment.pedestal or experiment.pedestal_scatter
+        counting = experiment.adu_per_photon == 1 and not added
         self._file = h5py.File(path, "w")
         options = {"compression": "gzip", "compression_opts": 6, "shuffle": True, "track_times": False}
         self._file.create_dataset("/entry/data/mask", data=mask, **options)

@@ -180,6 +180,12 @@ def hot_pixels(experiment: Experiment) -> tuple[np.ndarray, ...]:
     )
 
 
+def pedestals(experiment: Experiment, number: int) -> np.ndarray:
+    """Photons that every pixel of each panel shows too many on frame ``number``: (n_panels,) float64."""
+    rng = draws.generator(experiment, draws.PEDESTAL, number)
+    return experiment.pedestal + experiment.pedestal_scatter * rng.normal(size=experiment.n_panels)
+
+
 def assemble(experiment: Experiment, panels: list[np.ndarray] | tuple[np.ndarray, ...]) -> np.ndarray:
     """Put the panels into the picture that is stored.
 

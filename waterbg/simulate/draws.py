@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from waterbg.simulate.experiment import Experiment
 
 # purposes; the numbers are part of what a seed means
-DETECTOR, DEAD, HOT, PULSE, CRYSTAL, SPOTS, COUNTS = range(7)
+DETECTOR, DEAD, HOT, PULSE, CRYSTAL, SPOTS, COUNTS, PEDESTAL = range(8)
 
 
 def generator(experiment: Experiment, purpose: int, *which: int) -> np.random.Generator:

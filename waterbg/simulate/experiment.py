@@ -39,6 +39,8 @@ class Experiment:
     adu_per_photon: float = 1.0
     panel_gain: float = 0.0  # relative, panel to panel: what adu_per_photon of the geometry does not know
     read_noise: float = 0.0  # photons
+    pedestal: float = 0.0  # photons that every pixel shows too many, or too few
+    pedestal_scatter: float = 0.0  # photons, panel to panel and frame to frame
     saturation: float = 0.0  # photons at which a pixel stops counting; 0: never
     max_adu: float = 250.0  # ADU above which the geometry calls a pixel saturated
     dead_pixels: int = 300  # masked ones per panel, beside a dead column on the first panel

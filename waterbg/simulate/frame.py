@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from waterbg.simulate import draws
-from waterbg.simulate.detector import dead_pixels, hot_pixels, make_panels
+from waterbg.simulate.detector import dead_pixels, hot_pixels, make_panels, pedestals
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.pulse import Pulse, make_pulse
 from waterbg.simulate.render import add_spots
@@ -103,9 +103,8 @@ def _count(
     # of the dose as well: the same crystals at another dose are hit by other photons
     rng = draws.generator(experiment, draws.COUNTS, number, round(experiment.photons))
     pictures, intruders = [], []
-    for panel, mean, dead, hot in zip(
-        make_panels(experiment), expected, dead_pixels(experiment), hot_pixels(experiment), strict=True
-    ):
+    parts = make_panels(experiment), expected, dead_pixels(experiment), hot_pixels(experiment)
+    for panel, mean, dead, hot, pedestal in zip(*parts, pedestals(experiment, number), strict=True):
         photons = rng.poisson(mean).astype(np.float64)
         places = np.concatenate([hot, rng.integers(0, panel.shape, (experiment.zingers, 2))])
         extra = np.concatenate(
@@ -115,7 +114,7 @@ def _count(
         intruders.append([(int(s), int(f), float(e)) for (s, f), e in zip(places, extra, strict=True)])
         if experiment.saturation:
             photons = np.minimum(photons, experiment.saturation)
-        adu = photons * panel.gain
+        adu = photons * panel.gain + pedestal
         if experiment.read_noise:
             adu += experiment.read_noise * rng.normal(size=adu.shape)
         adu = np.rint(experiment.adu_per_photon * adu)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from waterbg.simulate.detector import dead_pixels, make_panels, wavelength_nm
+from waterbg.simulate.detector import dead_pixels, make_panels, pedestals, wavelength_nm
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame
 
@@ -34,9 +34,9 @@ def find_peaks(experiment: Experiment, frame: SimulatedFrame) -> np.ndarray:
     """
     offset = np.arange(-_RADIUS, _RADIUS + 1)
     disc = offset[:, None] ** 2 + offset**2 <= _RADIUS**2
-    found = []
+    found, levels = [], pedestals(experiment, frame.number)
     for number, panel in enumerate(make_panels(experiment)):
-        net = frame.counts[number] / experiment.adu_per_photon - frame.background[number] * panel.gain
+        net = frame.counts[number] / experiment.adu_per_photon - frame.background[number] * panel.gain - levels[number]
         noise = frame.background[number] * panel.gain + experiment.read_noise**2
         dead = dead_pixels(experiment)[number]
         spots = frame.spots[frame.spots["panel"] == number]

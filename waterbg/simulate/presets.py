@@ -62,6 +62,23 @@ PRESETS = {
             "air": 10.0,
         },
     ),
+    # faint light on an integrating detector whose chips lost more than their dark level, each frame another one
+    "pedestal": Experiment(
+        seed=669,
+        panel_grid=(4, 2),
+        panel_shape=(252, 512),
+        dead_pixels=75,
+        hot_pixels=5,
+        zingers=3,
+        adu_per_photon=20.0,
+        max_adu=5000.0,
+        read_noise=0.3,
+        pedestal=-0.6,
+        pedestal_scatter=0.3,
+        scattering=200.0,
+        water=3.0,
+        air=2.0,
+    ),
     # several crystals in a frame, many turned and tilted panels in a third dimension, every pulse of another energy
     "multi": Experiment(
         seed=20242,
