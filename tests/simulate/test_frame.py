@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from waterbg.simulate import preset, simulate_frame, true_background
-from waterbg.simulate.detector import dead_pixels, hot_pixels, make_panels
+from waterbg.simulate.detector import dead_pixels, hot_pixels, make_panels, pedestals
 
 CLEAN = preset("small").replace(hot_pixels=0, zingers=0, dead_pixels=0)
 
@@ -60,6 +60,17 @@ def test_the_two_doses_of_one_seed_differ_by_their_ratio_in_everything_but_noise
     high, low = simulate_frame(CLEAN, 0), simulate_frame(CLEAN.replace(photons=3e7), 0)
     for a, b in zip(high.expected, low.expected, strict=True):
         np.testing.assert_allclose(a, 10 * b, rtol=1e-9)
+
+
+def test_panels_show_their_pedestals_without_light():
+    experiment = preset("pedestal").replace(water=0, air=0, crystals=[0, 0], dead_pixels=0, hot_pixels=0, zingers=0)
+    levels = [
+        [counts.mean() / experiment.adu_per_photon for counts in simulate_frame(experiment, number).counts]
+        for number in range(2)
+    ]
+    np.testing.assert_allclose(levels, [pedestals(experiment, number) for number in range(2)], atol=0.03)  # stray light
+    assert np.ptp(levels[0]) > 0.3
+    assert levels[0] != pytest.approx(levels[1], abs=0.01)
 
 
 def test_an_integrating_detector_gives_adu_with_gain_and_read_noise():
