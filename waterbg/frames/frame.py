@@ -51,7 +51,8 @@ class Frame:
     @property
     def max_adu(self) -> NDArray[np.float64]:
         """(n_panels,) saturation of whole panels in ADU, inf where not given."""
-        return self.detector.max_adu - self.pedestal * self.adu_per_photon
+        most = self.detector.max_adu
+        return most - self.pedestal * self.adu_per_photon if self.pedestal else most
 
     def without(self, pedestal: float) -> Frame:
         """The frame with so many photons taken off every pixel, in arrays of its own; itself for 0."""
