@@ -142,7 +142,7 @@ def _judge_by_rings(
                 counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
                 a, b, quarter,
             )  # fmt: skip
-            if n[:used].mean() - shrunk[k] * s[:used].mean() > tails:
+            if doubted[k] or n[:used].mean() - shrunk[k] * s[:used].mean() > tails:
                 rough[k] = max(quartile / QUARTILE_CHI2, 1.0)
 
 
