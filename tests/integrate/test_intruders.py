@@ -8,6 +8,7 @@ import pytest
 from tests.background.worlds import make_world
 from tests.integrate.test_profile_fit import RADII, ROUND, flat, integrate
 from waterbg.background import Noise, frame_rays, make_estimator
+from waterbg.background.masks import ALONE
 from waterbg.integrate import Status
 from waterbg.integrate.fit import least_variance
 from waterbg.integrate.profile import integrate_profile
@@ -80,3 +81,16 @@ def test_a_plane_through_a_faint_ring_does_not_let_single_pixels_decide():
 def test_no_variance_is_far_below_that_under_the_middle_of_the_spot():
     assert least_variance(2.0, 1.0, 0.5, 10.0) == pytest.approx(0.05 * 21)
     assert least_variance(2.0, 1.0, 0.0, -10.0) == pytest.approx(1e-6)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.03])
+def test_single_photons_on_hardly_any_background_are_no_intruders(level):
+    worlds = [make_world(flat(level), seed=70 + seed, n_spots=100, intensity=30.0) for seed in range(6)]
+    for name in ("ring", "water"):
+        flagged = 0
+        for world in worlds:
+            background = make_estimator(name, Noise()).estimate(world.frame, world.scene, RADII)
+            rays = frame_rays(world.frame, world.scene, "horiz")
+            integrate_profile(world.frame, world.scene, RADII, background, rays, run=ROUND)
+            flagged += int(np.count_nonzero(background.flags & ALONE))
+        assert flagged < 6

@@ -187,7 +187,7 @@ def test_a_model_without_anything_learnt_can_be_saved(tmp_path):
 
 def test_a_model_holds_every_number(tmp_path):
     odd = RunModel(
-        noise=Noise(0.7, 0.2),
+        noise=Noise(0.7, 0.2, -0.3),
         trust=Trust((1.0, 2.0), (1e-4, 2e-4, 3e-4)),
         spots=Spots(
             psf=Psf(Lines(1, 2, 3, 4), 0.1, 0.2),

@@ -113,6 +113,24 @@ def test_counted_photons_have_no_pedestal():
         assert noise.gain == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize(("level", "spread"), [(30, 0.05), (100, 0.03), (100, 0.05), (300, 0.02)])
+def test_pixels_of_unequal_gain_have_no_pedestal(level, spread):
+    """They scatter by the square of the level, too, and a line through that ends above zero."""
+    rng = np.random.default_rng(8)
+    frames = [
+        (with_data(frame, frame.data * (1 + spread * rng.normal(size=frame.data.size))), scene)
+        for frame, scene, _ in make_run(3, seed=31, level=level)
+    ]
+    assert learn_model(frames, SETTINGS).noise.pedestal < 0.03 * level
+
+
+def test_read_noise_is_not_taken_for_light_without_end():
+    levels = np.linspace(-2, 8, 24)
+    noise = learn_noise(np.stack([levels, levels + 400, np.full(24, 5000.0)], axis=1), lowest=-2.0)
+    assert -10 < noise.pedestal <= -2
+    assert noise.variance(3.0) == pytest.approx(403, rel=0.02)
+
+
 def test_where_scatter_ends_above_zero_counts_is_the_pedestal():
     levels = np.linspace(11, 40, 24)
     noise = learn_noise(np.stack([levels, 0.9 * (levels - 10), np.full(24, 5000.0)], axis=1))
@@ -128,3 +146,18 @@ def test_a_frame_gives_back_what_was_taken_off(run):
     np.testing.assert_allclose(less.saturation, 97.5)
     np.testing.assert_allclose(less.max_adu, frame.max_adu - 2.5)
     np.testing.assert_allclose(less.without(-2.5).data, frame.data, atol=1e-5)
+
+
+@pytest.mark.parametrize("pedestal", [-3.3, -0.61, 2.17, 10.03])
+def test_a_pixel_that_is_just_saturated_stays_so(run, pedestal):
+    frame = run[0][0]
+    panels = [dataclasses.replace(panel, max_adu=1234.5) for panel in frame.detector.panels]
+    full = dataclasses.replace(
+        frame,
+        data=np.full(frame.data.size, 1234.5, np.float32),
+        detector=dataclasses.replace(frame.detector, panels=panels),
+        adu_per_photon=np.array([17.3, 20.0]),
+    ).without(pedestal)
+    for number in range(2):
+        assert (full.panel(number)[0] == np.float32(full.max_adu[number])).all()
+        assert not (full.panel(number)[0] > full.max_adu[number]).any()

@@ -29,8 +29,8 @@ class Noise:
     read2 : float
         Read noise squared, photons².
     pedestal : float
-        What every pixel has without light (negative where too much was taken off), which is to be taken off before
-        counts are expected.
+        What every pixel has without light (negative where too much was taken off), and which is to be taken off before
+        counts are expected. Where there are levels below zero, read noise may be taken for light, and lowers it.
     """
 
     gain: float = 1.0

@@ -43,7 +43,8 @@ class RingFindings:
         decides. A surface below the ring is scaled up to it: the tails of the reflection itself may be in its ring, and
         do not make the surface wrong.
     doubted : (n,) bool
-        Where the level of the ring is off by more than seven standard deviations.
+        Where the level of the ring is off by more than seven standard deviations, mean and median, in all of its
+        quarters, and not by the tails of the spot.
     rough : (n,) float64
         What the variance of pixels is to be multiplied with: 1, or more where the upper quartile of the ring's
         deviances about the scaled surface says so (arcs of ice, say), which a spot in the ring does not reach.
@@ -136,8 +137,11 @@ def _judge_by_rings(
             continue
         misfit[k] = _ring_misfit(n[:used], s[:used], shrunk[k], factor[k], gain, read2, a, b, c)
         if a[:used].sum() > ROUGH * used:
+            for q in range(used):
+                mu = shrunk[k] * s[q]
+                a[q] = (n[q] - mu) ** 2 / max(factor[k] * (gain * mu + read2), 1e-6)
             middle_of(a, used)  # sorts
-            quartile = a[3 * used // 4]
+            quartile = min(a[3 * used // 4], MOST_DEVIANCE)
             tails = _tails(
                 counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
                 a, b, quarter,
@@ -245,6 +249,7 @@ def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, g
     mean = total / n.size
     level = factor * (gain * max(mean, 0.0) + read2)
     if not level > 0:
+        about_surface[: n.size] = 0.0
         return 0.0
     expected *= shrunk
     up = shrunk * max(total / expected, 1.0) if expected > 0 else shrunk

@@ -26,7 +26,9 @@ _FEWEST = 64  # clean ones of these pixels
 _LOW = 0.05  # share of the blocks that may be lower yet: a chip that does not work decides nothing
 _SURE = 3.0  # standard deviations
 _LEAST = 0.1  # share of the lowest level that a pedestal must be
-_STAYS = 0.1  # share of the least scatter that stays read noise: where less than no light is left, weights must end
+# share of the least scatter (before that is known, of the lift) that stays read noise: where less than no light is
+# left, weights must end
+_STAYS = 0.1
 
 
 def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays, lowest: float = 0.0) -> Noise:
@@ -105,9 +107,10 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     """Straight line of variance over mean, and what follows from where it meets zero.
 
     Pixels scatter by their light and by the read noise, so there is no variance below that of no light. Where the line
-    meets zero above zero counts for certain, so much is a pedestal. Where there are levels below zero, a pedestal that
-    lifts all of them: nearly to where the line meets zero, so that read noise counts as the light it looks like, or
-    more where the lowest need it. Otherwise neither end of the line is negative, and there is no pedestal.
+    meets zero above zero counts for certain, and not because it is bent, so much is a pedestal. Where there are levels
+    below zero, a pedestal that lifts all of them: nearly to where the line meets zero, so that read noise counts as the
+    light it looks like, or more where the lowest need it. Otherwise neither end of the line is negative, and there is
+    no pedestal.
 
     Where all levels are alike the line is not determined; the gain is then held near 1, and only their sum matters.
 
@@ -132,10 +135,30 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     gain = max(gain, 1e-3)
     if lowest < 0:
         least = _STAYS * float(variance.min())
-        lift = max((read2 - least) / gain, -lowest)
+        light = max(float(np.median(mean)) - lowest, 0.0)  # of which read noise may be taken for as much again
+        lift = min(max((read2 - least) / gain, -lowest), light - lowest)
         return Noise(gain, max(read2 - gain * lift, least), -lift)
     if read2 >= 0:
         return Noise(gain, read2)
-    if -read2 > max(_SURE * float(np.linalg.inv(matrix)[1, 1]) ** 0.5, _LEAST * gain * float(mean.min())):
+    chi2 = float((weight * (variance - gain * mean - read2) ** 2).sum())
+    certain = _chi2_without_pedestal(mean, variance, weight) > chi2 + _SURE**2
+    if certain and -read2 > _LEAST * gain * float(mean.min()):
         return Noise(gain, 0.0, -read2 / gain)
     return Noise(max(float(vector[0] / matrix[0, 0]), 1e-3), 0.0)
+
+
+def _chi2_without_pedestal(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], weight: NDArray[np.float64]
+) -> float:
+    """Of the best of what scatter can be without one: read noise, light, and the square of the level (unequal gains).
+
+    None of the three is negative: the best of all that leave some of them out.
+    """
+    terms = np.sqrt(weight) * np.stack([np.ones_like(mean), mean, mean**2])
+    target = np.sqrt(weight) * variance
+    best = float(target @ target)
+    for chosen in ([0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2]):
+        factors = np.linalg.lstsq(terms[chosen].T, target, rcond=None)[0]
+        if (factors >= 0).all():
+            best = min(best, float(((target - factors @ terms[chosen]) ** 2).sum()))
+    return best

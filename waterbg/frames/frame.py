@@ -52,13 +52,19 @@ class Frame:
     def max_adu(self) -> NDArray[np.float64]:
         """(n_panels,) saturation of whole panels in ADU, inf where not given."""
         most = self.detector.max_adu
-        return most - self.pedestal * self.adu_per_photon if self.pedestal else most
+        if not self.pedestal:
+            return most
+        # rounded as the pixels are: one that is just saturated stays so
+        return (most.astype(np.float32) - self._in_adu(self.pedestal)).astype(np.float64)
+
+    def _in_adu(self, photons: float) -> NDArray[np.float32]:
+        return (photons * self.adu_per_photon).astype(np.float32)
 
     def without(self, pedestal: float) -> Frame:
         """The frame with so many photons taken off every pixel, in arrays of its own; itself for 0."""
         if pedestal == 0:
             return self
-        off = np.repeat((pedestal * self.adu_per_photon).astype(np.float32), np.diff(self.detector.offsets))
+        off = np.repeat(self._in_adu(pedestal), np.diff(self.detector.offsets))
         saturation = None if self.saturation is None else self.saturation - off
         return replace(self, data=self.data - off, saturation=saturation, pedestal=self.pedestal + pedestal)
 

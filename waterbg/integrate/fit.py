@@ -11,6 +11,7 @@ import numpy as np
 from numba import njit
 
 from waterbg.background.masks import ALONE, BAD, NOT_RING, ONE, TWO
+from waterbg.background.scan import SKEW
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
@@ -76,7 +77,7 @@ def least_variance(factor, gain, read2, level):
 def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
     """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
 
-    Of a spot, wherever it is, several neighbours have more: half, as a rule.
+    Of a spot that is wider than half a pixel, wherever it is, several neighbours have more: half, as a rule.
     """
     here = offset + row * n_fs + column
     limit = level + (counts[here] - level) / SHARP
@@ -163,7 +164,7 @@ def sum_spots(
                     continue
                 for i in range(first, last + 1):
                     at, under = row + i, max(expected[k, half + j - cs, half + i - cf], 0.0)
-                    excess = counts[at] * photons_per_adu[p] - under
+                    excess = counts[at] * photons_per_adu[p] - under - SKEW * gain
                     if excess * excess <= far_out2 * (gain * under + read2) * factor[k] or excess < 0:
                         continue
                     if not flags[at] & (BAD | ONE | TWO | ALONE) and stands_alone(

@@ -94,7 +94,8 @@ def learn_model(
         return RunModel()
     model = RunModel(
         noise=learn_noise(
-            np.concatenate([each.groups for each in seen]), float(np.quantile([each.lowest for each in seen], FAINT))
+            np.concatenate([each.groups for each in seen]),
+            float(np.quantile([each.lowest for each in seen], FAINT, method="higher")),
         ),
         trust=_learn_trust(seen),
         spots=_learn_spots(seen),
