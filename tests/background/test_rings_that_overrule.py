@@ -21,8 +21,8 @@ def judged(lift, disc=0.0, tau2=1e-6):
     spots["fs"] = spots["ss"] = CENTRE + 0.5
     found = judge_by_rings(
         counts.astype(np.float32).ravel(), np.ones(1, np.float32), np.zeros(SIZE * SIZE, np.uint8),
-        np.array([0, SIZE * SIZE]), np.array([[SIZE, SIZE]]), spots, *stencil((3.0, 5.0, 7.0)),
-        np.full((1, 15, 15), LEVEL, np.float32), np.ones(1), 1.0, 0.0, np.array([tau2]),
+        np.array([0, SIZE * SIZE]), np.array([[SIZE, SIZE]]), spots, *stencil((3.0, 5.0, 9.0)),
+        np.full((1, 19, 19), LEVEL, np.float32), np.ones(1), 1.0, 0.0, np.array([tau2]),
     )  # fmt: skip
     return {name: value[0] for name, value in vars(found).items()}
 
@@ -43,14 +43,14 @@ def test_a_ring_that_is_a_little_off_is_not():
 
 def test_a_ring_that_is_off_on_one_side_is_not():
     """A spot that lies beside its place lifts the most of its ring, but not all."""
-    found = judged(lambda j, i: 15.0 if i > -1 else 0.0)
+    found = judged(lambda j, i: 15.0 if i > 0 else 0.0)
     assert found["scale"] > 1.3
     assert not found["doubted"]
 
 
 def test_a_ring_of_which_only_the_mean_is_off_is_not():
     """Spots that are in no list do that."""
-    found = judged(lambda j, i: 17.0 if (2 * j + 3 * i) % 10 < 3 else 0.0)
+    found = judged(lambda j, i: 20.0 if (5 * j + 3 * i) % 11 < 2 else 0.0)
     assert (found["scale"] - 1) ** 2 > 49 * found["variance"]
     assert not found["doubted"]
 
@@ -66,7 +66,9 @@ def arcs(j, i):
 
 def test_a_rough_ring_widens_sigma():
     assert judged(lambda j, i: 0.0)["rough"] == 1
-    assert judged(arcs)["rough"] > 4
+    found = judged(arcs)
+    assert found["rough"] > 4
+    assert found["shrunk"] == pytest.approx((LEVEL + 80 / 3) / LEVEL, abs=0.3)  # as there will be arcs under the spot
 
 
 def test_a_few_bright_pixels_or_the_tails_of_a_strong_spot_do_not():

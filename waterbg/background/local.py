@@ -15,8 +15,10 @@ from waterbg.background.tiles import middle_of
 FEWEST_PIXELS = 8  # of a ring that is judged
 SURPRISE2 = 49.0  # square of how many standard deviations a ring may be off before the surface is doubted there
 EVERYWHERE = 0.3  # of the lift of a ring, each of its quarters must be lifted, or the lift is that of something in it
+ACROSS = 0.5  # of the mean lift of a ring, two quarters that face each other must be lifted by what goes through
 TAILS = 0.25  # of what a disc is above the background: its spot's own tails do not lift a ring as far
 ROUGH = 2.0  # mean deviance of a ring's pixels from which on their quartile is looked at
+COMMON = 6.0  # deviance that is no outlier's any more if a quarter of the pixels have it
 QUARTILE_CHI2 = 1.32  # upper quartile of chi² of one degree of freedom
 MEDIAN_VARIANCE = 1.57  # of a median, over that of the mean
 MOST_DEVIANCE = 25.0  # of a pixel
@@ -44,7 +46,8 @@ class RingFindings:
         do not make the surface wrong.
     doubted : (n,) bool
         Where the level of the ring is off by more than seven standard deviations, mean and median, in all of its
-        quarters, and not by the tails of the spot.
+        quarters, and not by the tails of the spot; or where so many pixels are far above the surface that these are
+        no outliers, in which case ``scale`` is of all of them.
     rough : (n,) float64
         What the variance of pixels is to be multiplied with: 1, or more where the upper quartile of the ring's
         deviances about the scaled surface says so (arcs of ice, say), which a spot in the ring does not reach.
@@ -110,7 +113,7 @@ def _judge_by_rings(
 ):  # fmt: skip
     most = max(len(ring), len(peak))
     n, s, a, b, c = np.empty(most), np.empty(most), np.empty(most), np.empty(most), np.empty(most)
-    quarter = np.empty(most, np.uint8)
+    quarter, scratch = np.empty(most, np.uint8), np.empty(most, np.uint8)
     for k in range(panel.size):
         used = _pixels(
             counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], NOT_SCALE,
@@ -125,7 +128,7 @@ def _judge_by_rings(
             if lift > 0:
                 tails = _tails(
                     counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
-                    a, b, quarter,
+                    a, b, scratch,
                 )  # fmt: skip
                 lift = lift if lift > tails else 0.0
             if lift != 0:
@@ -144,10 +147,32 @@ def _judge_by_rings(
             quartile = min(a[3 * used // 4], MOST_DEVIANCE)
             tails = _tails(
                 counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
-                a, b, quarter,
+                a, b, scratch,
             )  # fmt: skip
-            if doubted[k] or n[:used].mean() - shrunk[k] * s[:used].mean() > tails:
+            level, observed = s[:used].mean(), n[:used].mean()
+            is_lifted = observed - shrunk[k] * level > tails
+            if doubted[k] or is_lifted:
                 rough[k] = max(quartile / QUARTILE_CHI2, 1.0)
+            # no outliers, but a part of what is under the spot, too: on either side of it
+            if is_lifted and quartile > COMMON and _is_across(n[:used], s[:used], quarter[:used], shrunk[k]):
+                doubted[k], weight[k], shrunk[k] = True, 1.0, observed / level
+                scale[k] = shrunk[k]
+                variance[k] = rough[k] * factor[k] * (gain * observed + read2) / (used * level * level)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _is_across(n, s, quarter, shrunk):
+    """Whether a ring is lifted above the scaled surface in two quarters that face each other."""
+    lifts = np.zeros(4)
+    for part in range(4):
+        number = 0
+        for q in range(n.size):
+            if quarter[q] == part:
+                lifts[part] += n[q] - shrunk * s[q]
+                number += 1
+        lifts[part] /= max(number, 1)
+    across = max(min(lifts[0], lifts[3]), min(lifts[1], lifts[2]))
+    return across > ACROSS * (n.mean() - shrunk * s.mean()) and s.mean() > 0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
