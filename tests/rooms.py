@@ -38,6 +38,12 @@ def background():
         yield f"{name} expected", found.expected
         yield f"{name} variance", found.scale_variance
         yield f"{name} factor", found.factor
+    # rings that overrule the surface
+    from tests.background.test_rings_that_overrule import arcs, judged
+
+    for name, lift in (("far off", lambda j, i: 15.0), ("arcs", arcs)):
+        for what, value in judged(lift).items():
+            yield f"ring {name} {what}", np.array(value)
     # rows between the steps, which only detectors of megapixels have
     from waterbg.background import frame_rays
     from waterbg.background.scan import walk
@@ -80,6 +86,11 @@ def integrate():
         result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND, **options)
         yield from columns(name, result)
         yield f"{name} chi2", fits["chi2"]
+    # a hot pixel between disc and ring
+    from tests.integrate.test_intruders import beside
+
+    hot = beside(w, [(-3, 2, 5000.0)])
+    yield from columns("hot", integrate_profile(hot.frame, hot.scene, RADII, known(hot), rays, run=ROUND)[0])
 
 
 def predict():
