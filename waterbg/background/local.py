@@ -161,16 +161,21 @@ def _judge_by_rings(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _quarter_lifts(n, s, quarter, scale):
+    """How far the pixels of each quarter are above ``scale`` times the surface, on average, and their number."""
+    lifts, numbers = np.zeros(4), np.zeros(4, np.int64)
+    for q in range(n.size):
+        lifts[quarter[q]] += n[q] - scale * s[q]
+        numbers[quarter[q]] += 1
+    for part in range(4):
+        lifts[part] /= max(numbers[part], 1)
+    return lifts, numbers
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def _is_across(n, s, quarter, shrunk):
     """Whether a ring is lifted above the scaled surface in two quarters that face each other."""
-    lifts = np.zeros(4)
-    for part in range(4):
-        number = 0
-        for q in range(n.size):
-            if quarter[q] == part:
-                lifts[part] += n[q] - shrunk * s[q]
-                number += 1
-        lifts[part] /= max(number, 1)
+    lifts, _ = _quarter_lifts(n, s, quarter, shrunk)
     across = max(min(lifts[0], lifts[3]), min(lifts[1], lifts[2]))
     return across > ACROSS * (n.mean() - shrunk * s.mean()) and s.mean() > 0
 
@@ -212,21 +217,17 @@ def _pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, stencil,
 def _lift_of_all(n, s, quarter, variance, ordered):
     """How far the level of a ring is above (or below) the surface, photons a pixel, if that is certain; else 0.
 
-    Its median must say so, and a fifth of it each of its quarters: spots that are in no list, or not where they are
-    expected, and edges of shadows lift a part of a ring. ``ordered``: a buffer.
+    Its median must say so, and nearly a third of it each of its quarters: spots that are in no list, or not where they
+    are expected, and edges of shadows lift a part of a ring. ``ordered``: a buffer.
     """
     ordered[: n.size] = n
     level = s.mean()
     lift = middle_of(ordered, n.size) - level
     if not lift * lift > SURPRISE2 * MEDIAN_VARIANCE * variance * level * level:
         return 0.0
+    lifts, numbers = _quarter_lifts(n, s, quarter, 1.0)
     for part in range(4):
-        total, number = 0.0, 0
-        for q in range(n.size):
-            if quarter[q] == part:
-                total += n[q] - s[q]
-                number += 1
-        if number and total / number / lift < EVERYWHERE:
+        if numbers[part] and lifts[part] / lift < EVERYWHERE:
             return 0.0
     return lift
 
