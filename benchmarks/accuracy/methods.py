@@ -62,8 +62,8 @@ def read(path, experiment):
 def with_true_background(dataset, experiment):
     """The same profile fit, with what the water run learnt of spots, over the background that was simulated."""
     settings = Settings(integration="profile", int_radius=tuple(float(radius) for radius in dataset.int_radius))
-    worker = Worker(resolve_job(str(dataset.stream), settings={"background": "water"}), None)
-    model = learn_model(Sample(worker.job, SAMPLE_FRAMES), settings)
+    worker = Worker(resolve_job(str(dataset.stream), settings={"background": "water"}))
+    model = learn_model(Sample(worker, SAMPLE_FRAMES), settings)
     parts = []
     try:
         for chunk in worker.stream.chunks():

@@ -20,6 +20,7 @@ from waterbg.model.frame import integrate_frame
 from waterbg.plots.decoys import draw_decoys
 from waterbg.run import resolve_job
 from waterbg.run.sample import Sample
+from waterbg.run.worker import Worker
 from waterbg.simulate import preset, write_dataset
 
 METHODS = (("ring", "#d1495b"), ("plane", "#edae49"), ("radial", "#2e8b57"), ("water", "#1b6ca8"))
@@ -64,7 +65,7 @@ def draw_places(path):
     panels = figure.subplots(1, 2, sharey=True)
     with tempfile.TemporaryDirectory() as scratch:
         job = resolve_job(str(write_dataset(preset("turned"), FRAMES, scratch, "turned").stream))
-        sample = Sample(job, SAMPLE_FRAMES)
+        sample = Sample(Worker(job), SAMPLE_FRAMES)
         model = learn_model(sample, job.settings)
         parts = []
         for frame, scene in sample:
@@ -91,7 +92,7 @@ def main(folder):
     with tempfile.TemporaryDirectory() as scratch:
         dataset = write_dataset(preset("nominal"), FRAMES, scratch, "nominal", on_frame=truth.append)
         job = resolve_job(str(dataset.stream))
-        sample = Sample(job, SAMPLE_FRAMES)
+        sample = Sample(Worker(job), SAMPLE_FRAMES)
         draw_background(sample, truth, folder / "background.png")
         model = learn_model(sample, job.settings)
         draw_decoys(check_model(sample, model, job.settings), str(folder / "decoys.png"), force=True)

@@ -57,15 +57,15 @@ def test_each_hdf5_chunk_is_decoded_once_in_a_span_and_the_text_keeps_its_order(
     path, _ = shuffled
     job = resolve_job(str(path), settings={"integration": "rings"})
     whole, single = spans(job)
-    with closing(Worker(job, None)) as worker:
+    with closing(Worker(job)) as worker:
         worker.process(single[0])  # modules and kernels are loaded by now
-    with closing(Worker(job, None)) as worker:
+    with closing(Worker(job)) as worker:
         before = bytes_read()
         piece = worker.process(whole)
         spent = bytes_read() - before
     size = sum((path.parent / name).stat().st_size for name in ("images.h5", "mask.h5", "run.stream"))
     assert spent < 1.5 * size  # with frames in the order of the stream it is several times as much
-    with closing(Worker(job, None)) as worker:
+    with closing(Worker(job)) as worker:
         pieces = [worker.process(span) for span in single]
     assert piece.text == b"".join(each.text for each in pieces)
     assert piece.tally.integrated == sum(each.tally.integrated for each in pieces) > 0
@@ -74,4 +74,4 @@ def test_each_hdf5_chunk_is_decoded_once_in_a_span_and_the_text_keeps_its_order(
 def test_spans_grow_with_what_an_hdf5_chunk_holds(shuffled):
     path, together = shuffled
     job = resolve_job(str(path), settings={"integration": "rings"})
-    assert chunks_per_span(job) == (FEW if together == 1 else FEW * together)
+    assert chunks_per_span(Worker(job)) == (FEW if together == 1 else FEW * together)

@@ -8,6 +8,7 @@ from waterbg.errors import ImageError
 from waterbg.model import learn
 from waterbg.run import Images, resolve_job
 from waterbg.run.local import learn_run_model
+from waterbg.run.worker import Worker
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/golden/small"
 
@@ -27,10 +28,10 @@ def test_two_and_five_processes_learn_what_one_learns(job, monkeypatch, enough):
     monkeypatch.setattr(learn, "ENOUGH_FRAMES", enough)
     monkeypatch.setattr(learn, "ENOUGH_SPOTS", 0)
     monkeypatch.setattr(learn, "ENOUGH_DECOYS", 0)
-    alone = learn_run_model(job, None, None, 1, silent)
+    alone = learn_run_model(Worker(job), None, None, 1, silent)
     assert alone.frames == enough
     for jobs in (2, 5):
-        assert learn_run_model(job, None, None, jobs, silent) == alone
+        assert learn_run_model(Worker(job), None, None, jobs, silent) == alone
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -40,6 +41,6 @@ def test_frames_that_cannot_be_read_are_left_out_or_end_the_run(job, tmp_path, j
         (tmp_path / name).symlink_to(GOLDEN / name)
     (tmp_path / "a.stream").write_bytes(text)
     with pytest.raises(ImageError, match="there is no frame 99"):
-        learn_run_model(resolve_job(str(tmp_path / "a.stream")), None, None, jobs, silent)
+        learn_run_model(Worker(resolve_job(str(tmp_path / "a.stream"))), None, None, jobs, silent)
     lenient = resolve_job(str(tmp_path / "a.stream"), images=Images(on_missing="keep"))
-    assert learn_run_model(lenient, None, None, jobs, silent).frames == 5
+    assert learn_run_model(Worker(lenient), None, None, jobs, silent).frames == 5

@@ -38,6 +38,7 @@ class Decoys(ImageOptions, IntegrationOptions):
         from waterbg.model import RunModel, check_model, learn_model
         from waterbg.run import resolve_job
         from waterbg.run.sample import Sample
+        from waterbg.run.worker import Worker
 
         if stream == "-":
             raise UsageError("decoys reads its stream more than once, so standard input will not do")
@@ -50,7 +51,7 @@ class Decoys(ImageOptions, IntegrationOptions):
             images=self.images(),
         )
         say_when_compiling()
-        sample = Sample(job, self.frames)
+        sample = Sample(Worker(job), self.frames)
         model = RunModel.load(self.model) if self.model is not None else learn_model(sample, job.settings)
         quality = check_model(sample, model, job.settings)
         if self.output is not None:

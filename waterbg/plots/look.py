@@ -177,12 +177,12 @@ def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) 
 def learn_leniently(job: Job) -> RunModel:
     """Learn a run's model as `waterbg subtract` does, but from those images that can be read."""
     lenient = replace(job, images=replace(job.images, on_missing="keep"))
-    return learn_run_model(lenient, None, None) or RunModel()
+    return learn_run_model(Worker(lenient), None, None) or RunModel()
 
 
 def look_with(job: Job, number: int, chunk: Chunk, model_of: Callable[[], RunModel]) -> Look:
     """Do what :func:`look_at` does, with a model that is asked for once the image is known to be readable."""
-    worker = Worker(job, None)
+    worker = Worker(job)
     try:
         frame, scene = worker.subtractor.load(chunk)
     finally:

@@ -146,7 +146,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     if uses_model and (model_path is not None or os.path.exists(path)):
         sample.model, sample.model_path = RunModel.load(path), path
         sample.model_sum = hashlib.sha256(read_small_file(path)).hexdigest()[:12]
-    worker = Worker(job, None)
+    worker = Worker(job)
     try:
         readable = [pair for pair in _chunks(numbers) if _can_be_read(worker, pair, sample)]
         if readable and uses_model and sample.model is None:

@@ -76,10 +76,13 @@ def make_folder(
     StreamError, GeometryError, ImageError, OutputError
         As :func:`waterbg.run.run_subtract`.
     """
+    from waterbg.run.worker import Worker
+
     say_when_compiling()
     OutputFile(output, force=force)
-    refuse_input(job, 1, _quiet)
-    learnt = learn_run_model(job, model, None)
+    worker = Worker(job)
+    refuse_input(worker, 1, _quiet)
+    learnt = learn_run_model(worker, model, None)
     options: dict[str, Any] = {
         "settings": dataclasses.asdict(job.settings),
         "images": dataclasses.asdict(job.images),
@@ -120,7 +123,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
         When there is no such block.
     """
     from waterbg.model import RunModel
-    from waterbg.run.worker import chunks_per_span
+    from waterbg.run.worker import Worker, chunks_per_span
 
     say_when_compiling()
     if not 0 <= index < len(folder.blocks):
@@ -133,10 +136,12 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     block = folder.blocks[index]
     last = index == len(folder.blocks) - 1
     tally = Tally()
+    worker = Worker(job)
     out = OutputFile(folder.block_path(index))
     with out.begin():
-        spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=chunks_per_span(job))
-        for piece in run_spans(job, model, spans, jobs, report):
+        together = chunks_per_span(worker)
+        spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
+        for piece in run_spans(worker, model, spans, jobs, report):
             out.write(piece.text)
             tally.add(piece.tally)
         if tally.chunks != block.chunks and not last:

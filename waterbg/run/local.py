@@ -28,7 +28,7 @@ from waterbg.stream.check import CHECKS, LOSSES, Comparison
 
 if TYPE_CHECKING:
     from waterbg.model import RunModel
-    from waterbg.run.worker import Piece
+    from waterbg.run.worker import Piece, Worker
 
 
 def run_subtract(
@@ -72,7 +72,7 @@ def run_subtract(
     OutputError
         When the output exists, cannot be written, or does not pass its verification.
     """
-    from waterbg.run.worker import chunks_per_span
+    from waterbg.run.worker import Worker, chunks_per_span
 
     began = time.monotonic()
     size = _size(job.input)
@@ -83,11 +83,12 @@ def run_subtract(
         OutputFile(model_path)  # where it cannot be written must be known before the work is done
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
-    notes = refuse_input(job, jobs, report) if follow is None else []
+    worker = Worker(job)
+    notes = refuse_input(worker, jobs, report) if follow is None else []
     summary.notes += doubt_geometry(job) + notes
     say_when_compiling()
     with _ending(follow) as follow:
-        model = learn_run_model(job, model_path, follow, jobs, report)
+        model = learn_run_model(worker, model_path, follow, jobs, report)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
             may_lack = job.images.on_missing == "drop"
@@ -99,8 +100,8 @@ def run_subtract(
                 if not restart.partial:
                     out.write(header)
                 progress = Progress(size if follow is None else 0, restart.input)
-                spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(job), follow=follow)
-                for piece in run_spans(job, model, spans, jobs, report):
+                spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(worker), follow=follow)
+                for piece in run_spans(worker, model, spans, jobs, report):
                     out.write(piece.text)
                     summary.tally.add(piece.tally)
                     written += piece.tally.chunks
@@ -127,21 +128,20 @@ def run_subtract(
 
 
 def run_spans(
-    job: Job, model: RunModel | None, spans: Iterable[Span | None], jobs: int, report: Callable[[str], None]
+    worker: Worker, model: RunModel | None, spans: Iterable[Span | None], jobs: int, report: Callable[[str], None]
 ) -> Iterator[Piece]:
     """Work on spans with ``jobs`` processes; pieces come in the order of the spans."""
-    from waterbg.run import worker
+    from waterbg.run.worker import prepare, process
 
+    worker.close()  # no file may be open when workers are forked
     try:
-        yield from ordered_map(
-            worker.process, spans, jobs=jobs, prepare=worker.prepare, prepare_args=(job, model), report=report
-        )
+        yield from ordered_map(process, spans, jobs=jobs, prepare=prepare, prepare_args=(worker, model), report=report)
     finally:
-        worker.release()
+        worker.close()
 
 
 def learn_run_model(
-    job: Job,
+    worker: Worker,
     path: str | None,
     follow: Follow | None,
     jobs: int = 1,
@@ -151,6 +151,7 @@ def learn_run_model(
 
     ``jobs`` processes learn the same as one.
     """
+    job = worker.job
     if not job.settings.uses_model:
         return None
     from waterbg.model import SAMPLE_FRAMES, RunModel, learn_model
@@ -158,7 +159,7 @@ def learn_run_model(
 
     if path is not None and Path(path).exists():
         return RunModel.load(path)
-    sample = Sample(job, SAMPLE_FRAMES, follow)
+    sample = Sample(worker, SAMPLE_FRAMES, follow)
     return learn_model(sample, job.settings, sample.walk(jobs, report))
 
 
@@ -167,7 +168,7 @@ def _read(path: str, start: int, stop: int) -> bytes:
         return stream.read(start, stop)
 
 
-def refuse_input(job: Job, jobs: int, report: Callable[[str], None]) -> list[str]:
+def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> list[str]:
     """End the run before anything is written when data would be lost, or when an image must be there and is not.
 
     Returns
@@ -175,10 +176,11 @@ def refuse_input(job: Job, jobs: int, report: Callable[[str], None]) -> list[str
     list of str
         As :func:`refuse_missing_images`.
     """
+    job = worker.job
     images = find_images(job.input, job.header_end, jobs, report)
     if images is None:
         images = refuse_damage(job)
-    return refuse_missing_images(job, images) if job.images.on_missing == "fail" else []
+    return refuse_missing_images(worker, images) if job.images.on_missing == "fail" else []
 
 
 def refuse_damage(job: Job) -> dict[str, str | None]:
@@ -216,7 +218,7 @@ def doubt_geometry(job: Job) -> list[str]:
     return []
 
 
-def refuse_missing_images(job: Job, images: dict[str, str | None]) -> list[str]:
+def refuse_missing_images(worker: Worker, images: dict[str, str | None]) -> list[str]:
     """Open every image file now, so that a missing one ends the run before anything is written.
 
     Returns
@@ -224,9 +226,6 @@ def refuse_missing_images(job: Job, images: dict[str, str | None]) -> list[str]:
     list of str
         What the user should know about how the images are read (a mask found elsewhere, say).
     """
-    from waterbg.run.worker import Worker
-
-    worker = Worker(job, None)
     try:
         for name, event in images.items():
             worker.reader.check(name, event)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from waterbg.errors import ImageError
 from waterbg.run.follow import Follow, Spans
-from waterbg.run.job import Job
 from waterbg.run.pool import ordered_map
 from waterbg.run.worker import Worker
 from waterbg.stream import Chunk, StreamFile
@@ -26,7 +25,8 @@ class Sample:
 
     Parameters
     ----------
-    job : Job
+    worker : Worker
+        Of the job; it reads the frames.
     size : int
         How many frames.
     follow : Follow, optional
@@ -37,9 +37,10 @@ class Sample:
     chunks : list of Chunk
     """
 
-    def __init__(self, job: Job, size: int, follow: Follow | None = None) -> None:
-        self.job = job
+    def __init__(self, worker: Worker, size: int, follow: Follow | None = None) -> None:
+        self.worker = worker
         self.chunks: list[Chunk] = []
+        job = worker.job
         with StreamFile(job.input) as stream:
             for span in Spans(job.input, job.header_end, chunks_per_span=1, follow=follow):
                 if span is None or not span.chunks:
@@ -54,14 +55,13 @@ class Sample:
         yield from self._load(self.chunks)
 
     def _load(self, chunks: list[Chunk]) -> Iterator[tuple[Frame, Scene]]:
-        worker = Worker(self.job, None)
         try:
             for chunk in chunks:
-                loaded = _load(worker, chunk)
+                loaded = _load(self.worker, chunk)
                 if loaded is not None:
                     yield loaded
         finally:
-            worker.close()  # no HDF5 file may be open when workers are forked
+            self.worker.close()  # no HDF5 file may be open when workers are forked
 
     def walk(self, jobs: int, report: Callable[[str], None]) -> Callable[..., Iterator[Any]]:
         """Make what :func:`waterbg.model.learn_model` walks over this sample with, in ``jobs`` processes.
@@ -81,7 +81,7 @@ class Sample:
                 sample.chunks[1:],
                 jobs=jobs,
                 prepare=_prepare,
-                prepare_args=(sample.job, work, args),
+                prepare_args=(sample.worker, work, args),
                 describe=lambda chunk: f"the chunk at byte {chunk.start}",
                 report=report,
                 ahead=jobs,
@@ -106,9 +106,9 @@ def _load(worker: Worker, chunk: Chunk) -> tuple[Frame, Scene] | None:
 _here: tuple[Worker, Callable[..., Any], tuple[Any, ...]] | None = None
 
 
-def _prepare(job: Job, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+def _prepare(worker: Worker, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
     global _here
-    _here = Worker(job, None), work, args
+    _here = worker, work, args
 
 
 def _work(chunk: Chunk) -> Any:

@@ -28,9 +28,19 @@ class Piece:
 
 
 class Worker:
-    """Works on spans of one job's stream."""
+    """Works on spans of one job's stream.
 
-    def __init__(self, job: Job, model: RunModel | None) -> None:
+    One does for all of a process's work on a job, the learning of its model, too: the maps of the detector and the
+    buffers for pixels, which the system takes long to hand out, are made once.
+
+    Parameters
+    ----------
+    job : Job
+    model : RunModel, optional
+        None until it is learnt, and for CrystFEL's own rings.
+    """
+
+    def __init__(self, job: Job, model: RunModel | None = None) -> None:
         self.job = job
         self.detector = parse_geometry(
             job.geometry, path=job.geometry_path or job.input, lenient=job.lenient, first_line=job.geometry_line
@@ -44,11 +54,20 @@ class Worker:
             follow_external_links=job.images.follow_external_links,
         )
         self.subtractor = Subtractor(self.reader, job.settings, job.images, model)
-        self.stream = StreamFile(job.input)
+        self._stream: StreamFile | None = None
+
+    @property
+    def stream(self) -> StreamFile:
+        """The job's stream, open."""
+        if self._stream is None:
+            self._stream = StreamFile(self.job.input)
+        return self._stream
 
     def close(self) -> None:
-        """Close stream and images; what was computed from the geometry stays."""
-        self.stream.close()
+        """Close stream and images, as must be before a fork; both are opened again when they are wanted."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
         self.reader.close()
 
     def process(self, span: Span) -> Piece:
@@ -93,13 +112,12 @@ class Worker:
 FEW, MANY = 4, 64
 
 
-def chunks_per_span(job: Job) -> int:
-    """How many chunks a worker gets at a time.
+def chunks_per_span(worker: Worker) -> int:
+    """How many chunks a worker like this one gets at a time.
 
     Few, so that little is lost when it is killed; more where an HDF5 chunk holds several frames, so that those of them
     which the stream has near each other are read together.
     """
-    worker = Worker(job, None)
     try:
         chunk = next(worker.stream.chunks(), None)
         together = 1 if chunk is None else worker.reader.together(chunk.filename, chunk.event)
@@ -113,18 +131,11 @@ def chunks_per_span(job: Job) -> int:
 _worker: Worker | None = None
 
 
-def prepare(job: Job, model: RunModel | None) -> None:
-    """Make this process ready; a forked worker inherits the maps its parent made for the same job."""
+def prepare(worker: Worker, model: RunModel | None) -> None:
+    """Make this process ready; one that was forked goes on with the maps its parent made."""
     global _worker
-    _worker = Worker(job, model)
-
-
-def release() -> None:
-    """Close what this process holds, if it was prepared."""
-    global _worker
-    if _worker is not None:
-        _worker.close()
-        _worker = None
+    _worker = worker
+    worker.subtractor.model = model
 
 
 def process(span: Span) -> Piece:
