@@ -43,6 +43,7 @@ def test_a_plain_geometry_has_the_defaults_of_crystfel():
     assert detector.warnings == ()
     assert detector.shapes.tolist() == [[8, 10]]
     assert detector.offsets.tolist() == [0, 80]
+    assert detector.sizes == "1 panel of 8 x 10 pixels"
 
 
 def test_a_default_holds_for_panels_first_mentioned_after_it():

@@ -7,10 +7,9 @@ import pytest
 
 from tests.background.worlds import detector, make_world, scattering
 from waterbg.background import Noise, Trust, frame_rays, make_estimator
-from waterbg.errors import UsageError
 from waterbg.integrate import Status
 from waterbg.integrate.fit import likely_intensity
-from waterbg.integrate.positions import NO_MAP, PositionMap
+from waterbg.integrate.positions import NO_MAP
 from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.shapes import Spots, lab_places
@@ -136,12 +135,6 @@ def test_spots_beyond_their_discs_are_found_where_a_map_leads_there():
     kept = far & (result["status"] == Status.OK)
     assert result["I"][kept] / world.truth[kept] == pytest.approx(1, abs=0.1)
     assert np.median(fits["disc"][kept] / world.truth[kept]) < 0.7  # what the discs hold of them
-
-
-def test_a_model_of_another_detector_is_refused():
-    world = make_world(flat(8.0), seed=5, n_spots=20)
-    with pytest.raises(UsageError, match="of 3 panels, and this one has 2; leave out --model"):
-        integrate(world, run=replace(ROUND, map=PositionMap(panels=((0.1, 0.1),) * 3)))
 
 
 def test_places_without_error_are_left_alone():

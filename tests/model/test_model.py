@@ -198,6 +198,7 @@ def test_a_model_holds_every_number(tmp_path):
         ),
         sigma_scale=1.3,
         frames=7,
+        detector="1 panel of 20 x 30 pixels",
         quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
     )
     odd.save(tmp_path / "m")
@@ -205,13 +206,21 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 3"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 4"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
     path.write_text(text)
     with pytest.raises(UsageError, match=r"model.json: is not a run model"):
         RunModel.load(path)
+
+
+def test_a_model_of_another_detector_is_refused(run, model):
+    frame, scene, _ = run[0]
+    assert model.detector == frame.detector.sizes
+    other = dataclasses.replace(model, detector="1 panel of 2527 x 2463 pixels")
+    with pytest.raises(UsageError, match=r"another detector \(1 panel of 2527 x 2463 pixels; .*leave out --model"):
+        process_frame(frame, scene, other, SETTINGS)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ CrystFEL's: +z along the beam, +y up, origin at the interaction point, metres.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
@@ -196,6 +197,12 @@ class Detector:
     def n_pixels(self) -> int:
         """Pixels of all panels together."""
         return int(self.offsets[-1])
+
+    @cached_property
+    def sizes(self) -> str:
+        """Number of panels and sizes of them, in words: the same for every geometry of one detector."""
+        kinds = Counter(f"{n_ss} x {n_fs}" for n_ss, n_fs in self.shapes)
+        return ", ".join(f"{n} panel{'s' * (n != 1)} of {size} pixels" for size, n in sorted(kinds.items()))
 
     @cached_property
     def panel_index(self) -> dict[str, int]:

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import BackgroundEstimate, Radii, count_constant
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
-from waterbg.errors import UsageError
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
 from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
 from waterbg.integrate.positions import Places
@@ -84,17 +83,7 @@ def integrate_profile(
     fits : (n,) FIT
         Photons: fit and summation of every spot.
     shapes : Shapes
-
-    Raises
-    ------
-    UsageError
-        When the run's model is one of another detector.
     """
-    if len(run.map.panels) not in (0, len(rays.panel)):
-        raise UsageError(
-            f"the run model was learnt on a detector of {len(run.map.panels)} panels, and this one has "
-            f"{len(rays.panel)}; leave out --model, and it is learnt again"
-        )
     spots = scene.spots if targets is None else targets
     flags = background.flags
     fits = sum_all(frame, spots, flags, radii, background)

@@ -101,7 +101,13 @@ def integrate_frame(
     ----------
     targets : (n,) SPOT, optional
         What to integrate; begins with ``scene.spots``. Default: these.
+
+    Raises
+    ------
+    UsageError
+        When the model is one of another detector.
     """
+    model.refuse_another(frame.detector)
     frame = frame.without(model.noise.pedestal - frame.pedestal)
     background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, targets)
     rays = frame_rays(frame, scene, settings.polarisation)

@@ -100,6 +100,7 @@ def learn_model(
         trust=_learn_trust(seen),
         spots=_learn_spots(seen),
         frames=len(seen),
+        detector=seen[0].detector,
     )
     return _calibrate(sample, model, settings, walk)
 
@@ -110,7 +111,7 @@ class _Look:
 
     ``groups`` for the noise, and the ``lowest`` level; ``inv_d``, ``scale``, ``variance`` of the rings of decoys;
     ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``measured``
-    (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's number of panels.
+    (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's sizes and number of panels.
     """
 
     groups: NDArray[np.float64]
@@ -123,6 +124,7 @@ class _Look:
     spot_inv_d: NDArray[np.float64]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
+    detector: str
     n_panels: int
 
 
@@ -161,6 +163,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         spot_inv_d=spots["inv_d"][which],
         measured=measured,
         everywhere=spots["inv_d"],
+        detector=frame.detector.sizes,
         n_panels=len(frame.detector.panels),
     )
 

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from waterbg.background import Noise, Trust
 from waterbg.errors import UsageError
@@ -18,7 +18,10 @@ from waterbg.model.quality import Quality
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
-_FORMAT = "waterbg run model 3"
+if TYPE_CHECKING:
+    from waterbg.geometry import Detector
+
+_FORMAT = "waterbg run model 4"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,9 @@ class RunModel:
         Robust standard deviation of decoys over their sigma: multiplies every sigma.
     frames : int
         Frames the model was learnt from; 0 for the defaults.
+    detector : str
+        Sizes of the panels of the detector it was learnt on (:attr:`waterbg.geometry.Detector.sizes`); empty for the
+        defaults.
     quality : Quality
         What decoys and strong spots say about the numbers.
     """
@@ -46,7 +52,22 @@ class RunModel:
     spots: Spots = field(default_factory=Spots)
     sigma_scale: float = 1.0
     frames: int = 0
+    detector: str = ""
     quality: Quality = field(default_factory=Quality)
+
+    def refuse_another(self, detector: Detector) -> None:
+        """Noise, places and widths are one detector's.
+
+        Raises
+        ------
+        UsageError
+            When the model was learnt on a detector with other panels.
+        """
+        if self.detector not in ("", detector.sizes):
+            raise UsageError(
+                f"the run model was learnt on another detector ({self.detector}; this one has {detector.sizes}); "
+                "leave out --model, and it is learnt again"
+            )
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON.
@@ -86,6 +107,7 @@ class RunModel:
                     about_map=_scatter(spots["about_map"]),
                     about_run=_scatter(spots["about_run"]),
                 ),
+                detector=str(data.pop("detector")),
                 quality=Quality.from_dict(data.pop("quality")),
                 **data,
             )
