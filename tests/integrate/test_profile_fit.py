@@ -1,7 +1,5 @@
 """The profile fit against known intensities: bias, scatter, sigma, places, shapes, hot pixels, acceptance."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
