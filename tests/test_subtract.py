@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from waterbg.cli.base import run
-from waterbg.stream import NUMBERS, StreamFile, compare_streams
+from waterbg.stream import NUMBERS, OutputFile, StreamFile, compare_streams
 
 SETS = ["small", "small_gain"]
 METHODS = {"rings-nograd": "rings-nocen-nosat-nograd.stream", "rings-grad": "rings-nocen-nosat-grad.stream"}
@@ -254,20 +254,31 @@ def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bytes(small):
     stream, out, whole = small / "rings-nocen-nosat-nograd.stream", small / "out.stream", small / "whole.stream"
     many(stream, 20)
     assert subtract(stream, "-o", whole) == 0
-    rng = np.random.default_rng(5)
+    rng, size = np.random.default_rng(5), whole.stat().st_size
     words = command(stream, "-o", out, "-j", 2, "--resume")
-    kills = 0
+    kills, partial = 0, OutputFile(out).partial
     while not out.exists():
         process = subprocess.Popen(words, stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            process.wait(timeout=rng.uniform(0.8, 2.0) + 0.3 * kills)
-        except subprocess.TimeoutExpired:
+        # by what is written, because no time is right for every machine; now and then before anything is
+        enough = written(partial) + (rng.uniform(0, 0.3) * size if kills != 1 else 0)
+        while process.poll() is None and written(partial) < enough:
+            time.sleep(0.001)
+        if process.poll() is None:
+            time.sleep(rng.uniform(0, 0.2))
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             kills += 1
         assert kills < 30
     assert kills
     assert out.read_bytes() == whole.read_bytes()
+
+
+def written(partial):
+    """Bytes of an output that is not complete yet; 0 before it is begun and when it has got its name."""
+    try:
+        return partial.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def many(stream, times):
