@@ -35,6 +35,7 @@ def background():
         estimator = make_estimator(name, Noise(1.0, 0.1), "horiz98", Trust((), (1e-3,)))
         found = estimator.estimate(w.frame, w.scene, RADII)
         assert not found.fallbacks
+        assert not found.own_ring.any()
         yield f"{name} expected", found.expected
         yield f"{name} variance", found.scale_variance
         yield f"{name} factor", found.factor
@@ -69,7 +70,9 @@ def known(w):
     n = len(w.scene.spots)
     expected, nothing = np.full((n, 23, 23), 20.0, np.float32), np.full(n, np.nan)
     flags = flag_pixels(w.frame, w.scene, RADII)
-    return BackgroundEstimate(expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing)
+    return BackgroundEstimate(
+        expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing, np.zeros(n, bool)
+    )
 
 
 def integrate():

@@ -31,6 +31,7 @@ class Tally:
     crystals: int = 0
     reflections: int = 0
     integrated: int = 0
+    own_rings: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
@@ -42,6 +43,7 @@ class Tally:
         self.crystals += other.crystals
         self.reflections += other.reflections
         self.integrated += other.integrated
+        self.own_rings += other.own_rings
         self.dropped += other.dropped
         self.images += other.images
         self.fallbacks += other.fallbacks
@@ -143,6 +145,7 @@ class Subtractor:
 
         assert self.model is not None
         result, report = process_frame(frame, scene, self.model, self.settings)
+        tally.own_rings += report.own_rings
         for name in report.fallbacks:
             tally.fallbacks[name] += 1
         return result

@@ -104,4 +104,6 @@ def known_background(frame, scene, radii, panels, noise):
         expected[here] = padded[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
     nothing = np.full(len(spots), np.nan)
     flags = flag_pixels(frame, scene, radii)
-    return BackgroundEstimate(expected, np.zeros(len(spots)), np.ones(len(spots)), noise, flags, nothing, nothing)
+    return BackgroundEstimate(
+        expected, np.zeros(len(spots)), np.ones(len(spots)), noise, flags, nothing, nothing, np.zeros(len(spots), bool)
+    )

@@ -61,8 +61,10 @@ class BackgroundEstimate:
     scale, ring_variance : (n,) float64
         What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that
         from counting; NaN for estimators without such a model.
+    own_ring : (n,) bool
+        Whose background is their own ring's after all, for the frame's model does not hold there.
     fallbacks : list of str
-        What could not be done as meant, in words for the summary.
+        What could not be done as meant on the whole frame, in words for the summary.
     """
 
     expected: NDArray[np.float32]
@@ -72,14 +74,14 @@ class BackgroundEstimate:
     flags: NDArray[np.uint8]
     scale: NDArray[np.float64]
     ring_variance: NDArray[np.float64]
+    own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
 
     def first(self, n: int) -> BackgroundEstimate:
         """The estimate of the first ``n`` targets."""
         return BackgroundEstimate(
             self.expected[:n], self.scale_variance[:n], self.factor[:n], self.noise, self.flags,
-            self.scale[:n],
-            self.ring_variance[:n], self.fallbacks,
+            self.scale[:n], self.ring_variance[:n], self.own_ring[:n], self.fallbacks,
         )  # fmt: skip
 
     @property

@@ -43,8 +43,7 @@ class Ring:
         spots = scene.spots if targets is None else targets
         flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
         expected, variance, factor = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
-        nothing = np.full(len(spots), np.nan)
-        return BackgroundEstimate(expected, variance, factor, self.noise, flags, nothing, nothing)
+        return BackgroundEstimate(expected, variance, factor, self.noise, flags, *_no_scale(len(spots)))
 
 
 @dataclass(frozen=True)
@@ -75,8 +74,7 @@ class Radial:
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
         expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
-        nothing = np.full(len(expected), np.nan)
-        return BackgroundEstimate(expected, np.zeros(len(expected)), factor, self.noise, flags, nothing, nothing)
+        return BackgroundEstimate(expected, np.zeros(len(spots)), factor, self.noise, flags, *_no_scale(len(spots)))
 
 
 @dataclass(frozen=True)
@@ -99,6 +97,11 @@ class Water:
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
         return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
+
+
+def _no_scale(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
+    """What an estimate says of a frame's model and the rings where there is no such model."""
+    return np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool)
 
 
 def ring_estimate(
@@ -157,17 +160,14 @@ def water_estimate(
     factor *= rings.rough
     known = np.where(rings.weight > 0, rings.variance, 0)
     variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
-    estimate = BackgroundEstimate(expected, variance, factor, noise, flags, rings.scale, rings.variance)
     wrong = np.flatnonzero(rings.misfit > WRONG)
-    if len(wrong) or rings.doubted.any():
-        estimate.fallbacks.append(
-            "background of some reflections from their own rings: the frame's model is wrong there"
-        )
     if len(wrong):
         expected[wrong], variance[wrong], factor[wrong] = ring_estimate(
             frame, flags, targets[wrong], radii, noise, gradient=False
         )
-    return estimate
+    own = rings.doubted.copy()
+    own[wrong] = True
+    return BackgroundEstimate(expected, variance, factor, noise, flags, rings.scale, rings.variance, own)
 
 
 def make_estimator(

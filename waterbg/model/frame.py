@@ -29,6 +29,8 @@ class FrameReport:
     ----------
     fallbacks : list of str
         What could not be learnt from the frame and what was taken instead.
+    own_rings : int
+        Listed reflections whose background is their own ring's, for the frame's model does not hold there.
     strong : int
         Spots that taught places and widths.
     psf : Psf
@@ -37,6 +39,7 @@ class FrameReport:
     """
 
     fallbacks: list[str]
+    own_rings: int
     strong: int
     psf: Psf
     map_terms: int
@@ -69,7 +72,8 @@ def process_frame(
     frame_result = integrate_frame(frame, scene, model, settings)
     shapes = frame_result.shapes
     fallbacks = [*frame_result.background.fallbacks, *shapes.fallbacks]
-    return frame_result.result, FrameReport(fallbacks, len(shapes.which), shapes.psf, shapes.n_terms)
+    own_rings = int(frame_result.background.own_ring[scene.printed >= 0].sum())
+    return frame_result.result, FrameReport(fallbacks, own_rings, len(shapes.which), shapes.psf, shapes.n_terms)
 
 
 @dataclass

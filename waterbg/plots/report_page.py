@@ -412,5 +412,8 @@ def _origin(findings: Findings) -> Iterable[str]:
     if sample.read:
         which = ", ".join(map(str, sample.read))
         yield _p(f"Sample: {count(len(sample.read), 'frame')} spread over the stream (chunks {which}).", "soft")
+    if sample.again.own_rings:
+        whose = f"{count(sample.again.own_rings, 'reflection')} of {count(sample.again.reflections)}"
+        yield _p(f"Background of {whose} in them: from the own ring, where the frame's model does not hold.", "soft")
     for name, number in sample.again.fallbacks.most_common():
         yield _p(f"On {count(number)} of them: {name}.", "soft")

@@ -28,14 +28,14 @@ class Summary:
         lines = [f"{self.output}: {counts}, {dropped} dropped, {_time(self.seconds)}"]
         if self.chunks_before:
             lines.append(f"  {self.chunks_before} chunks were done before")
-        for counted, what in (
-            (tally.dropped, "dropped"),
-            (tally.images, "images unreadable"),
-            (tally.fallbacks, "fallback"),
-        ):
-            lines += [f"  {what}: {count} {name}" for name, count in counted.most_common()]
-            if counted is tally.images:
-                lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
+        lines += [f"  dropped: {count} {name}" for name, count in tally.dropped.most_common()]
+        lines += [f"  images unreadable: {count} {name}" for name, count in tally.images.most_common()]
+        lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
+        if tally.own_rings:
+            whose = f"{tally.own_rings} reflection{'s' * (tally.own_rings != 1)}"
+            lines.append(f"  background of {whose} from the own ring, where the frame's model does not hold")
+        for name, count in tally.fallbacks.most_common():
+            lines.append(f"  fallback on {count} frame{'s' * (count != 1)}: {name}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
 
     def as_dict(self) -> dict[str, Any]:

@@ -1,0 +1,26 @@
+"""What a run says at its end."""
+
+from collections import Counter
+
+from waterbg.run import Summary
+from waterbg.subtract import Tally
+
+
+def test_the_summary_says_of_what_it_counts_and_how_many():
+    tally = Tally(chunks=3, crystals=2, reflections=90, integrated=80, own_rings=1)
+    tally.dropped = Counter({"I < -5 sigma": 4, "saturated": 6})
+    tally.fallbacks = Counter({"no spots": 2})
+    assert Summary(tally, output="out").text().splitlines() == [
+        "out: 3 chunks, 2 crystals, 80 reflections integrated, 10 dropped, 0.0 s",
+        "  dropped: 6 saturated",
+        "  dropped: 4 I < -5 sigma",
+        "  background of 1 reflection from the own ring, where the frame's model does not hold",
+        "  fallback on 2 frames: no spots",
+    ]
+
+
+def test_tallies_of_workers_add_up():
+    tally = Tally(own_rings=2, fallbacks=Counter({"no spots": 1}))
+    tally.add(Tally(own_rings=3, fallbacks=Counter({"no spots": 1})))
+    assert tally.own_rings == 5
+    assert tally.fallbacks == {"no spots": 2}
