@@ -86,7 +86,7 @@ def walk(
     quiet : (n_tiles,) uint8, optional
         Tiles that count for the radial sums; default: all.
     every : (n_bins,) uint8, optional
-        Of the rows that reach a radial bin every so-manieth will do; default: ``step``.
+        Of the rows that reach a radial bin every so-manieth will do: a multiple of ``step``, or less; default: ``step``.
     """
     sums = Sums(
         np.zeros(rays.n_bins),
@@ -239,9 +239,9 @@ def _walk(
         np.empty(widest // 4, np.float32),
     )
     tiles, is_due = np.empty(2, np.int64), np.empty(256, np.uint8)
-    most = 0
+    least, most = step, 0
     for k in range(every.size):
-        most = max(most, every[k])
+        least, most = min(least, every[k]), max(most, every[k])
     zero, one, tail, skew = np.float32(0), np.float32(1), np.float32(TAIL), np.float32(SKEW) * gain
     per_bin = np.uint32(PER_BIN)
     up, down, not_clean = one + slack, one / (one + slack), np.uint8(NOT_CLEAN)
@@ -253,10 +253,13 @@ def _walk(
         for top in range(0, n_ss, TILE):
             walked = False
             for ss in range(top, min(top + TILE, n_ss)):
-                # rows that come near the beam hold the only pixels of small bins: none of them is skipped
-                _, _, nearest, _ = trace_point(rays[p], foot(rays[p], ss, n_fs), ss + 0.5, length, polarisation)
-                if ss % min(step, every[int(nearest)]) != 0:
-                    continue
+                if ss % step != 0:
+                    if least >= step:
+                        continue
+                    # rows that come near the beam hold the only pixels of small bins
+                    _, _, nearest, _ = trace_point(rays[p], foot(rays[p], ss, n_fs), ss + 0.5, length, polarisation)
+                    if ss % every[int(nearest)] != 0:
+                        continue
                 if not walked:
                     column_n[:], column_s[:], column_v[:], column_k[:] = zero, zero, zero, zero
                     walked = True

@@ -154,6 +154,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
     means, _ = _update_means(means, sums, noise)
     every = np.clip(second * sums.radial_k // ENOUGH, 1, TILE).astype(np.uint8)
+    every -= np.where(every > step, every % step, 0).astype(np.uint8)  # of rows that are walked
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
     # the tiles were summed before the profile changed: their expected counts change with it
