@@ -58,7 +58,7 @@ def background():
     yield "rows near the beam", sums.radial_n
     # an even number of tiles, half of which are lower
     top, bottom = np.array([1000, 2000], np.float32), np.array([1000, 1000], np.float32)
-    reject_tiles(TileGrid.of(np.array([[8, 16]])), top, bottom)
+    reject_tiles(TileGrid.of(np.array([[8, 16]])), top, bottom, np.full(2, 64, np.float32), (1.0, 0.1))
     yield "rejected tiles", top
 
 

@@ -134,6 +134,6 @@ def parse_int_radius(text: str) -> tuple[float, float, float]:
         inner, middle, outer = (float(word) for word in text.split(","))
     except ValueError:
         raise UsageError(f"--int-radius={text}: three numbers are needed, for example 4,5,7") from None
-    if not (0.5 <= inner <= middle < outer <= 64 and outer >= 1):  # a disc has a pixel in it
-        raise UsageError(f"--int-radius={text}: 0.5 <= inner <= middle < outer <= 64 pixels is needed, and 1 <= outer")
+    if not 1 <= inner <= middle < outer <= 64:  # a smaller disc than of five pixels has none of the four it must have
+        raise UsageError(f"--int-radius={text}: 1 <= inner <= middle < outer <= 64 pixels is needed")
     return inner, middle, outer

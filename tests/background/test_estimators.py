@@ -312,3 +312,19 @@ def test_a_trusted_surface_is_not_moved_by_the_ring_and_a_doubted_one_is():
     np.testing.assert_allclose(ratio, trusting.scale, rtol=1e-3)
     assert np.all(trusting.scale_variance == 0)
     np.testing.assert_allclose(doubting.scale_variance * ratio**2, doubting.ring_variance, rtol=0.01)
+
+
+@pytest.mark.parametrize("level", [0.01, 0.03, 1.0])
+def test_a_ring_without_a_count_does_not_make_pixels_quiet(level):
+    answer = estimate(make_world(like_scattering(level), seed=3, n_spots=90), "ring")
+    assert answer.factor.min() > 0.5
+    assert np.median(answer.factor) == pytest.approx(1, abs=0.05)
+
+
+def test_the_scatter_about_a_level_below_zero_is_not_taken_for_that_of_light():
+    def spoil(counts, world):
+        counts[: counts.size // 2] -= 40
+
+    answer = estimate(make_world(like_scattering(8.0), seed=3, n_spots=90, spoil=spoil), "ring")
+    assert np.isfinite(answer.factor).all()
+    assert answer.factor.max() < 3

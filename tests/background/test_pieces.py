@@ -195,26 +195,50 @@ def test_tiles_that_stick_out_are_emptied():
     bottom = np.full(grid.n_tiles, 2000.0, np.float32)
     top = rng.poisson(2000, grid.n_tiles).astype(np.float32)
     top[[100, 333, 777]] *= 1.4
-    assert reject_tiles(grid, top, bottom) == 3
+    assert reject_tiles(grid, top, bottom, np.full_like(top, 64), (1.0, 0.0)) == 3
     assert (top[[100, 333, 777]] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("level", "read", "gain"),
+    [(0.003, 0.0, 1.0), (0.03, 0.0, 1.0), (0.2, 0.3, 1.0), (0.5, 1.0, 1.0), (1.0, 0.0, 10.0), (10.0, 0.0, 1.0)],
+)
+def test_chance_empties_no_tile_whatever_the_noise_of_the_detector(level, read, gain):
+    rng = np.random.default_rng(8)
+    grid = TileGrid.of(np.array([[800, 800]]))
+    pixels = np.full(grid.n_tiles, 22, np.float32)  # a third of the rows
+    bottom = level * pixels
+    counts = gain * rng.poisson(bottom / gain) + read * np.sqrt(pixels) * rng.normal(size=grid.n_tiles)
+    top = counts.astype(np.float32)
+    assert reject_tiles(grid, top, bottom, pixels, (gain, read**2)) < 0.001 * grid.n_tiles
+    assert top.sum() / (level * pixels.sum()) == pytest.approx(1, abs=0.05)
+
+
 @settings(deadline=None, max_examples=50)
-@given(seed=st.integers(0, 2**32 - 1), level=st.sampled_from([3.0, 40.0, 2000.0]))
-def test_tiles_are_compared_with_the_median_around_them(seed, level):
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    level=st.sampled_from([3.0, 40.0, 2000.0]),
+    noise=st.sampled_from([(1.0, 0.0), (1.0, 0.2), (3.0, 0.0)]),
+)
+def test_tiles_are_compared_with_the_median_around_them(seed, level, noise):
     rng = np.random.default_rng(seed)
     grid = TileGrid.of(np.array([[64, 48]]))
     bottom = np.where(rng.random(grid.n_tiles) < 0.7, level, 0).astype(np.float32)
     top = (rng.poisson(level, grid.n_tiles) * rng.choice([0.6, 1, 1, 1.5], grid.n_tiles) * (bottom > 0)).astype(
         np.float32
     )
+    pixels = np.full(grid.n_tiles, 64, np.float32)
     ratio = np.divide(top, bottom, out=np.full_like(top, np.nan), where=bottom > 0).reshape(grid.shapes[0])
-    limit = np.maximum(0.06, 4 / np.sqrt(np.maximum(np.maximum(top, bottom), 1e-9))).reshape(ratio.shape)
+    gain, read = noise[0], 64 * noise[1]
     wrong = np.zeros(ratio.shape, bool)
-    for j, i in zip(*np.nonzero(np.abs(ratio - 1) >= 0.75 * limit), strict=True):
+    for j, i in zip(*np.nonzero(np.isfinite(ratio)), strict=True):
+        n, s = top.reshape(ratio.shape)[j, i], level
+        if abs(n - s) < 0.045 * s or abs(n - s) < 3 * np.sqrt(gain * min(n, s) + read):
+            continue
         middle = np.nanmedian(ratio[max(j - 2, 0) : j + 3, max(i - 2, 0) : i + 3])
-        wrong[j, i] = abs(ratio[j, i] - middle) > limit[j, i] * middle
-    reject_tiles(grid, top, bottom)
+        limit = max(0.06 * middle, (4 * np.sqrt(gain * (middle * s + gain) + read) + 3.2 * gain) / s)
+        wrong[j, i] = abs(ratio[j, i] - middle) > limit
+    reject_tiles(grid, top, bottom, pixels, noise)
     np.testing.assert_array_equal(bottom == 0, wrong.ravel() | np.isnan(ratio.ravel()))
 
 

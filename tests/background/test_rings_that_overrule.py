@@ -74,3 +74,15 @@ def test_a_rough_ring_widens_sigma():
 def test_a_few_bright_pixels_or_the_tails_of_a_strong_spot_do_not():
     assert judged(lambda j, i: 80.0 if (2 * j + 3 * i) % 10 == 0 else 0.0)["rough"] < 1.6
     assert judged(arcs, disc=1000.0)["rough"] == 1
+
+
+@pytest.mark.parametrize(("level", "wrong"), [(0.01, False), (0.05, False), (0.3, True)])
+def test_a_ring_without_a_count_beats_only_a_surface_that_is_certainly_wrong(level, wrong):
+    spots = np.zeros(1, SPOT)
+    spots["fs"] = spots["ss"] = CENTRE + 0.5
+    found = judge_by_rings(
+        np.zeros(SIZE * SIZE, np.float32), np.ones(1, np.float32), np.zeros(SIZE * SIZE, np.uint8),
+        np.array([0, SIZE * SIZE]), np.array([[SIZE, SIZE]]), spots, *stencil((3.0, 5.0, 9.0)),
+        np.full((1, 19, 19), level, np.float32), np.ones(1), 1.0, 3e-5, np.array([1e-4]),
+    )  # fmt: skip
+    assert (found.misfit[0] > 25) == wrong

@@ -1,5 +1,7 @@
 """The profile fit against known intensities: bias, scatter, sigma, places, shapes, hot pixels, acceptance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -135,6 +137,35 @@ def test_spots_beyond_their_discs_are_found_where_a_map_leads_there():
     assert np.median(fits["disc"][kept] / world.truth[kept]) < 0.7  # what the discs hold of them
 
 
+def test_a_listed_reflection_beside_the_detector_changes_nothing_for_the_others():
+    def offset(x, y):
+        return 2.4 + 0.004 * y, 1.2
+
+    world = make_world(flat(10.0), seed=5, n_spots=120, intensity=np.repeat([3000.0, 300.0], 60), offset=offset)
+    before, _, shapes = integrate(world)
+    assert shapes.farthest > 2.5
+    scene, beside = world.scene, np.zeros(1, world.scene.spots.dtype)
+    beside["panel"], beside["fs"], beside["ss"], beside["inv_d"] = -1, np.nan, np.nan, 2.0
+    n = len(scene.spots) + 1
+    longer = replace(
+        scene, spots=np.concatenate([scene.spots, beside]), crystal=np.zeros(n, np.int32),
+        printed=np.arange(n, dtype=np.int32), rows=(np.arange(n, dtype=np.int32),),
+    )  # fmt: skip
+    after, _, again = integrate(replace(world, scene=longer))
+    assert again.farthest == shapes.farthest
+    np.testing.assert_allclose(after["I"][:-1], before["I"], rtol=1e-3, atol=0.1)
+
+
+def test_radii_between_whole_pixels_keep_a_spot_all_of_its_pixels():
+    world = make_world(flat(10.0), seed=5, n_spots=110, intensity=60.0)
+    found = []
+    for radii in ((3.0, 5.0, 7.0), (3.9, 5.0, 7.0)):
+        background = make_estimator("water").estimate(world.frame, world.scene, radii)
+        rays = frame_rays(world.frame, world.scene, "horiz")
+        found.append(integrate_profile(world.frame, world.scene, radii, background, rays, run=ROUND)[0])
+    np.testing.assert_array_equal(found[0]["I"], found[1]["I"])
+
+
 def test_places_without_error_are_left_alone():
     world = make_world(flat(8.0), seed=5, n_spots=110, intensity=2000.0)
     _, _, shapes = integrate(world)
@@ -172,6 +203,23 @@ def test_an_isolated_hot_pixel_is_not_taken_for_a_spot():
     z = result["I"][:30] / result["sigma"][:30]
     assert np.abs(z).max() < 5
     assert np.all(result["peak"][:30] > 5000)  # merging's --max-adu still sees it
+
+
+def test_a_hot_pixel_is_not_taken_for_a_spot_that_has_a_neighbour_either():
+    places = [
+        (p, 20.5 + 40 * i + d, 30.5 + 40 * j) for p in (0, 1) for i in range(9) for j in range(4) for d in (0, 6.5)
+    ]
+
+    def spoil(counts, world):
+        first = world.spots[::2]
+        at = world.detector.offsets[first["panel"]] + (first["ss"].astype(int) + 1) * world.detector.shapes[0][1]
+        counts[at + first["fs"].astype(int)] += 5000
+
+    world = make_world(flat(8.0), seed=8, places=places, intensity=200.0, spoil=spoil)
+    result, _, _ = integrate(world)
+    z = (result["I"] - world.truth) / result["sigma"]
+    assert np.abs(z).max() < 5
+    assert abs(z[::2].mean()) < 0.5
 
 
 def test_a_true_spot_of_one_pixel_is_not_taken_for_a_hot_pixel():

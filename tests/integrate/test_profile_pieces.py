@@ -39,6 +39,14 @@ def test_a_row_of_shares_is_that_of_its_pixels(radial, tangential):
         np.testing.assert_allclose(row, one_by_one, rtol=1e-7)
 
 
+@pytest.mark.parametrize("sigma", [0.4, 0.8])
+def test_a_row_of_shares_may_begin_far_from_its_spot(sigma):
+    shape = gaussian(make_rays(detector(), CLEN).panel[1], 120.3, 60.8, np.full(2, sigma), np.full(2, 0.02), 1.0, 1.0)
+    row = np.zeros(131)
+    add_row_shares(shape, -64.8, 0.3, row)
+    assert row[60:70] == pytest.approx([pixel_share(shape, i - 64.8, 0.3) for i in range(60, 70)], rel=1e-5)
+
+
 def test_a_spot_is_long_along_the_radius_on_a_turned_panel():
     text = "photon_energy = 9500 eV\nclen = 0.08\nres = 5000\nadu_per_photon = 1\n"
     text += "data = /d\ndim0 = %\ndim1 = ss\ndim2 = fs\n"

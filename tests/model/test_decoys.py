@@ -133,13 +133,12 @@ def test_pairs_are_photons_and_dropped_decoys_are_nan(frame_and_scene):
     frame, scene = frame_and_scene
     decoys = half_index_decoys(frame, scene, RADII)[:3]
     from waterbg.integrate import INTEGRATED
-    from waterbg.integrate.fit import FIT
 
-    ours, rings, fits = np.zeros(3, INTEGRATED), np.zeros(3, INTEGRATED), np.zeros(3, FIT)
-    ours["I"], ours["sigma"], rings["I"], fits["sigma_zero"] = 10, 2, 20, 1.5
+    ours, rings = np.zeros(3, INTEGRATED), np.zeros(3, INTEGRATED)
+    ours["I"], ours["sigma"], rings["I"] = 10, 2, 20
     ours["status"][1] = rings["status"][2] = 3
     ten = type("F", (), {"adu_per_photon": np.array([10.0, 10.0])})()
-    pairs = paired(ten, decoys, ours, fits, rings)
+    pairs = paired(ten, decoys, ours, np.full(3, 1.5), rings)
     np.testing.assert_array_equal(pairs["I"], [1, np.nan, 1])
     np.testing.assert_array_equal(pairs["rings"], [2, 2, np.nan])
     assert pairs["sigma"].tolist() == [0.2] * 3

@@ -12,11 +12,12 @@ from waterbg.errors import OutputError, UsageError
 from waterbg.integrate import Status
 from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.psf import Lines, Psf
+from waterbg.integrate.robust import robust_std
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
 from waterbg.model.decoys import DECOY, Shell
-from waterbg.model.learn import NO_TAIL, TAILS, best_tail
+from waterbg.model.learn import NO_TAIL, TAILS, _sigma_scale, best_tail
 from waterbg.model.quality import judge
 from waterbg.settings import Settings
 
@@ -132,6 +133,29 @@ def test_decoys_can_be_left_out_of_sigma(run):
     plain = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS.replace(decoys=False))
     assert plain.sigma_scale == 1.0
     assert plain.quality.decoys > 200
+
+
+@pytest.mark.parametrize("integration", ["profile", "sum"])
+def test_the_decoys_scale_is_that_of_the_numbers_that_are_written(integration):
+    run = make_run(4, seed=3, signal=60.0, size=480)
+    settings = dataclasses.replace(SETTINGS, integration=integration)
+    model = learn_model([(frame, scene) for frame, scene, _ in run], settings)
+    assert model.sigma_scale == pytest.approx(1, abs=0.06)
+    z = []
+    for frame, scene, truth in run:
+        result, _ = process_frame(frame, scene, model, settings)
+        kept = (result["status"] == Status.OK) & (truth < 200)
+        z.append(((result["I"] - truth) / result["sigma"])[kept])
+    assert robust_std(np.concatenate(z)) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize("level", [0.05, 0.03, 0.01])
+def test_frames_with_hardly_a_count_do_not_make_sigma_small(level):
+    rng = np.random.default_rng(6)
+    counts = rng.poisson(level * 18, 4000)  # what a profile gathers
+    decoys = np.zeros(4000, DECOY)
+    decoys["I"], decoys["sigma_zero"] = counts - level * 18, np.sqrt(level * 18)
+    assert _sigma_scale(decoys, 1.0) == 1
 
 
 def test_a_wrong_noise_is_found_by_decoys(run):
@@ -270,6 +294,15 @@ def test_the_verdict_is_in_words(model):
     table = model.quality.table()
     assert table[0] == "decoys at half indices:"
     assert Quality().lines() == Quality().table() == []
+
+
+def test_decoys_beside_reflections_speak_where_there_are_no_others():
+    rng = np.random.default_rng(4)
+    beside = np.zeros(4000, DECOY)
+    beside["inv_d"], beside["I"], beside["rings"] = rng.uniform(1, 5, 4000), *rng.normal(size=(2, 4000))
+    beside["sigma"] = beside["sigma_zero"] = beside["rings_sigma"] = 1
+    for half in (beside[:0], beside[:2]):
+        assert "decoys (true I = 0): 4000;" in judge(half, beside, np.ones(1)).lines()[0]
 
 
 def test_a_profile_that_does_not_fit_is_told():

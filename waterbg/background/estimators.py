@@ -41,7 +41,7 @@ class Ring:
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
         spots = scene.spots if targets is None else targets
-        flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), radii[0])
+        flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), int(radii[0]))
         expected, variance, factor = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
         return BackgroundEstimate(expected, variance, factor, self.noise, flags, *_no_scale(len(spots)))
 
@@ -120,9 +120,11 @@ def ring_estimate(
     model = noise.gain * np.maximum(middle, 1e-6) + noise.read2
     with np.errstate(divide="ignore", invalid="ignore"):
         # the scatter of some fifty pixels is too loose by itself: model and measurement share the weight
-        factor = (model * 50 + spread[:, 0] * spread[:, 1]) / (model * (50 + spread[:, 1]))
-        variance = factor * model / spread[:, 1] / level**2
-    return expected, variance, np.where(np.isfinite(factor), factor, 1.0)
+        scatter = (model * 50 + spread[:, 0] * spread[:, 1]) / (50 + spread[:, 1])
+        variance = scatter / spread[:, 1] / level**2
+        factor = scatter / model
+    # a ring without a count, or below nothing, says nothing of how light scatters
+    return expected, variance, np.where(np.isfinite(factor) & (spread[:, 0] > 0) & (middle > 0), factor, 1.0)
 
 
 def _from_rings(
@@ -216,7 +218,7 @@ def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
 def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
-    flags = spot_mask(frame.bad, frame.detector, *_places(spots), radii[0])
+    flags = spot_mask(frame.bad, frame.detector, *_places(spots), int(radii[0]))  # as stencils are cut
     usable = flags.size - int(np.count_nonzero(frame.bad))
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):

@@ -8,11 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, NOT_RING, NOT_SCALE, TWO
-from waterbg.background.scan import SKEW, TAIL
+from waterbg.background.masks import BAD, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO
 from waterbg.background.tiles import middle_of
 
 FEWEST_PIXELS = 8  # of a ring that is judged
+FEWEST_COUNTS = 20.0  # of a ring whose own mean says how its pixels scatter; of fewer, as if there were so many
 SURPRISE2 = 49.0  # square of how many standard deviations a ring may be off before the surface is doubted there
 EVERYWHERE = 0.3  # of the lift of a ring, each of its quarters must be lifted, or the lift is that of something in it
 ACROSS = 0.5  # of the mean lift of a ring, two quarters that face each other must be lifted by what goes through
@@ -273,7 +273,8 @@ def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, g
         total += n[q]
         expected += s[q]
     mean = total / n.size
-    level = factor * (gain * max(mean, 0.0) + read2)
+    # hardly a count is no certainty of there being none, which would beat any surface
+    level = factor * (gain * max(mean, FEWEST_COUNTS * gain / n.size) + read2)
     if not level > 0:
         about_surface[: n.size] = 0.0
         return 0.0

@@ -8,17 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN
+from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
 from waterbg.background.rays import Rays, trace_point, trace_radius, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
 
-# Counts further than this many standard deviations from the model are not background: 1e-5 of Poisson counts. The upper
-# Poisson quantile is mu + 4.3 sqrt(mu) + 3.2 within half a photon for all mu. What is cut biases the mean by less than
-# 1e-5 * (4.3 sqrt(mu) + 4) photons per pixel, 1 % of a hundredth of what matters: no correction is made.
-# Tighter tails would bias integrating detectors, whose counts are not Poisson.
-TAIL = 4.3
-SKEW = 3.2
 HALF = TILE // 2
 
 
@@ -86,7 +80,7 @@ def walk(
     quiet : (n_tiles,) uint8, optional
         Tiles that count for the radial sums; default: all.
     every : (n_bins,) uint8, optional
-        Of the rows that reach a radial bin every so-manieth will do: a multiple of ``step``, or less; default: ``step``.
+        Of the rows that reach a radial bin every so-manieth will do, a multiple of ``step`` or less; default: ``step``.
     """
     sums = Sums(
         np.zeros(rays.n_bins),

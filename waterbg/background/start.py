@@ -6,9 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN
+from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
 from waterbg.background.rays import Rays, trace_row
-from waterbg.background.scan import SKEW, TAIL
 from waterbg.background.table import fill_gaps, pooled
 
 SAMPLE = 32  # values a bin: 5 % at 15 photons, enough to start from

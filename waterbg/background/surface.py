@@ -192,7 +192,7 @@ def _new_ratio(
     grid: TileGrid, before: NDArray[np.float32], sums: Sums, noise: tuple[float, float], coarse: bool = False
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Ratio after a walk made with the ratio ``before``, without tiles that stick out (emptied in ``sums``)."""
-    reject_tiles(grid, sums.tile_n, sums.tile_s)
+    reject_tiles(grid, sums.tile_n, sums.tile_s, sums.tile_k, noise)
     bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total

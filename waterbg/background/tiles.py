@@ -9,6 +9,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from waterbg.background.masks import SKEW
+
 TILE = 8  # px
 WIDTH = 1.75  # cells, Gaussian sigma of the smoothing on each level: 14, 28, 56, 112 px
 AROUND = 2.6  # cells of twice the size, over which power and noise are compared: three times WIDTH
@@ -270,20 +272,30 @@ def _smooth_ratio(top, bottom, shapes, kernel, out):
         first = last
 
 
-def reject_tiles(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.float32]) -> int:
+def reject_tiles(
+    grid: TileGrid,
+    top: NDArray[np.float32],
+    bottom: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    noise: tuple[float, float],
+) -> int:
     """Empty the tiles that are not smooth background (edges of shadows, ice spots); how many.
 
     A tile goes when its ratio leaves the median of the 5 x 5 tiles around it by more than 6 % and four standard
-    deviations: when more than half of them are that much lower, or that much higher. Only tiles that leave 1 by three
-    quarters of that are looked at.
+    deviations of what it would have at that ratio: when more than half of them are that much lower, or that much
+    higher. Only tiles that leave 1 by three quarters of that are looked at.
 
     Parameters
     ----------
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts; rejected tiles become 0 in both.
+    pixels : (n_tiles,) float32
+        Number of pixels they are of.
+    noise : 2 floats
+        Variance of a pixel per expected count, and at no counts.
     """
-    return int(_empty_outliers(top, bottom, grid.shapes))
+    return int(_empty_outliers(top, bottom, pixels, np.float32(noise[0]), np.float32(noise[1]), grid.shapes))
 
 
 @njit(cache=True, nogil=True)
@@ -299,17 +311,24 @@ def middle_of(values, n):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _empty_outliers(top, bottom, shapes):
+def _far(ratio, bottom, gain, read):
+    """How far the ratio of a tile may be from that of those around it; ``read``: variance of no counts at all.
+
+    A count more than the ratio says: of tiles with hardly any the median is 0.
+    """
+    variance = gain * (max(ratio, np.float32(0)) * bottom + gain) + read
+    return max(np.float32(0.06) * ratio, (np.float32(4) * np.sqrt(variance) + np.float32(SKEW) * gain) / bottom)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _empty_outliers(top, bottom, pixels, gain, read2, shapes):
     # |ratio - 1| < 0.75 limit, without division and root; all tiles first, as vector instructions
-    near, sure = np.float32(0.045), np.float32(9)
+    near, sure, zero = np.float32(0.045), np.float32(9), np.float32(0)
     rejected, around = np.empty(top.size, np.uint8), np.empty(25, np.float32)
     for t in range(top.size):
         off = abs(top[t] - bottom[t])
-        rejected[t] = (
-            (bottom[t] > 0)
-            & (off >= near * bottom[t])
-            & (off * off * max(top[t], bottom[t]) >= sure * bottom[t] * bottom[t])
-        )
+        variance = gain * max(min(top[t], bottom[t]), zero) + read2 * pixels[t]
+        rejected[t] = (bottom[t] > 0) & (off >= near * bottom[t]) & (off * off >= sure * variance)
     first = 0
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -318,22 +337,22 @@ def _empty_outliers(top, bottom, shapes):
                 t = first + j * n_tf + i
                 if not rejected[t]:
                     continue
-                ratio = top[t] / bottom[t]
-                limit = max(np.float32(0.06), np.float32(4) / np.sqrt(max(top[t], bottom[t])))
+                ratio, read = top[t] / bottom[t], read2 * pixels[t]
                 n = lower = higher = 0
                 for jj in range(max(j - 2, 0), min(j + 2, n_ts - 1) + 1):
                     row = first + jj * n_tf
                     for k in range(row + max(i - 2, 0), row + min(i + 2, n_tf - 1) + 1):
                         if bottom[k] > 0:
                             value = top[k] / bottom[k]
-                            lower += ratio - value > limit * value
-                            higher += value - ratio > limit * value
+                            limit = _far(value, bottom[t], gain, read)
+                            lower += ratio - value > limit
+                            higher += value - ratio > limit
                             around[n] = value
                             n += 1
                 # what holds for more than half of the values holds for their median, which need not be known then
                 if 2 * max(lower, higher) == n:
                     middle = middle_of(around, n)
-                    rejected[t] = abs(ratio - middle) > limit * middle
+                    rejected[t] = abs(ratio - middle) > _far(middle, bottom[t], gain, read)
                 else:
                     rejected[t] = 2 * max(lower, higher) > n
         first += n_ts * n_tf

@@ -10,8 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import ALONE, BAD, NOT_RING, ONE, TWO
-from waterbg.background.scan import SKEW
+from waterbg.background.masks import ALONE, BAD, NOT_RING, ONE, SKEW, TWO, is_usable
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
@@ -27,6 +26,7 @@ FIT = np.dtype(
             "f8",
         ),  # summation over a disc of the same radius about the spot's own place, completed as I is
         ("sum_sigma", "f8"),
+        ("sum_zero", "f8"),  # the same if the true intensity is 0
         ("background", "f8"),  # mean expected counts under the peak disc
         ("peak", "f8"),  # highest pixel of peak and ring, ADU
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
@@ -213,6 +213,7 @@ def fit_spots(
     counts : (n_pixels,) float32, ADU
     photons_per_adu : (n_panels,) float32
     flags : (n_pixels,) uint8
+        Hot pixels in the discs become ALONE.
     rays : (n_panels, 9) float64
     inner : int
         Radius of the peak disc about the predicted pixel.
@@ -263,6 +264,8 @@ def fit_spots(
             gain,
             read2,
         )
+        if hot >= 0:
+            flags[hot] |= ALONE
         used = 0
         in_disc = np.float64(0)
         disc_n = disc_b = disc_pixels = lost = seen2 = hidden2 = np.float64(0)
@@ -280,7 +283,7 @@ def fit_spots(
                     continue
                 at = offsets[p] + j * n_fs + i
                 own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
-                usable = not (flags[at] & (BAD | TWO | ALONE) or (flags[at] & ONE and not own)) and at != hot
+                usable = is_usable(flags[at], own, False)
                 if not usable and r2 > inner * inner:
                     continue
                 share = row[i - first]
@@ -343,6 +346,7 @@ def fit_spots(
         variance = empty + factor[k] * gain * likely_intensity(signal, error, usual[k])
         result.sum = complete * signal
         result.sum_sigma = complete * np.sqrt(variance + disc_b * disc_b * scale_variance[k])
+        result.sum_zero = complete * np.sqrt(empty + disc_b * disc_b * scale_variance[k])
         result.I = intensity
         result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
         result.chi2 = chi2 / max(used - 1, 1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import ALONE, BAD, ONE, TWO
-from waterbg.integrate.psf import FLOOR, TAIL_WIDTH
+from waterbg.background.masks import is_usable
+from waterbg.integrate.psf import BEYOND, FLOOR, TAIL_WIDTH
 
 MEASURED = np.dtype(
     [
@@ -131,20 +131,22 @@ def measure_spots(
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
                 bx, by = cf + first - 0.5 - x, cs + j + 0.5 - y  # of the pixel before the first
-                middle = np.exp(
-                    -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
-                )
-                next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
-                half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
+                middle, next_x, half_x, half_y = 0.0, 0.0, 1.0, 1.0
+                begin = max(int(-b * by / a - BEYOND / np.sqrt(a) + x - cf - 0.5), first)  # where they are not 0 yet
                 for i in range(first, last + 1):
+                    if i == begin:
+                        middle = np.exp(
+                            -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
+                        )
+                        next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
+                        half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
                     bx += 1
                     middle *= next_x
                     next_x *= bend
                     half_x *= grow_x
                     half_y *= grow_y
                     own = i * i + j * j <= inner * inner
-                    flag = flags[row + i]
-                    if bx * bx + by * by > reach * reach or flag & (BAD | TWO | ALONE) or (flag & ONE and not own):
+                    if bx * bx + by * by > reach * reach or not is_usable(flags[row + i], own, False):
                         continue
                     P = Pu = Pv = Pr = Pt = 0.0
                     both, ratio = half_x * half_y, half_x / half_y

@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import ALONE, BAD, ONE, TWO
+from waterbg.background.masks import is_usable
 from waterbg.integrate.fit import least_variance, likely_intensity
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
@@ -116,7 +116,7 @@ def refit_neighbours(
                         continue
                     at = offsets[p] + j * n_fs + i
                     own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
-                    if flags[at] & (BAD | ALONE) or (not joint and (flags[at] & TWO or (flags[at] & ONE and not own))):
+                    if not is_usable(flags[at], own, joint):
                         continue
                     b = expected[k, half + j - cs, half + i - cf]
                     P = share[place[k], half + j - cs, half + i - cf]

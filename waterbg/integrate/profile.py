@@ -72,7 +72,7 @@ def integrate_profile(
     sigma_scale : float
         What decoys say sigma must be multiplied with.
     summation : bool
-        Give the sum over the peak disc instead of the fit.
+        Give the sum over a disc about each spot's own place, completed by its profile, instead of the fit.
     joint : bool
         Fit neighbours together instead of leaving their shared pixels out.
 
@@ -119,7 +119,7 @@ def integrate_profile(
     share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
-    for name in ("sum", "sum_sigma"):
+    for name in ("sum", "sum_sigma", "sum_zero"):
         fits[name] *= summed
     result = as_integrated(frame, spots, fits, sigma_scale, error, LEAST_SIGMA * background.noise.gain, summation)
     return result, fits, shapes

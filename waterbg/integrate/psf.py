@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from waterbg.integrate.robust import median
 
 FLOOR = 0.4  # px: spots of one pixel are no better known
+BEYOND = 20.0  # standard deviations: an exponential of that many is not 0 yet for a double, one of forty is
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
 SWEEPS = 6
@@ -101,10 +102,13 @@ def pixel_share(shape, x, y):
 def add_row_shares(shape, x, y, shares):
     """Add what :func:`pixel_share` is in each pixel of a row to ``shares``; the first one's middle is (x, y).
 
-    From pixel to pixel all exponentials change by factors: an exponential of its own takes longer than all else.
+    From pixel to pixel all exponentials change by factors: an exponential of its own takes longer than all else. They
+    begin where they are not 0 yet, or all would be.
     """
     a, b, c, height = shape
     h = 0.5 / np.sqrt(3.0)
+    begin = max(int(-x - b * y / a - BEYOND / np.sqrt(a)), 0)
+    x += begin
     turn = np.exp(-b * h * h)
     middle = 0.25 * height * np.exp(-0.5 * (a * (x * x + h * h) + 2 * b * x * y + c * (y * y + h * h)))
     next_x, bend = np.exp(-0.5 * (a * (2 * x + 1) + 2 * b * y)), np.exp(-a)
@@ -112,7 +116,7 @@ def add_row_shares(shape, x, y, shares):
     both, ratio, grow_both, grow_ratio = np.exp(u + v), np.exp(u - v), np.exp(h * (a + b)), np.exp(h * (a - b))
     less_both, less_ratio, shrink_both, shrink_ratio = 1 / both, 1 / ratio, 1 / grow_both, 1 / grow_ratio
     turn_back = 1 / turn
-    for i in range(shares.size):
+    for i in range(begin, shares.size):
         shares[i] += middle * (turn * (both + less_both) + turn_back * (ratio + less_ratio))
         middle *= next_x
         next_x *= bend

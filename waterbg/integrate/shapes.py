@@ -120,8 +120,9 @@ def learn_shapes(
 
 def lead_far(shapes: Shapes, places: Places) -> bool:
     """Whether a tenth of the spots is so far from the predictions that strong ones can lie beyond their discs."""
-    offset = shapes.positions.at(places, SECOND_LOOK)
-    return len(offset) > 0 and float(np.quantile(np.hypot(offset[:, 0], offset[:, 1]), 0.9)) > FAR
+    far = np.hypot(*shapes.positions.at(places, SECOND_LOOK).T)
+    far = far[np.isfinite(far)]  # a list may have reflections that are beside the detector
+    return len(far) > 0 and float(np.quantile(far, 0.9)) > FAR
 
 
 def look_again(

@@ -135,12 +135,16 @@ def rings_on_decoys(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii:
 
 
 def paired(
-    frame: Frame, decoys: NDArray[np.void], ours: NDArray[np.void], fits: NDArray[np.void], rings: NDArray[np.void]
+    frame: Frame,
+    decoys: NDArray[np.void],
+    ours: NDArray[np.void],
+    sigma_zero: NDArray[np.float64],
+    rings: NDArray[np.void],
 ) -> NDArray[np.void]:
-    """Put both methods' numbers side by side: (n,) DECOY."""
+    """Put both methods' numbers side by side: (n,) DECOY; ``sigma_zero`` (n,) is in photons, as what is given back."""
     adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
     out = np.zeros(len(decoys), DECOY)
-    out["inv_d"], out["sigma_zero"] = decoys["inv_d"], fits["sigma_zero"]
+    out["inv_d"], out["sigma_zero"] = decoys["inv_d"], sigma_zero
     for name, result in (("I", ours), ("rings", rings)):
         out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
     out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu

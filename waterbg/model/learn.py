@@ -35,6 +35,7 @@ from waterbg.model.frame import integrate_frame
 from waterbg.model.places import Teachers, scatter_of_places, shared_map
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
+from waterbg.settings import SUM
 
 if TYPE_CHECKING:
     from waterbg.background.rays import Rays
@@ -279,7 +280,8 @@ def _calibrate(
     """Let decoys say what every sigma is multiplied with, and strong spots what their error is at least."""
     tries = itertools.islice(walk(sample, _try_frame, model, settings), model.frames)
     trial = _pooled_trial(tries, ENOUGH_DECOYS)
-    scale = _sigma_scale(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 1.0
+    least = profile.LEAST_SIGMA * model.noise.gain
+    scale = _sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
         beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
@@ -321,7 +323,8 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
     for decoys in kinds:
         rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
         rows = slice(start, start + len(decoys))
-        pairs.append(paired(frame, decoys, found.result[rows], found.fits[rows], rings))
+        sigma_zero = found.fits["sum_zero" if settings.integration == SUM else "sigma_zero"][rows]
+        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, rings))
         start += len(decoys)
     fits = found.fits[: len(scene.spots)]
     strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
@@ -353,9 +356,13 @@ def _judged(trial: _Trial, scale: float) -> Quality:
     return judge(trial.half, trial.displaced, trial.ratio)
 
 
-def _sigma_scale(decoys: NDArray[np.void]) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error goes."""
-    known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > 0)
+def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
+    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error goes.
+
+    Without those whose sigma is less than any reflection's (``least``): hardly any of them has a count, and quantiles
+    of these say nothing.
+    """
+    known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > least)
     if known.sum() < FEWEST_DECOYS:
         return 1.0
     z = decoys["I"][known] / decoys["sigma_zero"][known]

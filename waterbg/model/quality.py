@@ -24,7 +24,7 @@ class Quality:
     Attributes
     ----------
     half, half_rings : tuple of Shell
-        Decoys at half indices; sigma as it was before decoys calibrated it.
+        Decoys at half indices; sigma as it is written, calibrated by these very decoys (unless that was switched off).
     displaced, displaced_rings : tuple of Shell
         Decoys beside reflections.
     strong : int
@@ -58,8 +58,9 @@ class Quality:
     def lines(self) -> list[str]:
         """The verdict in words."""
         out = []
-        ours, rings = self.half or self.displaced, self.half_rings or self.displaced_rings
-        whole, whole_rings = pooled(ours), pooled(rings)
+        whole, whole_rings = pooled(self.half), pooled(self.half_rings)
+        if whole is None or whole_rings is None:
+            whole, whole_rings = pooled(self.displaced), pooled(self.displaced_rings)
         if whole is not None and whole_rings is not None:
             out.append(
                 f"decoys (true I = 0): {whole.n}; I/sigma has mean {whole.z_mean:+.2f} and scatter {whole.z_std:.2f} "
