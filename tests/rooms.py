@@ -64,15 +64,15 @@ def background():
 
 def known(w):
     """A background that somebody knows."""
-    from waterbg.background import BackgroundEstimate, Noise
+    from waterbg.background import Noise
+    from waterbg.background.estimate import least_variance, without_surface
     from waterbg.background.estimators import flag_pixels
 
     n = len(w.scene.spots)
-    expected, nothing = np.full((n, 23, 23), 20.0, np.float32), np.full(n, np.nan)
+    expected, factor = np.full((n, 23, 23), 20.0, np.float32), np.ones(n)
     flags = flag_pixels(w.frame, w.scene, RADII)
-    return BackgroundEstimate(
-        expected, np.full(n, 1e-4), np.ones(n), Noise(), flags, nothing, nothing, np.zeros(n, bool)
-    )
+    least = least_variance(expected, factor, Noise())
+    return without_surface(expected, np.full(n, 1e-4), factor, least, Noise(), flags)
 
 
 def integrate():

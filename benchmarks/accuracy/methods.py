@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 
 from benchmarks.accuracy.metrics import keys
-from waterbg.background import BackgroundEstimate, Noise, frame_rays
-from waterbg.background.estimate import box_half
+from waterbg.background import Noise, frame_rays
+from waterbg.background.estimate import box_half, least_variance, without_surface
 from waterbg.background.estimators import flag_pixels
 from waterbg.integrate import Status
 from waterbg.integrate.profile import integrate_profile
@@ -102,8 +102,6 @@ def known_background(frame, scene, radii, panels, noise):
         rows, columns = spots["ss"][here].astype(int), spots["fs"][here].astype(int)
         box = np.arange(size)
         expected[here] = padded[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
-    nothing = np.full(len(spots), np.nan)
-    flags = flag_pixels(frame, scene, radii)
-    return BackgroundEstimate(
-        expected, np.zeros(len(spots)), np.ones(len(spots)), noise, flags, nothing, nothing, np.zeros(len(spots), bool)
-    )
+    factor = np.ones(len(spots))
+    least = least_variance(expected, factor, noise)
+    return without_surface(expected, np.zeros(len(spots)), factor, least, noise, flag_pixels(frame, scene, radii))

@@ -8,9 +8,9 @@ import pytest
 from tests.background.worlds import make_world
 from tests.integrate.test_profile_fit import RADII, ROUND, flat, integrate
 from waterbg.background import Noise, frame_rays, make_estimator
+from waterbg.background.estimate import least_variance
 from waterbg.background.masks import ALONE
 from waterbg.integrate import Status
-from waterbg.integrate.fit import least_variance
 from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
 
@@ -79,8 +79,10 @@ def test_a_plane_through_a_faint_ring_does_not_let_single_pixels_decide():
 
 
 def test_no_variance_is_far_below_that_under_the_middle_of_the_spot():
-    assert least_variance(2.0, 1.0, 0.5, 10.0) == pytest.approx(0.05 * 21)
-    assert least_variance(2.0, 1.0, 0.0, -10.0) == pytest.approx(1e-6)
+    level = np.full((3, 5, 5), np.array([10.0, -10.0, np.nan])[:, None, None], np.float32)
+    least = least_variance(level, np.full(3, 2.0), Noise(1.0, 0.5))
+    assert least == pytest.approx([0.05 * 21, 0.05, 0.05])
+    assert least_variance(level, np.ones(3), Noise())[1] == pytest.approx(1e-6)
 
 
 @pytest.mark.parametrize("level", [0.01, 0.03])

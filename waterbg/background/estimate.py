@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
 
 Radii = tuple[float, float, float]
+LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class BackgroundEstimate:
         Relative variance of ``expected`` as a whole.
     factor : (n,) float64
         A pixel of mu expected counts has variance ``factor * (noise.gain * mu + noise.read2)``.
+    least : (n,) float64
+        Variance, photons², below which no pixel is believed: a plane, or a level below zero, may expect less than
+        nothing of single pixels, which would decide alone.
     noise : Noise
     flags : (n_pixels,) uint8
         What each pixel of the frame may be used for, see :mod:`waterbg.background.masks`.
@@ -70,6 +74,7 @@ class BackgroundEstimate:
     expected: NDArray[np.float32]
     scale_variance: NDArray[np.float64]
     factor: NDArray[np.float64]
+    least: NDArray[np.float64]
     noise: Noise
     flags: NDArray[np.uint8]
     scale: NDArray[np.float64]
@@ -80,7 +85,7 @@ class BackgroundEstimate:
     def first(self, n: int) -> BackgroundEstimate:
         """The estimate of the first ``n`` targets."""
         return BackgroundEstimate(
-            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.noise, self.flags,
+            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.least[:n], self.noise, self.flags,
             self.scale[:n], self.ring_variance[:n], self.own_ring[:n], self.fallbacks,
         )  # fmt: skip
 
@@ -88,6 +93,27 @@ class BackgroundEstimate:
     def half(self) -> int:
         """Half width of the boxes, pixels."""
         return self.expected.shape[1] // 2
+
+
+def least_variance(expected: NDArray[np.float32], factor: NDArray[np.float64], noise: Noise) -> NDArray[np.float64]:
+    """(n,) a twentieth of the variance under the middle of each spot, or a trace."""
+    half = expected.shape[1] // 2
+    level = np.fmax(expected[:, half, half].astype(float), 0)
+    return np.maximum(LEAST_VARIANCE * factor * (noise.gain * level + noise.read2), 1e-6)
+
+
+def without_surface(
+    expected: NDArray[np.float32],
+    scale_variance: NDArray[np.float64],
+    factor: NDArray[np.float64],
+    least: NDArray[np.float64],
+    noise: Noise,
+    flags: NDArray[np.uint8],
+) -> BackgroundEstimate:
+    """Make the estimate of somebody who knows no surface of the frame that rings could be compared with."""
+    n = len(expected)
+    unknown = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool)
+    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, *unknown)
 
 
 class Estimator(Protocol):

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate, Estimator, Noise, Radii, Trust, box_half, count_constant
+from waterbg.background.estimate import (
+    BackgroundEstimate,
+    Estimator,
+    Noise,
+    Radii,
+    Trust,
+    box_half,
+    count_constant,
+    least_variance,
+    without_surface,
+)
 from waterbg.background.local import judge_by_rings, ring_planes
 from waterbg.background.masks import NEAR, add_wide, spot_mask, stencil
 from waterbg.background.masks import WIDE as MASK_WIDE
@@ -42,8 +52,8 @@ class Ring:
         """See :class:`waterbg.background.estimate.Estimator`."""
         spots = scene.spots if targets is None else targets
         flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), int(radii[0]))
-        expected, variance, factor = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
-        return BackgroundEstimate(expected, variance, factor, self.noise, flags, *_no_scale(len(spots)))
+        found = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
+        return without_surface(*found, self.noise, flags)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,8 @@ class Radial:
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
         expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
-        return BackgroundEstimate(expected, np.zeros(len(spots)), factor, self.noise, flags, *_no_scale(len(spots)))
+        least = least_variance(expected, factor, self.noise)
+        return without_surface(expected, np.zeros(len(spots)), factor, least, self.noise, flags)
 
 
 @dataclass(frozen=True)
@@ -99,15 +110,10 @@ class Water:
         return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
 
 
-def _no_scale(n: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:
-    """What an estimate says of a frame's model and the rings where there is no such model."""
-    return np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool)
-
-
 def ring_estimate(
     frame: Frame, flags: NDArray[np.uint8], spots: NDArray[np.void], radii: Radii, noise: Noise, gradient: bool
-) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Background from each spot's own ring, relative variance of its scale, factor on a pixel's variance."""
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Background from each spot's own ring: see :class:`BackgroundEstimate`, its first four."""
     detector, half = frame.detector, box_half(radii)
     expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
     spread = np.empty((len(spots), 2))
@@ -123,8 +129,10 @@ def ring_estimate(
         scatter = (model * 50 + spread[:, 0] * spread[:, 1]) / (50 + spread[:, 1])
         variance = scatter / spread[:, 1] / level**2
         factor = scatter / model
-    # a ring without a count, or below nothing, says nothing of how light scatters
-    return expected, variance, np.where(np.isfinite(factor) & (spread[:, 0] > 0) & (middle > 0), factor, 1.0)
+    # a ring without a count, or below nothing, says nothing of how light scatters, but how pixels do without any
+    factor = np.where(np.isfinite(factor) & (spread[:, 0] > 0) & (middle > 0), factor, 1.0)
+    least = least_variance(expected, factor, noise)
+    return expected, variance, factor, np.where(middle <= 0, np.fmax(spread[:, 0], least), least)
 
 
 def _from_rings(
@@ -162,14 +170,15 @@ def water_estimate(
     factor *= rings.rough
     known = np.where(rings.weight > 0, rings.variance, 0)
     variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
+    least = least_variance(expected, factor, noise)
     wrong = np.flatnonzero(rings.misfit > WRONG)
     if len(wrong):
-        expected[wrong], variance[wrong], factor[wrong] = ring_estimate(
+        expected[wrong], variance[wrong], factor[wrong], least[wrong] = ring_estimate(
             frame, flags, targets[wrong], radii, noise, gradient=False
         )
     own = rings.doubted.copy()
     own[wrong] = True
-    return BackgroundEstimate(expected, variance, factor, noise, flags, rings.scale, rings.variance, own)
+    return BackgroundEstimate(expected, variance, factor, least, noise, flags, rings.scale, rings.variance, own)
 
 
 def make_estimator(

@@ -40,7 +40,6 @@ FIT = np.dtype(
 
 ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
 FAR_OUT, SHARP = 8.0, 4.0  # standard deviations, and times its neighbours, that a pixel stands above the background
-LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
 HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
@@ -65,15 +64,6 @@ def likely_intensity(measured, sigma, usual):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def least_variance(factor, gain, read2, level):
-    """Below which no pixel of a spot is believed, where the background under it is ``level``.
-
-    A plane, or a level below zero, may expect less than nothing of single pixels, which would decide alone.
-    """
-    return max(LEAST_VARIANCE * factor * (gain * max(level, 0.0) + read2), 1e-6)
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
     """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
 
@@ -92,7 +82,7 @@ def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
 @njit(cache=True, nogil=True, error_model="numpy")
 def sum_spots(
     counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
-    expected, scale_variance, factor, gain, read2, out,
+    expected, scale_variance, factor, least, gain, read2, out,
 ):  # fmt: skip
     """CrystFEL's acceptance, and the sum over the peak disc.
 
@@ -145,7 +135,7 @@ def sum_spots(
             result.status = _FEW_PIXELS
         else:
             signal = total * photons_per_adu[p] - under
-            empty = max(factor[k] * (gain * under + read2 * n_peak), 0.0)
+            empty = max(factor[k] * (gain * under + read2 * n_peak), least[k] * n_peak)
             variance = empty + factor[k] * gain * max(signal - 0.5 * np.sqrt(empty), 0.0)
             result.disc, result.background = signal, under / n_peak
             result.disc_sigma = np.sqrt(variance + under * under * scale_variance[k])
@@ -204,7 +194,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, inner,
 @njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, usual, out,
+    expected, scale_variance, factor, least, gain, read2, usual, out,
 ):  # fmt: skip
     """Fit every accepted spot by itself, over its own pixels.
 
@@ -229,6 +219,8 @@ def fit_spots(
         Relative variance of ``expected`` as a whole.
     factor : (n,) float64
         A pixel has variance factor·(gain·mu + read2).
+    least : (n,) float64
+        Variance below which no pixel is believed.
     usual : (n,) float64
         Mean intensity of the reflections of this resolution, photons.
     out : (n,) FIT
@@ -299,14 +291,13 @@ def fit_spots(
                     in_disc += share
                 used += 1
         result.visible = seen2 / (seen2 + hidden2)
-        least = least_variance(factor[k], gain, read2, expected[k, half, half])
         # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
         # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
         guess = intensity = information = pull = 0.0
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
             for q in range(used):  # apart, for divisions become vector instructions
-                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least)
+                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least[k])
             for q in range(used):
                 top += weight[q] * (n[q] - B[q])
                 information += weight[q] * P[q]
@@ -330,7 +321,7 @@ def fit_spots(
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
             information = chi2 = pull = flat = 0.0
             for q in range(used):
-                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least)
+                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least[k])
             for q in range(used):
                 inverse, w = weight[q], P[q] * weight[q]
                 information += w * P[q]
@@ -341,7 +332,7 @@ def fit_spots(
         # what the disc has lost to bad pixels and neighbours is what the profile says it is
         complete = 1 + lost / in_disc if in_disc > 0 else np.nan
         signal = disc_n - disc_b
-        empty = max(factor[k] * (gain * disc_b + read2 * disc_pixels), 0.0)
+        empty = max(factor[k] * (gain * disc_b + read2 * disc_pixels), least[k] * disc_pixels)
         error = np.sqrt(empty + factor[k] * gain * guess)
         variance = empty + factor[k] * gain * likely_intensity(signal, error, usual[k])
         result.sum = complete * signal

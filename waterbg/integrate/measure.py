@@ -67,8 +67,8 @@ def invert(matrix, inverse):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def measure_spots(
-    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, gain,
-    read2, start, tail, farthest, before, out,
+    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, least,
+    gain, read2, start, tail, farthest, before, out,
 ):  # fmt: skip
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
@@ -86,7 +86,7 @@ def measure_spots(
     vector, change, d = np.empty(5), np.empty(5), np.empty(5)
     fresh = before.size == 0
     # steps until a short one may be the last, and how short: going on from close by, all of them are short
-    least, settled = (3, 0.01) if fresh else (1, 0.004)
+    fewest, settled = (3, 0.01) if fresh else (1, 0.004)
     for m in range(which.size):
         if not fresh and not before[m].ok:
             continue
@@ -171,7 +171,7 @@ def measure_spots(
                     P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
                     under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
-                    variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), 1e-3)
+                    variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), least[k], 1e-3)
                     weight = 1 / variance
                     d[0], d[1], d[2], d[3], d[4] = P, intensity * Pu, intensity * Pv, intensity * Pr, intensity * Pt
                     left = value - under - intensity * P
@@ -211,7 +211,7 @@ def measure_spots(
                 ok = False
                 break
             widened = max(abs(sr - before_r) / sr, abs(st - before_t) / st)
-            ok = step >= least and moved < 0.15 and widened < 0.15
+            ok = step >= fewest and moved < 0.15 and widened < 0.15
             if ok and max(moved, widened) < settled:
                 break
         ok = ok and du * du + dv * dv <= farthest * farthest

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import is_usable
-from waterbg.integrate.fit import least_variance, likely_intensity
+from waterbg.integrate.fit import likely_intensity
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
@@ -59,7 +59,7 @@ def _pairs(panel, fs, ss, reach, found):
 @njit(cache=True, nogil=True, error_model="numpy")
 def refit_neighbours(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, gain, read2, usual, start, others, hidden, joint, out,
+    expected, scale_variance, factor, least, gain, read2, usual, start, others, hidden, joint, out,
 ):  # fmt: skip
     """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
 
@@ -105,7 +105,6 @@ def refit_neighbours(
             cf, cs = int(fs[k]), int(ss[k])
             x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
             far = reach[k]
-            least = least_variance(factor[k], gain, read2, expected[k, half, half])
             mine = start[k + 1] - start[k]
             cross = np.zeros(mine)  # sum P_k P_j / V of the neighbours
             top = information = pull = bare = bare_pull = chi2 = flat = 0.0
@@ -129,8 +128,8 @@ def refit_neighbours(
                             others_n += taken[q] * Q
                             others_v += guess[q] * Q
                     n = counts[at] * photons_per_adu[p] - b - others_n
-                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), least)
-                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), least)
+                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), least[k])
+                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), least[k])
                     top += P * n / v
                     information += P * P / v
                     flat += P * P / v * (1 - factor[k] * gain * guess[k] * P / v)

@@ -109,8 +109,8 @@ def integrate_profile(
         refit_neighbours(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
-            background.expected, background.scale_variance, background.factor, background.noise.gain,
-            background.noise.read2, usual, start, others, hidden, joint, fits,
+            background.expected, background.scale_variance, background.factor, background.least,
+            background.noise.gain, background.noise.read2, usual, start, others, hidden, joint, fits,
         )  # fmt: skip
     fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
     error = np.full(len(spots), run.signal_error)
@@ -142,7 +142,7 @@ def _fit_all(
         frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
         *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
         shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
-        background.noise.gain, background.noise.read2, usual, fits,
+        background.least[:n], background.noise.gain, background.noise.read2, usual, fits,
     )  # fmt: skip
     return expected
 
@@ -186,7 +186,7 @@ def sum_all(
         frame.data, count_constant(frame), flags, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
         *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,
-        background.factor, background.noise.gain, background.noise.read2, fits,
+        background.factor, background.least, background.noise.gain, background.noise.read2, fits,
     )  # fmt: skip
     return fits
 

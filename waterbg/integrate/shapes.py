@@ -284,7 +284,7 @@ def _measure(
     measure_spots(
         frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
         *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
-        background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
+        background.least, background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import count_constant
 from waterbg.background.masks import ALONE, BAD, ONE, TWO
 from waterbg.integrate import Status
-from waterbg.integrate.fit import least_variance
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 from waterbg.integrate.shapes import fit_reach, kept_shares, scene_places, spot_shapes
 from waterbg.plots.look import Look
@@ -153,7 +152,6 @@ def close_up(look: Look, row: int) -> CloseUp:
     expected = background.expected[row].astype(float)
     noise = background.noise
     variance = noise.gain * (expected + np.maximum(np.nan_to_num(flux), 0) * profile) + noise.read2
-    least = least_variance(background.factor[row], noise.gain, noise.read2, expected[half, half])
     number = int(scene.crystal[row])
     printed = scene.crystals[number].reflections[int(np.flatnonzero(scene.rows[number] == row)[0])]
     result = found.result[row]
@@ -177,7 +175,7 @@ def close_up(look: Look, row: int) -> CloseUp:
         flux=flux,
         share=share,
         photon=float(frame.adu_per_photon[panel]),
-        deviation=np.sqrt(np.maximum(background.factor[row] * variance, least)),
+        deviation=np.sqrt(np.maximum(background.factor[row] * variance, background.least[row])),
         intensity=float(result["I"]),
         sigma=float(result["sigma"]),
         peak=float(result["peak"]),
