@@ -351,3 +351,19 @@ def test_following_waits_for_a_stream_that_does_not_exist_yet(small):
     assert process.wait(timeout=60) == 0, process.stderr.read()
     process.stderr.close()
     assert list(compare_streams(str(stream), str(small / "beside.stream"))) == []
+
+
+def test_ctrl_c_is_heard_at_any_moment(small):
+    """Also where Python would forget it: h5py's weak references come and go with every frame."""
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    many(stream, 20)
+    rng, size, partial = np.random.default_rng(9), stream.stat().st_size, OutputFile(out).partial
+    for _ in range(5):
+        process = subprocess.Popen(command(stream, "-o", out), stderr=subprocess.PIPE, start_new_session=True)
+        enough = rng.uniform(0, 0.5) * size
+        while process.poll() is None and written(partial) < enough:
+            time.sleep(0.001)
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+        assert (process.returncode, said) == (130, b"waterbg: interrupted\n")
+        partial.unlink(missing_ok=True)

@@ -10,6 +10,7 @@ import numpy as np
 
 from waterbg.errors import ImageError
 from waterbg.integrate import Status
+from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
 from waterbg.settings import Settings
 from waterbg.stream import NUMBERS, Chunk, splice_reflections
@@ -78,6 +79,7 @@ class Subtractor:
         ------
         ImageError, GeometryError
         """
+        checkpoint()
         frame = self.reader.read(
             chunk.filename,
             chunk.event,

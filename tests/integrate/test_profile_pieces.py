@@ -195,7 +195,8 @@ def measured(world, start=1.1, tail=0.0, before=None):
         world.frame.data, np.ones(2, np.float32), background.flags, det.offsets, det.shapes,
         make_rays(det, CLEN).panel, np.ascontiguousarray(spots["panel"]), np.ascontiguousarray(spots["fs"]),
         np.ascontiguousarray(spots["ss"]), np.arange(len(spots)), 3, 4.0, background.expected, background.factor,
-        background.least, 1.0, 0.0, np.full((len(spots), 2), start), tail, FARTHEST, before.view(np.recarray), out.view(np.recarray),
+        background.least, 1.0, 0.0, np.full((len(spots), 2), start), tail, FARTHEST, before.view(np.recarray),
+        out.view(np.recarray),
     )  # fmt: skip
     return out
 

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 import waterbg
 from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
+from waterbg.interrupts import heed_interrupts, was_interrupted
 from waterbg.kernel_cache import choose_kernel_cache
 from waterbg.switches import Switches, print_any_name
 
@@ -67,36 +68,47 @@ def run(argv: list[str]) -> int:
     try:
         _, status = WaterBg.run(argv, exit=False)
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
-    except UsageError as err:
-        print(f"waterbg: {in_one_line(err)}", file=sys.stderr)
-        return 2
-    except WaterbgError as err:
-        print(f"waterbg: error: {in_one_line(err)}", file=sys.stderr)
-        return 1
-    except BrokenPipeError:
-        # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except OSError as err:
-        # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
-        print(f"waterbg: error: {in_words(err)}", file=sys.stderr)
-        return 1
-    except MemoryError:
-        print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("waterbg: interrupted", file=sys.stderr)
-        return 130
+    except BaseException as err:
+        if isinstance(err, KeyboardInterrupt) or was_interrupted():  # whatever has come of it
+            print("waterbg: interrupted", file=sys.stderr)
+            return 130
+        return _tell(err)
     return int(status or 0)
 
 
+def _tell(err: BaseException) -> int:
+    """Say in one line what went wrong: the exit status. What nobody expects is raised again."""
+    if isinstance(err, UsageError):
+        print(f"waterbg: {in_one_line(err)}", file=sys.stderr)
+        return 2
+    if isinstance(err, WaterbgError):
+        print(f"waterbg: error: {in_one_line(err)}", file=sys.stderr)
+        return 1
+    if isinstance(err, BrokenPipeError):
+        # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    if isinstance(err, OSError):
+        # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
+        print(f"waterbg: error: {in_words(err)}", file=sys.stderr)
+        return 1
+    if isinstance(err, MemoryError):
+        print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
+        return 1
+    raise err
+
+
+_RUN_PROGRAMS = ("indexamajig", "rerun", "merge", "compare", "script", "slurm")  # which hear of Ctrl-C themselves
 _OBJECTS = 200_000  # that are made before the collector looks for cycles: more than a short run makes
 
 
 def entry(argv: Any = None) -> NoReturn:
     """Run the console script, and end the process."""
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
-    status = run(list(sys.argv if argv is None else argv))
+    words = list(sys.argv if argv is None else argv)
+    if words[1:] and words[1] not in _RUN_PROGRAMS:
+        heed_interrupts()
+    status = run(words)
     # all is written and closed: taking modules and compiled kernels down one by one would be a sixth of a short run
     atexit._run_exitfuncs()
     for stream in filter(None, (sys.stdout, sys.stderr)):

@@ -20,6 +20,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
 from waterbg.errors import WaterbgError
+from waterbg.interrupts import checkpoint
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -81,6 +82,7 @@ def ordered_map(
     try:
         more = True
         while more or waiting:
+            checkpoint()
             while more and len(waiting) < ahead:
                 try:
                     new = next(source)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from waterbg.errors import OutputError
 from waterbg.run.follow import Span, Spans
 
-_CRYSTAL = b"\n--- Begin crystal"
+_BEGIN, _CRYSTAL = b"----- Begin chunk", b"\n--- Begin crystal"
 
 
 @dataclass(frozen=True)
@@ -56,18 +56,19 @@ def find_restart(partial: str, header: bytes, input: str, header_end: int, *, ch
     good, at, chunks = len(header), header_end, 0
     originals = _chunks(input, header_end)
     for stop, part in _chunks(partial, len(header)):
-        identity = _identity(part)
+        identity, kept = _identity(part), b""  # kept: what stood before chunks that were left out
         for original_stop, original in originals:
             if part.count(b"\0") > original.count(b"\0"):
                 # a power cut can leave zeros where bytes were not yet on disk: from here on nothing is trusted
                 return Restart(good, at, chunks)
-            if _identity(original) == identity:
+            if kept + _identity(original) == identity:
                 good, at, chunks = stop, original_stop, chunks + 1
                 break
             if not chunks_may_lack:
                 raise OutputError(
                     f"its chunk {chunks + 1} is not the stream's; start anew without --resume", path=partial
                 )
+            kept += original[: original.index(_BEGIN)]
         else:
             raise OutputError(f"its chunk {chunks + 1} is not in the stream; start anew without --resume", path=partial)
     return Restart(good, at, chunks)

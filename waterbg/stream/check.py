@@ -292,28 +292,39 @@ class Comparison:
 
     def __iter__(self) -> Iterator[str]:
         with StreamFile(self.before) as a, StreamFile(self.after) as b:
-            yield from self._headers(a, b)
-            old_at, new_at = a.header_end, b.header_end
-            old_chunks = a.all_chunks()
-            for new in b.all_chunks():
+            old_chunks, new_chunks = a.all_chunks(), b.all_chunks()
+            new = next(new_chunks, None)
+            yield from self._headers(a, b, self.chunks_may_lack and new is None)
+            old_at, new_at, kept = a.header_end, b.header_end, b""  # kept: what stood before chunks that lack
+            if new is None:  # what is kept looks like a part of the header
+                begin, end = self._provenance_line(b.header)
+                new_at = a.header_end + end - begin
+            while new is not None:
                 old = next(old_chunks, None)
                 while old is not None and self.chunks_may_lack and _identity(old) != _identity(new):
                     self.lacking += 1
+                    kept += a.read(old_at, old.start)
                     old_at = old.stop
                     old = next(old_chunks, None)
                 if old is None:
                     yield f"{self.after} has more chunks, from byte {new.start} on"
                     return
-                if a.read(old_at, old.start) != b.read(new_at, new.start):
+                if kept + a.read(old_at, old.start) != b.read(new_at, new.start):
                     yield f"text before the chunk at byte {old.start} differs"
                 yield from self._chunk(old, new)
-                old_at, new_at = old.stop, new.stop
-            old = next(old_chunks, None)
-            if old is not None and not self.chunks_may_lack:
-                yield f"{self.after} lacks the chunk at byte {old.start} and what follows"
-                return
-            if old is None:
-                yield from self._tails(a, b, old_at, new_at)
+                old_at, new_at, kept = old.stop, new.stop, b""
+                new = next(new_chunks, None)
+            for old in old_chunks:
+                if not self.chunks_may_lack:
+                    yield f"{self.after} lacks the chunk at byte {old.start} and what follows"
+                    return
+                self.lacking += 1
+                kept += a.read(old_at, old.start)
+                old_at = old.stop
+            if b.read(new_at, new_at + len(kept)) != kept:
+                yield f"text behind byte {new_at} of {self.after} differs"
+            else:
+                yield from self._tails(a, b, old_at, new_at + len(kept))
 
     def agrees(self, a: StreamFile, b: StreamFile, old: tuple[int, int], new: tuple[int, int]) -> bool:
         """Whether nothing differs between two ranges of bytes that hold as many chunks, and end with the last one's."""
@@ -329,19 +340,27 @@ class Comparison:
     def same_header(self) -> bool:
         """Whether the headers agree."""
         with StreamFile(self.before) as a, StreamFile(self.after) as b:
-            return not any(self._headers(a, b))
+            return not any(self._headers(a, b, False))
 
-    def _headers(self, a: StreamFile, b: StreamFile) -> Iterator[str]:
+    def _headers(self, a: StreamFile, b: StreamFile, more: bool) -> Iterator[str]:
+        """``more``: the second header may have text behind it, because there is no chunk left that would end it."""
         old, new = a.header, b.header
         if old == new:
             return
-        at = new.find(b"\n" + g.BEGIN_GEOMETRY + b"\n") + 1
-        line = new.rfind(b"\n", 0, at - 1) + 1
-        if new[line:at].startswith(b"waterbg ") and new[:line] + new[at:] == old:
-            self.provenance = text_of(new[line : at - 1])
+        begin, end = self._provenance_line(new)
+        without = new[:begin] + new[end:]
+        if without == old or (more and without.startswith(old)):
+            self.provenance = text_of(new[begin:end].rstrip(b"\n"))
             return
         first = next((i for i, (x, y) in enumerate(zip(old, new)) if x != y), min(len(old), len(new)))
         yield f"the header differs, first at byte {first} (line {old.count(10, 0, first) + 1})"
+
+    @staticmethod
+    def _provenance_line(header: bytes) -> tuple[int, int]:
+        """Where the line is that the main job puts before the geometry; no bytes if it is not there."""
+        end = header.find(b"\n" + g.BEGIN_GEOMETRY + b"\n") + 1
+        begin = header.rfind(b"\n", 0, end - 1) + 1
+        return (begin, end) if header.startswith(b"waterbg ", begin) else (end, end)
 
     def _tails(self, a: StreamFile, b: StreamFile, old_at: int, new_at: int) -> Iterator[str]:
         for (start, old), (_, new) in zip_longest(_blocks(a, old_at), _blocks(b, new_at), fillvalue=(0, b"")):

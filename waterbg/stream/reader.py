@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from waterbg.errors import StreamError
+from waterbg.interrupts import checkpoint
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
 
@@ -260,6 +261,7 @@ class StreamFile:
         self.ended = None
         at = self._line_start(max(start, self.header_end))
         while stop is None or at < stop:
+            checkpoint()
             begin = self._find_begin(at)
             if begin is None or (stop is not None and begin >= stop):
                 return
