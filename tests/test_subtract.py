@@ -240,7 +240,49 @@ def test_a_chunk_without_image_is_kept_or_dropped_when_that_is_asked_for(small, 
     else:
         assert events == ["//0", "//1", "//99", "//3", "//4", "//5"]
         assert after[2].bytes == before[2].bytes
-    assert "unreadable: 1" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "unreadable: 1" in said
+    assert f"{len(after)} chunks, {len(after)} crystals" in said
+
+
+def test_what_stands_before_a_dropped_chunk_stays(small):
+    """Two streams one after the other: the second one's header is between chunks."""
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    text = stream.read_bytes()
+    stream.write_bytes(text + text.replace(b"Image filename: images.h5", b"Image filename: gone.h5", 1) + b"The end\n")
+    assert subtract(stream, "-o", out, "--on-missing=drop", "--integration=rings") == 0
+    with StreamFile(out) as after:
+        assert len(list(after.chunks())) == 11
+    assert out.read_bytes().count(b"CrystFEL stream format") == 2
+    assert out.read_bytes().endswith(b"The end\n")
+
+
+def test_all_chunks_may_be_dropped(small):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    stream.write_bytes(stream.read_bytes().replace(b": images.h5", b": gone.h5") + b"The end\n")
+    assert subtract(stream, "-o", out, "--on-missing=drop") == 0
+    assert out.read_bytes().endswith(b"The end\n")
+    assert b"Begin chunk" not in out.read_bytes()
+
+
+def test_a_geometry_of_other_images_is_told(small, capsys):
+    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
+    lines = [
+        f"{line.partition('=')[0]}= {float(line.partition('=')[2]) + 6}" if "corner_x" in line else line
+        for line in geometry.read_text().splitlines()
+    ]
+    (small / "other.geom").write_text("\n".join(lines) + "\n")
+    assert subtract(stream, "-o", small / "a.stream", "-g", geometry) == 0
+    assert "is the geometry" not in capsys.readouterr().err
+    assert subtract(stream, "-o", small / "b.stream", "-g", small / "other.geom") == 0
+    assert "the predictions of 6 crystals lie more than 2 px" in capsys.readouterr().err
+
+
+def test_a_followed_stream_that_ends_within_a_chunk_is_told(small, capsys):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    stream.write_bytes(stream.read_bytes()[:190000])
+    assert subtract(stream, "-o", small / "out.stream", "--follow", "--until-idle=1", "--integration=rings") == 0
+    assert "the stream ends within a chunk (byte" in capsys.readouterr().err
 
 
 # -- interruption -------------------------------------------------------------------------------------------------

@@ -20,19 +20,26 @@ if TYPE_CHECKING:
     from waterbg.model import RunModel
     from waterbg.run.job import Images
 
+LEFT_OUT = "left out"
+ASTRAY = 2.0  # px: a geometry that is only a little better than the stream's moves reflections by less
 MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
 SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
 
 
 @dataclass
 class Tally:
-    """What happened, counted; pieces from workers are added up."""
+    """What happened, counted; pieces from workers are added up.
+
+    ``own_rings``: reflections whose background is their own ring's after all. ``astray``: crystals whose predictions
+    are far from the stream's positions.
+    """
 
     chunks: int = 0
     crystals: int = 0
     reflections: int = 0
     integrated: int = 0
     own_rings: int = 0
+    astray: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
@@ -45,6 +52,7 @@ class Tally:
         self.reflections += other.reflections
         self.integrated += other.integrated
         self.own_rings += other.own_rings
+        self.astray += other.astray
         self.dropped += other.dropped
         self.images += other.images
         self.fallbacks += other.fallbacks
@@ -109,11 +117,15 @@ class Subtractor:
         except ImageError as err:
             if self.images.on_missing == "fail":
                 raise
-            tally.images["kept as they were" if self.images.on_missing == "keep" else "left out"] += 1
+            tally.images["kept as they were" if self.images.on_missing == "keep" else LEFT_OUT] += 1
             if len(tally.unreadable) < MOST_NAMED:
                 tally.unreadable.append(str(err))
-            return bytes(chunk.bytes) if self.images.on_missing == "keep" else b""
+            if self.images.on_missing == "drop":
+                return b""
+            tally.crystals += len(chunk.crystals)
+            return bytes(chunk.bytes)
         tally.crystals += len(chunk.crystals)
+        tally.astray += int(np.count_nonzero(scene.off > ASTRAY))
         result = self.integrate(frame, scene, tally)
         spliced, saturated, implausible = [], [], []
         for rows in scene.rows:

@@ -66,7 +66,9 @@ def with_spots(scene, spots):
     rows = np.arange(len(spots), dtype=np.int32)
     old = scene.crystals[0]
     crystal = SimpleNamespace(**{**vars(old), "reflections": rows})
-    return Scene(spots, np.zeros(len(spots), np.int32), rows, scene.near, (rows,), scene.det_shift, (crystal,))
+    return Scene(
+        spots, np.zeros(len(spots), np.int32), rows, scene.near, (rows,), scene.det_shift, scene.off, (crystal,)
+    )
 
 
 def in_other_units(world, factors):

@@ -162,7 +162,9 @@ def make_world(
     )
     rows = np.arange(n, dtype=np.int32)
     crystal = SimpleNamespace(profile_radius=0.02, reflections=rows, axes=None, centering="P", det_shift=None)
-    scene = Scene(spots, np.zeros(n, np.int32), rows, np.zeros(0, SPOT), (rows,), np.zeros((1, 2)), (crystal,))
+    scene = Scene(
+        spots, np.zeros(n, np.int32), rows, np.zeros(0, SPOT), (rows,), np.zeros((1, 2)), np.zeros(1), (crystal,)
+    )
     return World(frame, scene, mean, truth)
 
 

@@ -46,4 +46,4 @@ def make_scene(panel, fs, ss, printed=None):
     rows = np.arange(len(fs), dtype=np.int32)
     printed = rows if printed is None else np.asarray(printed, np.int32)
     none = np.zeros(0, SPOT)
-    return Scene(spots, np.zeros(len(fs), np.int32), printed, none, (rows,), np.zeros((1, 2)), ())
+    return Scene(spots, np.zeros(len(fs), np.int32), printed, none, (rows,), np.zeros((1, 2)), np.zeros(1), ())

@@ -64,3 +64,12 @@ def test_a_part_of_another_stream_is_refused(streams):
 def test_chunks_that_were_dropped_are_passed_over(streams):
     found = restart(streams, NEW_HEADER + DONE[1] + DONE[3] + b"----- Begin ch", may_lack=True)
     assert found == Restart(len(NEW_HEADER + DONE[1] + DONE[3]), len(HEADER + b"".join(CHUNKS[:4])), 2)
+
+
+def test_what_stands_before_a_dropped_chunk_is_in_the_part(streams):
+    original, _ = streams
+    with open(original, "wb") as file:
+        file.write(HEADER + b"".join(b"note %d\n" % i + text for i, text in enumerate(CHUNKS)))
+    written = NEW_HEADER + b"note 0\nnote 1\n" + DONE[1] + b"note 2\nnote 3\n" + DONE[3]
+    found = restart(streams, written + b"note 4\n", may_lack=True)
+    assert (found.partial, found.chunks) == (len(written), 2)

@@ -41,6 +41,9 @@ class Scene:
         For each crystal, the spot that belongs to each printed row.
     det_shift : (n_crystals, 2) float64
         mm, refined.
+    off : (n_crystals,) float64
+        Median distance of a crystal's predictions from the positions in the stream, pixels; inf for those on another
+        panel or on none, 0 without reflections.
     crystals : tuple of Crystal
     """
 
@@ -50,6 +53,7 @@ class Scene:
     near: NDArray[np.void]
     rows: tuple[NDArray[np.int32], ...]
     det_shift: NDArray[np.float64]
+    off: NDArray[np.float64]
     crystals: tuple[Crystal, ...]
 
 
@@ -78,7 +82,7 @@ def build_scene(
     Scene
         A crystal that cannot be predicted (no axes, no profile radius) has its printed reflections only.
     """
-    parts, nears, owner, printed, rows, shifts = [], [], [], [], [], []
+    parts, nears, owner, printed, rows, shifts, off = [], [], [], [], [], [], []
     n_spots = 0
     for number, crystal in enumerate(crystals):
         here = _Crystal(crystal, detector, clen, photon_energy_eV)
@@ -97,6 +101,7 @@ def build_scene(
         printed.append(row_of_spot)
         rows.append((spot_of_row + n_spots).astype(np.int32))
         shifts.append(here.shift)
+        off.append(here.distance(spots[spot_of_row]))
         n_spots += len(spots)
     return Scene(
         spots=np.concatenate(parts) if parts else np.zeros(0, SPOT),
@@ -105,6 +110,7 @@ def build_scene(
         near=np.concatenate(nears) if nears else np.zeros(0, SPOT),
         rows=tuple(rows),
         det_shift=np.array(shifts, float).reshape(-1, 2),
+        off=np.array(off, float),
         crystals=tuple(crystals),
     )
 
@@ -164,6 +170,16 @@ class _Crystal:
             hkl, self.axes, self.detector, self.clen, self.photon_energy_eV, self.shift, profile_radius=self.radius
         )
         return spots, spot_of_row.reshape(-1)
+
+    def distance(self, spots: NDArray[np.void]) -> float:
+        """Median distance of the listed reflections' spots, in their order, from where the list has them; pixels."""
+        if not len(spots):
+            return 0.0
+        apart = np.full(len(spots), np.inf)
+        same = (spots["panel"] == self.panels) & (self.panels >= 0)
+        fs, ss = self.detector.to_panel(self.panels[same], self.listed["fs"][same], self.listed["ss"][same])
+        apart[same] = np.hypot(spots["fs"][same] - fs, spots["ss"][same] - ss)
+        return float(np.partition(apart, len(apart) // 2)[len(apart) // 2])
 
     def _is_overpredicted(self, points: NDArray[np.float64]) -> bool:
         """Whether most of the printed reflections need five times the printed radius, but no more."""

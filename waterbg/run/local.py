@@ -25,6 +25,7 @@ from waterbg.run.summary import Summary
 from waterbg.run.sweep import agree, find_images
 from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream, compare_streams
 from waterbg.stream.check import CHECKS, LOSSES, Comparison
+from waterbg.stream.grammar import BEGIN_CHUNK
 
 if TYPE_CHECKING:
     from waterbg.model import RunModel
@@ -102,6 +103,10 @@ def run_subtract(
                 progress = Progress(size if follow is None else 0, restart.input)
                 spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(worker), follow=follow)
                 for piece in run_spans(worker, model, spans, jobs, report):
+                    if not piece.span.chunks and BEGIN_CHUNK in piece.text:
+                        summary.notes.append(
+                            f"the stream ends within a chunk (byte {piece.span.start}): it was copied as it is"
+                        )
                     out.write(piece.text)
                     summary.tally.add(piece.tally)
                     written += piece.tally.chunks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from waterbg.subtract import Tally
+from waterbg.subtract import ASTRAY, LEFT_OUT, Tally
 
 NAMED = 3  # unreadable images whose reason is printed
 
@@ -24,10 +24,16 @@ class Summary:
         """Lines for a person."""
         tally = self.tally
         dropped = sum(tally.dropped.values())
-        counts = f"{tally.chunks} chunks, {tally.crystals} crystals, {tally.integrated} reflections integrated"
+        chunks = tally.chunks - tally.images[LEFT_OUT]
+        counts = f"{chunks} chunks, {tally.crystals} crystals, {tally.integrated} reflections integrated"
         lines = [f"{self.output}: {counts}, {dropped} dropped, {_time(self.seconds)}"]
         if self.chunks_before:
             lines.append(f"  {self.chunks_before} chunks were done before")
+        if tally.astray:
+            lines.append(
+                f"  the predictions of {tally.astray} crystal{'s' * (tally.astray != 1)} lie more than {ASTRAY:g} px "
+                "from the positions in the stream: is the geometry that of these images?"
+            )
         lines += [f"  dropped: {count} {name}" for name, count in tally.dropped.most_common()]
         lines += [f"  images unreadable: {count} {name}" for name, count in tally.images.most_common()]
         lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
