@@ -496,3 +496,16 @@ def test_main_is_the_command(high, low, tmp_path, monkeypatch):
     assert intensities(out)[0] == [[10, 20, 300]]
     shutil.copy(high, tmp_path / "again.stream")
     assert tool.main([str(high), "-", "-o", str(tmp_path / "b.stream")]) == 2
+
+
+@pytest.mark.parametrize("damaged", ["high", "low"])
+@pytest.mark.parametrize("how", ["cut", "row"])
+def test_a_damaged_stream_is_told(write, tmp_path, damaged, how):
+    whole = chunk("a.h5", "//0", 1, crystal(row(1, 2, 3, 5.0))) + chunk("a.h5", "//1", 2, crystal(row(1, 2, 3, 7.0)))
+    paths = {name: write(f"{name}.stream", whole) for name in ("high", "low")}
+    text = paths[damaged].read_text()
+    paths[damaged].write_text(text[:-60] if how == "cut" else text.replace("7.00", "7.O0"))
+    report = tool.overwrite_stream(paths["high"], paths["low"], tmp_path / "out.stream")
+    (said,) = report.damage
+    assert f"{damaged}.stream:" in said
+    assert f"not read to the last reflection: {said}" in report.text()

@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from waterbg.errors import UsageError
 from waterbg.settings import Settings
 
 
@@ -21,3 +22,12 @@ def test_what_the_streams_own_command_line_says_is_the_default(line, radii, push
     settings = Settings.from_command_line(line)
     assert settings.int_radius == radii
     assert settings.push_res == push
+
+
+def test_radii_of_the_stream_that_cannot_be_used_are_told_unless_others_are_given():
+    line = "indexamajig --int-radius=10,20,90 --push-res=1.5"
+    with pytest.raises(UsageError, match="the stream's own --int-radius=10,20,90: 1 <= inner"):
+        Settings.from_command_line(line)
+    settings = Settings.from_command_line(line, {"int_radius": (3.0, 4.0, 5.0)})
+    assert (settings.int_radius, settings.push_res) == ((3, 4, 5), 1.5)
+    assert Settings.from_command_line("indexamajig --int-radius a,b,c").int_radius == (4, 5, 7)

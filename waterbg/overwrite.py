@@ -11,7 +11,7 @@ import pathlib
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from waterbg.donors import PAIRS, AnyPath, CrystalFinder, Finder, IndexFinder, O
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
 from waterbg.stream import NUMBERS, OutputFile, StreamFile, splice_reflections
+from waterbg.stream.check import first_loss
 from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
 
 __all__ = [
@@ -69,6 +70,9 @@ class Overwritten:
         Of HIGH.
     other_indices : int
         With ``match="order"``: pairs that are not of the same h, k, l.
+    damage : list of str
+        Of HIGH and LOW, the first thing that CrystFEL would lose: lists that cannot be read keep their old numbers, and
+        are no partners.
     """
 
     output: str = ""
@@ -84,6 +88,7 @@ class Overwritten:
     crystals: int = 0
     crystals_matched: int = 0
     other_indices: int = 0
+    damage: list[str] = field(default_factory=list)
 
     def text(self) -> str:
         """Lines for people."""
@@ -100,6 +105,7 @@ class Overwritten:
             lines.append(f"{self.unused} of the other stream were not used")
         if self.other_indices:
             lines.append(f"{self.other_indices} pairs are not of the same h, k, l")
+        lines += [f"not read to the last reflection: {what}" for what in self.damage]
         if self.copy:
             lines.append(f"the old stream is {self.copy}")
         return "\n".join([*lines, f"wrote {self.output}"])
@@ -243,6 +249,12 @@ def overwrite_stream(
     names = _chosen(columns)
     match, finder, pair = _finder(high, low, match, pair)
     report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
+    for source in (high, low):
+        if not isinstance(source, Mapping):
+            with StreamFile(source) as stream:
+                loss = first_loss(stream)
+            if loss is not None:
+                report.damage.append(str(loss))
     try:
         with StreamFile(high) as stream:
             target = pathlib.Path(os.path.realpath(high)) if output is None else pathlib.Path(output)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
 
 PROFILE, SUM = "profile", "sum"
+Radii = tuple[float, float, float]
 BACKGROUNDS = ("water", "radial", "ring", "plane")
 
 
@@ -37,7 +38,7 @@ class Settings:
 
     integration: str = PROFILE
     background: str = "water"
-    int_radius: tuple[float, float, float] = (4.0, 5.0, 7.0)
+    int_radius: Radii = (4.0, 5.0, 7.0)
     push_res: float = math.inf
     polarisation: str = "horiz"
     joint: bool = False
@@ -62,14 +63,22 @@ class Settings:
         return self.integration in (PROFILE, SUM)
 
     @classmethod
-    def from_command_line(cls, command_line: str) -> Settings:
+    def from_command_line(cls, command_line: str, given: Mapping[str, object] | None = None) -> Settings:
         """Take what the stream's own command line says; what it does not say is CrystFEL's default.
 
         Parameters
         ----------
         command_line : str
             As indexamajig wrote it into the stream: unquoted, separated by blanks.
+        given : mapping, optional
+            Fields that are to be something else, whatever it says.
+
+        Raises
+        ------
+        UsageError
+            When the radii it says cannot be used.
         """
+        given = given or {}
         said: dict[str, object] = {}
         words = command_line.split()
         for word, following in zip(words, [*words[1:], ""]):
@@ -78,12 +87,14 @@ class Settings:
             try:
                 # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
                 if name.startswith("--int-r") and "--int-radius".startswith(name):
-                    said["int_radius"] = parse_int_radius(value)
+                    radii = three_numbers(value)
+                    if "int_radius" not in given:
+                        said["int_radius"] = usable_radii(radii, f"the stream's own --int-radius={value}")
                 elif name.startswith("--pu") and "--push-res".startswith(name):
                     said["push_res"] = float(value)
-            except (UsageError, ValueError):
+            except ValueError:
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
-        return cls(**said)  # type: ignore[arg-type]
+        return cls(**{**said, **given})  # type: ignore[arg-type]
 
     def replace(self, **changes: object) -> Settings:
         """Copy with some fields changed."""
@@ -128,12 +139,29 @@ class Settings:
         return cls(**said)  # type: ignore[arg-type]
 
 
-def parse_int_radius(text: str) -> tuple[float, float, float]:
-    """Read ``inner,middle,outer`` in pixels, as indexamajig's ``--int-radius``."""
+def parse_int_radius(text: str) -> Radii:
+    """Read ``inner,middle,outer`` in pixels, as indexamajig's ``--int-radius``.
+
+    Raises
+    ------
+    UsageError
+    """
     try:
-        inner, middle, outer = (float(word) for word in text.split(","))
+        radii = three_numbers(text)
     except ValueError:
         raise UsageError(f"--int-radius={text}: three numbers are needed, for example 4,5,7") from None
-    if not 1 <= inner <= middle < outer <= 64:  # a smaller disc than of five pixels has none of the four it must have
-        raise UsageError(f"--int-radius={text}: 1 <= inner <= middle < outer <= 64 pixels is needed")
+    return usable_radii(radii, f"--int-radius={text}")
+
+
+def three_numbers(text: str) -> Radii:
+    """Read three numbers with commas between them, or raise ValueError."""
+    inner, middle, outer = (float(word) for word in text.split(","))
     return inner, middle, outer
+
+
+def usable_radii(radii: Radii, option: str) -> Radii:
+    """Give the radii back, or raise UsageError, naming the option."""
+    inner, middle, outer = radii
+    if not 1 <= inner <= middle < outer <= 64:  # a smaller disc than of five pixels has none of the four it must have
+        raise UsageError(f"{option}: 1 <= inner <= middle < outer <= 64 pixels is needed")
+    return radii

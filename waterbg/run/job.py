@@ -89,9 +89,8 @@ def resolve_job(
     StreamError, GeometryError, UsageError
     """
     with StreamFile(path) as stream:
-        own = Settings.from_command_line(stream.command_line or "")
+        chosen = Settings.from_command_line(stream.command_line or "", settings)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
-    chosen = own.replace(**(settings or {}))
     if geometry is None:
         text, where = embedded, None
     else:

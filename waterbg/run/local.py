@@ -23,8 +23,8 @@ from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
 from waterbg.run.sweep import agree, find_images
-from waterbg.stream import OutputFile, StreamFile, add_provenance, check_stream, compare_streams
-from waterbg.stream.check import CHECKS, LOSSES, Comparison
+from waterbg.stream import OutputFile, StreamFile, add_provenance, compare_streams
+from waterbg.stream.check import Comparison, first_loss
 from waterbg.stream.grammar import BEGIN_CHUNK
 
 if TYPE_CHECKING:
@@ -198,13 +198,9 @@ def refuse_damage(job: Job) -> dict[str, str | None]:
     """
     images: dict[str, str | None] = {}
     with StreamFile(job.input) as stream:
-        for finding in check_stream(stream, skip=set(CHECKS) - LOSSES):
-            raise StreamError(
-                f"{finding.message}; 'waterbg verify' lists all that is damaged",
-                path=job.input,
-                line=finding.line,
-                offset=finding.offset,
-            )
+        loss = first_loss(stream)
+        if loss is not None:
+            raise loss
         for chunk in stream.chunks():
             if any(len(crystal.reflections) for crystal in chunk.crystals):
                 images.setdefault(chunk.filename, chunk.event)

@@ -11,6 +11,7 @@ from itertools import chain, zip_longest
 
 import numpy as np
 
+from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Crystal, text_of
 from waterbg.stream.reader import StreamFile
@@ -185,6 +186,18 @@ class Checker:
 def check_stream(stream: StreamFile, skip: Collection[str] = ()) -> Iterator[Finding]:
     """Everything wrong with an open stream, in the order of the file; see `CHECKS`."""
     return iter(Checker(stream, skip))
+
+
+def first_loss(stream: StreamFile) -> StreamError | None:
+    """Go through an open stream: the first thing that libcrystfel would lose of it, with line and byte."""
+    for finding in check_stream(stream, skip=set(CHECKS) - LOSSES):
+        return StreamError(
+            f"{finding.message}; 'waterbg verify' lists all that is damaged",
+            path=stream.path,
+            line=finding.line,
+            offset=finding.offset,
+        )
+    return None
 
 
 def _odd_bytes(data: bytes, skip_first_geometry: StreamFile | None = None) -> Iterator[tuple[str, str, int]]:
