@@ -82,13 +82,6 @@ class BackgroundEstimate:
     own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
 
-    def first(self, n: int) -> BackgroundEstimate:
-        """The estimate of the first ``n`` targets."""
-        return BackgroundEstimate(
-            self.expected[:n], self.scale_variance[:n], self.factor[:n], self.least[:n], self.noise, self.flags,
-            self.scale[:n], self.ring_variance[:n], self.own_ring[:n], self.fallbacks,
-        )  # fmt: skip
-
     @property
     def half(self) -> int:
         """Half width of the boxes, pixels."""

@@ -17,6 +17,7 @@ from waterbg.integrate.result import INTEGRATED, Status
 from waterbg.integrate.shapes import (
     NOTHING_KNOWN,
     Expected,
+    Ground,
     Shapes,
     Spots,
     columns_of,
@@ -85,17 +86,17 @@ def integrate_profile(
     shapes : Shapes
     """
     spots = scene.spots if targets is None else targets
-    flags = background.flags
-    fits = sum_all(frame, spots, flags, radii, background)
+    flags, ground = background.flags, Ground(frame, radii, rays, background)
+    fits = sum_all(ground, spots)
     places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
-    shapes = learn_shapes(frame, spots[own], flags, fits[own], radii, background, rays, places[own], run)
+    shapes = learn_shapes(ground, spots[own], fits[own], places[own], run)
     usual = usual_intensity(scene, spots["inv_d"], fits)
     if lead_far(shapes, places[own]):
         first = fits[own].copy()
-        _fit_all(frame, spots[own], inner, background, rays, places[own], shapes, usual[own], first)
-        shapes = look_again(frame, spots[own], flags, first, radii, background, rays, places[own], run, shapes)
-    expected = _fit_all(frame, spots, inner, background, rays, places, shapes, usual, fits)
+        _fit_all(ground, spots[own], places[own], shapes, usual[own], first)
+        shapes = look_again(ground, spots[own], first, places[own], run, shapes)
+    expected = _fit_all(ground, spots, places, shapes, usual, fits)
     shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
@@ -126,23 +127,21 @@ def integrate_profile(
 
 
 def _fit_all(
-    frame: Frame,
+    ground: Ground,
     spots: NDArray[np.void],
-    inner: int,
-    background: BackgroundEstimate,
-    rays: Rays,
     places: Places,
     shapes: Shapes,
     usual: NDArray[np.float64],
     fits: NDArray[np.void],
 ) -> Expected:
     """Fit every accepted spot by itself, into ``fits``."""
-    n, expected = len(spots), spot_shapes(shapes, rays, spots, places)
+    expected, inner = spot_shapes(shapes, ground.rays, spots, places), int(ground.radii[0])
+    frame, background = ground.frame, ground.background
     fit_spots(
-        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths, expected.blur,
-        shapes.psf.tail, background.expected[:n], background.scale_variance[:n], background.factor[:n],
-        background.least[:n], background.noise.gain, background.noise.read2, usual, fits,
+        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes,
+        ground.rays.panel, *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths,
+        expected.blur, shapes.psf.tail, background.expected, background.scale_variance, background.factor,
+        background.least, background.noise.gain, background.noise.read2, usual, fits,
     )  # fmt: skip
     return expected
 
@@ -176,14 +175,14 @@ def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.v
     return usual
 
 
-def sum_all(
-    frame: Frame, spots: NDArray[np.void], flags: NDArray[np.uint8], radii: Radii, background: BackgroundEstimate
-) -> NDArray[np.void]:
+def sum_all(ground: Ground, spots: NDArray[np.void]) -> NDArray[np.void]:
     """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs."""
+    frame, background, radii = ground.frame, ground.background, ground.radii
     fits = np.zeros(len(spots), FIT).view(np.recarray)
     has_map = frame.saturation is not None
     sum_spots(
-        frame.data, count_constant(frame), flags, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
+        frame.data, count_constant(frame), background.flags,
+        frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
         *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,
         background.factor, background.least, background.noise.gain, background.noise.read2, fits,

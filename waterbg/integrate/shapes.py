@@ -102,19 +102,29 @@ class Shapes:
         return np.maximum(self.psf.widths.at(inv_d, FLOOR) * self.stretch.at(places), FLOOR)
 
 
-def learn_shapes(
-    frame: Frame,
-    spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
-    places: Places,
-    run: Spots,
-) -> Shapes:
+@dataclass(frozen=True)
+class Ground:
+    """What the spots of a frame stand on.
+
+    Attributes
+    ----------
+    frame : Frame
+    radii : 3 floats
+        Peak disc, inner and outer radius of the ring, pixels.
+    rays : Rays
+    background : BackgroundEstimate
+        Its first rows are those of the spots in question.
+    """
+
+    frame: Frame
+    radii: Radii
+    rays: Rays
+    background: BackgroundEstimate
+
+
+def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
-    which, (measured,) = measure_strong(frame, spots, flags, fits, radii, background, rays, (run.psf.tail,), MOST, run)
+    which, (measured,) = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run)
     return _shapes_of(spots["inv_d"], places, run, which, measured, FARTHEST)
 
 
@@ -126,16 +136,7 @@ def lead_far(shapes: Shapes, places: Places) -> bool:
 
 
 def look_again(
-    frame: Frame,
-    spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
-    places: Places,
-    run: Spots,
-    first: Shapes,
+    ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots, first: Shapes
 ) -> Shapes:
     """Measure the spots that the first shapes have made strong, from where these have them, and learn again."""
     inv_d = spots["inv_d"]
@@ -145,20 +146,7 @@ def look_again(
     before.ok, before.I = 1, fits["I"][which]
     before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
     before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
-    _measure(
-        frame,
-        spots,
-        flags,
-        radii,
-        background,
-        rays,
-        which,
-        np.zeros((0, 2)),
-        run.psf.tail,
-        SECOND_LOOK,
-        before,
-        measured,
-    )
+    _measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
     good = _sure(measured)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
 
@@ -234,13 +222,9 @@ def _learn_lines(
 
 
 def measure_strong(
-    frame: Frame,
+    ground: Ground,
     spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
     fits: NDArray[np.void],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
     tails: Sequence[float],
     most: int,
     run: Spots = NOTHING_KNOWN,
@@ -261,19 +245,15 @@ def measure_strong(
     measured = np.zeros((len(tails), len(which)), MEASURED).view(np.recarray)
     before = measured[0, :0]
     for tail, out in zip(tails, measured, strict=True):
-        _measure(frame, spots, flags, radii, background, rays, which, start, tail, FARTHEST, before, out)
+        _measure(ground, spots, which, start, tail, FARTHEST, before, out)
         before = out
     good = _sure(measured).all(axis=0)
     return which[good], measured[:, good]
 
 
 def _measure(
-    frame: Frame,
+    ground: Ground,
     spots: NDArray[np.void],
-    flags: NDArray[np.uint8],
-    radii: Radii,
-    background: BackgroundEstimate,
-    rays: Rays,
     which: NDArray[np.int64],
     start: NDArray[np.float64],
     tail: float,
@@ -281,9 +261,10 @@ def _measure(
     before: NDArray[np.void],
     out: NDArray[np.void],
 ) -> None:
+    frame, background, inner = ground.frame, ground.background, int(ground.radii[0])
     measure_spots(
-        frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-        *columns_of(spots), which, int(radii[0]), int(radii[0]) + FIT_MARGIN, background.expected, background.factor,
+        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes,
+        ground.rays.panel, *columns_of(spots), which, inner, inner + FIT_MARGIN, background.expected, background.factor,
         background.least, background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
     )  # fmt: skip
 

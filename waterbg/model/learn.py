@@ -147,11 +147,12 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
-    fits = profile.sum_all(frame, targets, flags, radii, background)
+    ground = shapes.Ground(frame, radii, rays, background)
+    fits = profile.sum_all(ground, targets)
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
 
-    tries = shapes.measure_strong(frame, spots, flags, fits[:n], radii, background.first(n), rays, TAILS, TEACHERS)
+    tries = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     which, measured = tries
     return _Look(
         groups=groups,
