@@ -16,6 +16,7 @@ from waterbg.stream import OutputFile, write_file
 from .world import assert_honest, assert_one_line, harm_at
 
 PART = ".out.stream.part"
+TINY = 1 << 16  # bytes
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
@@ -94,7 +95,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_resume_goes_on_when_there_is_r
 def tiny_disk(tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={TINY}", "none", folder]
     may = os.getuid() == 0 and shutil.which("mount") is not None
     if not may or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only who may mount can make a tiny disk")
@@ -109,6 +110,26 @@ def test_a_disk_that_is_really_full_keeps_no_output_and_the_line_says_so(world, 
     assert_one_line(said)
     assert "No space left on device" in said
     assert os.listdir(tiny_disk) in ([], [PART])
+
+
+def with_room_for(size, folder, *words):
+    """Run ``waterbg`` in a folder on the tiny disk, of which all but ``size`` bytes are used up."""
+    folder.mkdir()
+    (folder / "precious").write_bytes(bytes(TINY - size))
+    done = subprocess.run(
+        [sys.executable, "-m", "waterbg", *map(str, words)], cwd=folder, capture_output=True, text=True
+    )
+    assert os.listdir(folder) == ["precious"]
+    return done
+
+
+@pytest.mark.parametrize("size", [0, 4096, 20_480])
+def test_a_script_leaves_no_half_of_an_hdf5_file_on_a_full_disk(world, tiny_disk, size):
+    done = with_room_for(size, tiny_disk / "here", "script", "sum-hdf5-files", world.stream, "-o", "sum.h5")
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Summed")] == [
+        "sum-hdf5-files: error: sum.h5: no room for it (No space left on device)"
+    ]
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
