@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -130,6 +131,28 @@ def test_a_script_leaves_no_half_of_an_hdf5_file_on_a_full_disk(world, tiny_disk
     assert [line for line in done.stderr.splitlines() if not line.startswith("Summed")] == [
         "sum-hdf5-files: error: sum.h5: no room for it (No space left on device)"
     ]
+
+
+@pytest.mark.parametrize("size", range(0, TINY, 3 * 4096))
+def test_a_simulation_leaves_nothing_on_a_full_disk(tiny_disk, size):
+    tiny_frames = ["--set=panel_shape=[80,120]", "--frames=2"]
+    done = with_room_for(size, tiny_disk / "here", "simulate", "small", *tiny_frames, "-o", "sim")
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+    assert re.match(r"waterbg: error: sim/small\.\S+: no room for it \(No space left on device\)$", done.stderr)
+
+
+def test_a_simulation_on_a_read_only_disk_names_the_file(tiny_disk):
+    (tiny_disk / "sim").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "waterbg", "simulate", "small", "-o", "sim"],
+        cwd=tiny_disk,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "waterbg: error: sim/small.h5: cannot be written (Read-only file system)\n"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
