@@ -102,9 +102,9 @@ OPTIONS = [
     ("view run.stream --3d --size=IT -o out.png", ["-1", "nan", "9" * 5000]),
     ("view run.stream --3d --at=IT -o out.png", ["nan,nan", "1", "1e999,0", "1e300,1e300", "5,5,nowhere", ""]),
     ("view run.stream --reflection=IT -o out.png", ["1", "a,b,c", "99999999999999999999,0,0", ""]),
-    ("simulate lysozyme -o out --show --seed=IT", NUMBERS),
-    ("simulate lysozyme -o out --show --photons=IT", NUMBERS),
-    ("simulate lysozyme -o out --show --set=IT", ["", "=", "water", "water=", "water=nan", "nothing=1", "jet=[", "\n"]),
+    ("simulate small -o out --show --seed=IT", NUMBERS),
+    ("simulate small -o out --show --photons=IT", NUMBERS),
+    ("simulate small -o out --show --set=IT", ["", "=", "water", "water=", "water=nan", "nothing=1", "jet=[", "\n"]),
 ]
 
 

@@ -3,6 +3,7 @@
 import ctypes
 import errno
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from waterbg.stream import OutputFile, write_file
 from .world import assert_honest, assert_one_line, harm_at
 
 PART = ".out.stream.part"
+TINY = 1 << 16  # bytes
 CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
@@ -94,7 +96,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_resume_goes_on_when_there_is_r
 def tiny_disk(tmp_path):
     folder = tmp_path / "tiny"
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", folder]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={TINY}", "none", folder]
     may = os.getuid() == 0 and shutil.which("mount") is not None
     if not may or subprocess.run(mount, capture_output=True).returncode:
         pytest.skip("only who may mount can make a tiny disk")
@@ -109,6 +111,48 @@ def test_a_disk_that_is_really_full_keeps_no_output_and_the_line_says_so(world, 
     assert_one_line(said)
     assert "No space left on device" in said
     assert os.listdir(tiny_disk) in ([], [PART])
+
+
+def with_room_for(size, folder, *words):
+    """Run ``waterbg`` in a folder on the tiny disk, of which all but ``size`` bytes are used up."""
+    folder.mkdir()
+    (folder / "precious").write_bytes(bytes(TINY - size))
+    done = subprocess.run(
+        [sys.executable, "-m", "waterbg", *map(str, words)], cwd=folder, capture_output=True, text=True
+    )
+    assert os.listdir(folder) == ["precious"]
+    return done
+
+
+@pytest.mark.parametrize("size", [0, 4096, 20_480])
+def test_a_script_leaves_no_half_of_an_hdf5_file_on_a_full_disk(world, tiny_disk, size):
+    done = with_room_for(size, tiny_disk / "here", "script", "sum-hdf5-files", world.stream, "-o", "sum.h5")
+    assert done.returncode == 1
+    assert [line for line in done.stderr.splitlines() if not line.startswith("Summed")] == [
+        "sum-hdf5-files: error: sum.h5: no room for it (No space left on device)"
+    ]
+
+
+@pytest.mark.parametrize("size", range(0, TINY, 3 * 4096))
+def test_a_simulation_leaves_nothing_on_a_full_disk(tiny_disk, size):
+    tiny_frames = ["--set=panel_shape=[80,120]", "--frames=2"]
+    done = with_room_for(size, tiny_disk / "here", "simulate", "small", *tiny_frames, "-o", "sim")
+    assert done.returncode == 1
+    assert_one_line(done.stderr)
+    assert re.match(r"waterbg: error: sim/small\.\S+: no room for it \(No space left on device\)$", done.stderr)
+
+
+def test_a_simulation_on_a_read_only_disk_names_the_file(tiny_disk):
+    (tiny_disk / "sim").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "waterbg", "simulate", "small", "-o", "sim"],
+        cwd=tiny_disk,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "waterbg: error: sim/small.h5: cannot be written (Read-only file system)\n"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

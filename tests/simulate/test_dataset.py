@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -97,19 +99,56 @@ def test_nothing_is_replaced_without_force(small, small_run):
 def test_a_run_that_fails_leaves_no_file(small, tmp_path, monkeypatch):
     def fail(experiment, number):
         if number == 1:
-            raise OSError(28, "No space left on device", "somewhere")
+            raise KeyError("a mistake of ours")
         return simulate_frame(experiment, number)
 
     monkeypatch.setattr(dataset_module, "simulate_frame", fail)
-    with pytest.raises(OutputError, match=r"cannot be written: .*No space left"):
-        write_dataset(small, 2, tmp_path)
+    with pytest.raises(KeyError):
+        write_dataset(small, 2, tmp_path / "new" / "folder")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_cannot_be_made_is_one_clear_error(small, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match="cannot be written"):
+    with pytest.raises(OutputError, match=r"folder: cannot be written \(Not a directory\)"):
         write_dataset(small, 1, tmp_path / "file" / "folder")
+
+
+def test_another_file_of_the_same_name_in_the_working_directory_is_not_taken_for_the_images(
+    small_run, small, tmp_path, monkeypatch
+):
+    (tmp_path / "small.h5").write_bytes(b"no images")
+    monkeypatch.chdir(tmp_path)
+    run = write_dataset(small, 2, "sim", "small")
+    assert run.stream.read_bytes() == small_run.stream.read_bytes()
+
+
+def test_ctrl_c_while_images_are_stored_leaves_no_file(small, tmp_path):
+    command = [sys.executable, "-c", STOPPED_IN_THE_MIDDLE_OF_HDF5, str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout == "stopped\n", done.stderr
+    assert done.returncode == 0
+    assert not list(tmp_path.iterdir())
+
+
+STOPPED_IN_THE_MIDDLE_OF_HDF5 = """
+import os, signal, sys
+from waterbg.simulate import h5_part, preset, write_dataset
+
+class Disk(h5_part._Disk):
+    written = 0
+    def write(self, data):
+        Disk.written += 1
+        if Disk.written == 20:
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().write(data)
+
+h5_part._Disk = Disk
+try:
+    write_dataset(preset("small").replace(panel_shape=(80, 120)), 9, sys.argv[1])
+except KeyboardInterrupt:
+    print("stopped")
+"""
 
 
 @pytest.mark.parametrize(("n", "name", "message"), [(0, "run", "0 frames are none"), (1, "a/b", "'a/b' cannot begin")])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import UsageError
+from waterbg.errors import UsageError, WaterbgError
 from waterbg.kernel_cache import say_when_compiling
 
 if TYPE_CHECKING:
@@ -55,17 +55,20 @@ class Simulate(Command):
         if not self.output:
             raise UsageError("simulate: -o DIR is needed")
         say_when_compiling()
-        done = simulate.write_dataset(
-            experiment,
-            self.frames,
-            self.output,
-            self.name or preset,
-            images=self.images,
-            made_by=self._command(preset),
-            structure=bool(self.hkl),
-            force=bool(self.force),
-            on_frame=_progress(self.frames) if sys.stderr.isatty() else None,
-        )
+        try:
+            done = simulate.write_dataset(
+                experiment,
+                self.frames,
+                self.output,
+                self.name or preset,
+                images=self.images,
+                made_by=self._command(preset),
+                structure=bool(self.hkl),
+                force=bool(self.force),
+                on_frame=_progress(self.frames) if sys.stderr.isatty() else None,
+            )
+        except MemoryError:
+            raise WaterbgError("out of memory; fewer pixels (panel_grid, panel_shape) need less") from None
         print(f"{self.frames} frames in {done.images}, stream in {done.stream}", file=sys.stderr)
         return 0
 
@@ -77,7 +80,7 @@ class Simulate(Command):
                 raise UsageError(f"--set {change}: NAME=VALUE is needed")
             try:
                 changes[name] = json.loads(value)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):  # no JSON, or thousands of digits or brackets
                 changes[name] = value  # a word: lattice_type=triclinic
         if self.seed is not None:
             changes["seed"] = self.seed
@@ -93,7 +96,7 @@ class Simulate(Command):
         if self.photons is not None:
             words += ["--photons", f"{self.photons:g}"]
         for change in self.changes:
-            words += ["--set", change]
+            words += ["--set", " ".join(change.split())]  # the header has a line for it
         return shlex.join(words)
 
 

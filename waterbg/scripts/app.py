@@ -141,6 +141,10 @@ def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False)
         # /dev/null, a named pipe: written to, never replaced
         _write_device(pieces, path)
         return
+    _write_file(pieces, path, force)
+
+
+def _write_file(pieces: Iterable[bytes], path: str, force: bool) -> None:
     with OutputFile(path, force=force).begin() as out:
         try:
             for piece in pieces:
@@ -181,18 +185,13 @@ def write_h5(datasets: dict[str, Any], path: str, force: bool = False) -> None:
     """
     import h5py
 
-    file = OutputFile(path, force=force)
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise OutputError("is no regular file", path=path)
-    try:
-        with h5py.File(file.partial, "w") as h5:
-            for name, values in datasets.items():
-                h5.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
-        os.replace(file.partial, path)
-    except (OSError, RuntimeError, ValueError) as err:
-        file.partial.unlink(missing_ok=True)
-        said = (str(err).splitlines() or [type(err).__name__])[0]
-        raise OutputError(f"cannot be written ({said})", path=path) from None
+    # made in memory: HDF5 cannot give up a file that the disk refuses, it takes the process down when that ends
+    with h5py.File("memory", "w", driver="core", backing_store=False) as h5:
+        for name, values in datasets.items():
+            h5.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
+        h5.flush()
+        data = h5.id.get_file_image()
+    _write_file([data], path, force)
 
 
 def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-import h5py
 import numpy as np
 
 import waterbg
@@ -16,8 +16,11 @@ from waterbg.errors import OutputError, UsageError
 from waterbg.simulate.detector import assemble, dead_pixels, geometry_text, largest_inverse_d
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame, simulate_frame
+from waterbg.simulate.h5_part import H5Part
 from waterbg.simulate.text import cell_text, chunk_text, solution_lines, stream_header
-from waterbg.simulate.truth import TruthWriter, write_hkl
+from waterbg.simulate.truth import TruthWriter, hkl_text
+from waterbg.stream import OutputFile
+from waterbg.stream.grammar import LONGEST_PIECE
 
 
 @dataclass(frozen=True)
@@ -169,135 +172,167 @@ def write_dataset(
     existing = [path for path in files if path.exists()]
     if existing and not force:
         raise OutputError("exists already; choose another folder or --name, or --force", path=str(existing[0]))
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        dataset.images.parent.mkdir(parents=True, exist_ok=True)
-        with _Parts([path for path in files if path != dataset.stream]) as part:
-            text = _write(experiment, n_frames, dataset, part, made_by, on_frame)
-        # last, because its numbers come from the other files as a reader finds them
-        with _Parts([dataset.stream]) as part:
-            part[dataset.stream].write_text(text)
-            part[dataset.stream].write_bytes(integrate_by_rings(part[dataset.stream], int_radius))
-    except OSError as err:
-        raise OutputError(f"cannot be written: {err}", path=str(getattr(err, "filename", None) or folder)) from err
+    with _Outputs(files, force) as out:
+        _write(experiment, n_frames, dataset, out, made_by, on_frame)
     return dataset
 
 
-class _Parts:
-    """Temporary names beside the final ones; renamed together when the work is done, removed when it fails."""
+class _Outputs:
+    """Files, with their folders, that get their names together when the work is done, and are gone when it fails."""
 
-    def __init__(self, files: list[Path]) -> None:
-        self._parts = {path: path.with_name(f".{path.name}.part") for path in files}
+    def __init__(self, files: list[Path], force: bool) -> None:
+        self._files, self._force = files, force
+        self._out: dict[Path, OutputFile] = {}
+        self._made: list[Path] = []
 
-    def __enter__(self) -> dict[Path, Path]:
-        return self._parts
+    def __enter__(self) -> dict[Path, OutputFile]:
+        try:
+            for path in self._files:
+                self._make_folder(path.parent)
+                self._out[path] = OutputFile(path, force=self._force).begin()
+        except BaseException:
+            self._discard()
+            raise
+        return self._out
+
+    def _make_folder(self, folder: Path) -> None:
+        missing = [above for above in (folder, *folder.parents) if not above.exists()]
+        for one in reversed(missing):
+            try:
+                one.mkdir(exist_ok=True)
+            except OSError as err:
+                raise OutputError(f"cannot be written ({err.strerror})", path=str(one)) from None
+            self._made.append(one)
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None) -> None:
-        for path, part in self._parts.items():
+        try:
             if kind is None:
-                part.replace(path)
-            else:
-                part.unlink(missing_ok=True)
+                for out in self._out.values():
+                    out.flush()  # all are on disk before the first gets its name
+                for out in self._out.values():
+                    out.finish()
+        finally:
+            self._discard()
+
+    def _discard(self) -> None:
+        """Remove what is not finished; folders that hold something stay."""
+        for out in self._out.values():
+            out.discard()
+        for folder in reversed(self._made):
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _write(
     experiment: Experiment,
     n_frames: int,
     dataset: Dataset,
-    part: dict[Path, Path],
+    out: dict[Path, OutputFile],
     made_by: str,
     on_frame: Callable[[SimulatedFrame], None] | None,
-) -> str:
-    """Write all files but the stream; gives the stream's text, its reflections predicted and not yet integrated."""
+) -> None:
+    def write(path: Path, text: str) -> None:
+        out[path].write(text.encode("utf-8", "surrogateescape"))
+
     geometry = geometry_text(experiment)
-    part[dataset.geometry].write_text(geometry)
-    part[dataset.cell].write_text(cell_text(experiment))
+    write(dataset.geometry, geometry)
+    write(dataset.cell, cell_text(experiment))
     # indexamajig cannot open a list of less than eight bytes (is_hdf5_file), and passes over blank lines
-    part[dataset.list].write_text((dataset.image_name + "\n").ljust(8, "\n"))
-    if dataset.structure in part:
-        write_hkl(part[dataset.structure], experiment, largest_inverse_d(experiment))
+    write(dataset.list, (dataset.image_name + "\n").ljust(8, "\n"))
+    if dataset.structure in out:
+        write(dataset.structure, hkl_text(experiment, largest_inverse_d(experiment)))
 
     chunks = []
     with (
-        ImageWriter(part[dataset.images], experiment, n_frames) as pictures,
-        TruthWriter(part[dataset.truth], experiment) as truth,
-        part[dataset.solutions].open("w") as solutions,
+        ImageWriter(out[dataset.images], experiment, n_frames) as pictures,
+        TruthWriter(out[dataset.truth], experiment) as truth,
     ):
         for number in range(n_frames):
             frame = simulate_frame(experiment, number)
             pictures.add(frame)
             truth.add(number, frame.spots)
-            solutions.write(solution_lines(experiment, frame, dataset.image_name))
+            write(dataset.solutions, solution_lines(experiment, frame, dataset.image_name))
             chunks.append(chunk_text(experiment, frame, dataset.image_name, number + 1))
             if on_frame:
                 on_frame(frame)
-    provenance = f"waterbg {waterbg.__version__}: {made_by or 'simulated frames'}"
+    by = f"waterbg {waterbg.__version__}: "
+    fits = (
+        len(f"Generated by {by}{made_by}\n") < LONGEST_PIECE
+    )  # else CrystFEL takes it for lines; the truth says it, too
+    provenance = by + (made_by if made_by and fits else "simulated frames")
     command = " ".join(indexamajig_words(dataset, experiment))
-    header = stream_header(experiment, geometry, provenance, command)
-    return header + "".join(chunks)
+    write(dataset.stream, stream_header(experiment, geometry, provenance, command))
+    # last, because its numbers come from the other files as a reader finds them
+    for chunk in integrate_by_rings(chunks, geometry, out[dataset.images].partial, dataset.int_radius):
+        out[dataset.stream].write(chunk)
 
 
-def integrate_by_rings(stream: Path, int_radius: tuple[int, int, int]) -> bytes:
-    """Give a stream, in its own folder, with CrystFEL's own rings numbers; what CrystFEL drops is dropped."""
+def integrate_by_rings(
+    chunks: list[str], geometry: str, images: Path, int_radius: tuple[int, int, int]
+) -> Iterator[bytes]:
+    """Give chunks CrystFEL's own rings numbers; what CrystFEL drops is dropped.
+
+    Parameters
+    ----------
+    chunks : list of str
+    geometry : str
+        Text of the geometry file.
+    images : Path
+        Where the images are, whatever the chunks call them.
+    int_radius : 3 ints
+    """
     # here, because numba costs half a second
     from waterbg.frames import FrameReader
     from waterbg.geometry import parse_geometry
     from waterbg.run.job import Images
     from waterbg.settings import Settings
-    from waterbg.stream import StreamFile
+    from waterbg.stream import Chunk
     from waterbg.subtract import Subtractor, Tally
+
+    class Reader(FrameReader):
+        def locate(self, filename: str | bytes) -> str:
+            return str(images)
 
     settings = Settings(
         integration="rings", int_radius=(float(int_radius[0]), float(int_radius[1]), float(int_radius[2]))
     )
-    with StreamFile(stream) as text:
-        reader = FrameReader(parse_geometry(text.geometry_text), stream_path=str(stream))
+    with Reader(parse_geometry(geometry)) as reader:
         work = Subtractor(reader, settings, Images(), None)
-        parts, at = [text.header], text.header_end
-        try:
-            for chunk in text.chunks():
-                parts += [text.read(at, chunk.start), work.chunk(chunk, Tally())]
-                at = chunk.stop
-        finally:
-            reader.close()
-    return b"".join(parts)
+        for chunk in chunks:
+            yield work.chunk(Chunk(chunk.encode("utf-8", "surrogateescape"), 0), Tally())
 
 
-class ImageWriter:
+class ImageWriter(H5Part):
     """Writes the multi-event HDF5 file; a context manager.
 
     Parameters
     ----------
-    path : Path
+    out : OutputFile
     experiment : Experiment
     n_frames : int
     """
 
-    def __init__(self, path: Path, experiment: Experiment, n_frames: int) -> None:
+    def __init__(self, out: OutputFile, experiment: Experiment, n_frames: int) -> None:
+        super().__init__(out)
         mask = assemble(experiment, dead_pixels(experiment))
         added = experiment.read_noise or experiment.pedestal or experiment.pedestal_scatter
         counting = experiment.adu_per_photon == 1 and not added
-        self._file = h5py.File(path, "w")
         options = {"compression": "gzip", "compression_opts": 6, "shuffle": True, "track_times": False}
-        self._file.create_dataset("/entry/data/mask", data=mask, **options)
-        self._pictures = self._file.create_dataset(
-            "/entry/data/data",
-            (n_frames, *mask.shape),
-            np.uint16 if counting else np.int32,
-            chunks=(1, *mask.shape),
-            **options,
-        )
-        self._energies = self._file.create_dataset("/entry/photon_energy", (n_frames,), np.float64, track_times=False)
-        self._energies.attrs["units"] = "eV"
+        with self.writing() as file:
+            file.create_dataset("/entry/data/mask", data=mask, **options)
+            self._pictures = file.create_dataset(
+                "/entry/data/data",
+                (n_frames, *mask.shape),
+                np.uint16 if counting else np.int32,
+                chunks=(1, *mask.shape),
+                **options,
+            )
+            self._energies = file.create_dataset("/entry/photon_energy", (n_frames,), np.float64, track_times=False)
+            self._energies.attrs["units"] = "eV"
         self._experiment = experiment
-
-    def __enter__(self) -> ImageWriter:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._file.close()
 
     def add(self, frame: SimulatedFrame) -> None:
         """Store a frame under its number."""
-        self._pictures[frame.number] = assemble(self._experiment, frame.counts)
-        self._energies[frame.number] = frame.pulse.photon_energy
+        with self.writing():
+            self._pictures[frame.number] = assemble(self._experiment, frame.counts)
+            self._energies[frame.number] = frame.pulse.photon_energy

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from waterbg.errors import UsageError
+from waterbg.simulate.limits import check_limits
 
 PHOTONS_PER_PULSE = 3e8
 """Pulse energy at which ``water``, ``air`` and ``scattering`` are stated; they grow in proportion to ``photons``."""
@@ -19,6 +20,11 @@ class Experiment:
 
     Lengths called "px" are pixels of the detector; rates are photons at 3e8 photons per pulse. Spreads are
     standard deviations from frame to frame unless a range (low, high) is given.
+
+    Raises
+    ------
+    UsageError
+        For a quantity that no experiment can have (:mod:`waterbg.simulate.limits`).
     """
 
     seed: int = 1
@@ -81,17 +87,7 @@ class Experiment:
     width_direction: float = 0.0  # relative, crystal to crystal: widths are not the same in all directions
 
     def __post_init__(self) -> None:
-        if self.layout not in ("stacked", "modules"):
-            raise UsageError(f"layout {self.layout!r}: need 'stacked' or 'modules'")
-        if min(self.panel_grid) < 1 or min(self.panel_shape) < 1:
-            raise UsageError(f"a detector of {self.panel_grid} panels of {self.panel_shape} pixels is empty")
-        if not 0 <= self.crystals[0] <= self.crystals[1]:
-            raise UsageError(f"crystals in a frame: {self.crystals} is no range (fewest, most)")
-        for name in ("photons", "photon_energy", "camera_length", "pixel_size", "adu_per_photon", "profile_radius"):
-            if not getattr(self, name) > 0:
-                raise UsageError(f"{name} must be positive, not {getattr(self, name)}")
-        if self.seed < 0:
-            raise UsageError(f"seed must not be negative, got {self.seed}")
+        check_limits(self)
 
     @property
     def n_panels(self) -> int:
@@ -145,11 +141,11 @@ def _like(default: Any, value: Any, name: str) -> Any:
             if len(value) != len(default):
                 raise ValueError
             return tuple(_like(d, v, name) for d, v in zip(default, value, strict=True))
-        if isinstance(default, str) != isinstance(value, str):
+        if isinstance(default, str) != isinstance(value, str) or isinstance(value, bool):
             raise ValueError
         if isinstance(default, int) and int(value) != value:
             raise ValueError
         return type(default)(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # the last of infinity and of integers beyond a float
         example = list(default) if isinstance(default, tuple) else default
         raise UsageError(f"{name}: {value!r} is not of the kind of {example!r}") from None

@@ -16,6 +16,7 @@ from waterbg.simulate.spots import make_spots
 
 _HOT_PHOTONS = 150  # mean of a hot pixel, in every frame; independent of the beam
 _ZINGER_PHOTONS = (40, 400)  # range of a zinger
+_MOST_PHOTONS = 1e12  # in a pixel: far above all that is stored, and below what NumPy cannot draw
 _DEAD_ADU = 60000  # what half of the dead pixels say; the others say 0
 
 
@@ -105,7 +106,7 @@ def _count(
     pictures, intruders = [], []
     parts = make_panels(experiment), expected, dead_pixels(experiment), hot_pixels(experiment)
     for panel, mean, dead, hot, pedestal in zip(*parts, pedestals(experiment, number), strict=True):
-        photons = rng.poisson(mean).astype(np.float64)
+        photons = rng.poisson(np.minimum(mean, _MOST_PHOTONS)).astype(np.float64)
         places = np.concatenate([hot, rng.integers(0, panel.shape, (experiment.zingers, 2))])
         extra = np.concatenate(
             [rng.poisson(_HOT_PHOTONS, len(hot)), rng.integers(*_ZINGER_PHOTONS, experiment.zingers)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from waterbg.simulate import draws
-from waterbg.simulate.experiment import Experiment
+
+if TYPE_CHECKING:
+    from waterbg.simulate.experiment import Experiment
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,10 @@ def expected_background(experiment: Experiment, pulse: Pulse) -> tuple[list[np.n
         q = 4 * np.pi / wavelength * np.sin(two_theta / 2)
         azimuth = np.arctan2(y, x)
         uneven = 1 + first * np.cos(azimuth - first_phase) * (q / 2) + second * np.cos(2 * (azimuth - second_phase))
-        b = np.interp(q, q_table, rings) * uneven + np.interp(q, q_table, air) * (1 + 0.02 * np.cos(azimuth))
+        # where the harmonics are larger than the ring itself, as behind a right angle, there is none
+        b = np.interp(q, q_table, rings) * np.maximum(uneven, 0) + np.interp(q, q_table, air) * (
+            1 + 0.02 * np.cos(azimuth)
+        )
         b *= polarisation(x, y, z, experiment.polarisation) * solid_angle(panel, position, distance)
         b += 0.02  # fluorescence and stray light
         shadow.append(transmission(experiment, x - pulse.shift[0], y - pulse.shift[1]))

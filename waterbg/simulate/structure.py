@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from waterbg.errors import UsageError
 from waterbg.simulate.draws import uniform_of_indices
-from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.pulse import reciprocal_axes
+
+if TYPE_CHECKING:
+    from waterbg.simulate.experiment import Experiment
 
 # rotations as they act on (h, k, l); four and three times the z axis, two times an axis, and the cyclic one of cubes
 _TWO = {axis: np.diag([1 if i == "abc".index(axis) else -1 for i in range(3)]) for axis in "abc"}
@@ -20,7 +23,7 @@ _TWO_110 = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 _TWO_1M10 = np.array([[0, -1, 0], [-1, 0, 0], [0, 0, -1]])
 _THREE_111 = np.array([[0, 0, 1], [1, 0, 0], [0, 1, 0]])
 
-_GENERATORS = {
+GENERATORS = {
     "-1": [],
     "2/m": [_TWO["c"]],
     "2/m_uaa": [_TWO["a"]],
@@ -38,7 +41,18 @@ _GENERATORS = {
     "m-3m": [_FOUR_C, _TWO["a"], _THREE_111],
 }
 
-_CENTERINGS: dict[str, Callable[..., np.ndarray]] = {
+LATTICE_LETTERS = {
+    "triclinic": "a",
+    "monoclinic": "m",
+    "orthorhombic": "o",
+    "tetragonal": "t",
+    "rhombohedral": "r",
+    "hexagonal": "h",
+    "cubic": "c",
+}
+WITH_UNIQUE_AXIS = ("monoclinic", "tetragonal", "hexagonal")
+
+CENTERINGS: dict[str, Callable[..., np.ndarray]] = {
     "P": lambda h, k, m: np.ones(np.shape(h), bool),
     "A": lambda h, k, m: (k + m) % 2 == 0,
     "B": lambda h, k, m: (h + m) % 2 == 0,
@@ -69,13 +83,13 @@ def rotations(point_group: str) -> np.ndarray:
     UsageError
         For a group that is not a Laue group.
     """
-    if point_group not in _GENERATORS:
-        raise UsageError(f"point group {point_group!r}: need one of {', '.join(_GENERATORS)}")
+    if point_group not in GENERATORS:
+        raise UsageError(f"point group {point_group!r}: need one of {', '.join(GENERATORS)}")
     group = {tuple(np.eye(3, dtype=int).ravel())}
     fresh = group
     while fresh:
         products = {
-            tuple((g @ np.reshape(member, (3, 3))).ravel()) for member in fresh for g in _GENERATORS[point_group]
+            tuple((g @ np.reshape(member, (3, 3))).ravel()) for member in fresh for g in GENERATORS[point_group]
         }
         fresh = products - group
         group = group | fresh
@@ -116,9 +130,9 @@ def present(indices: np.ndarray, centering: str) -> np.ndarray:
     UsageError
         For a centring that does not exist.
     """
-    if centering not in _CENTERINGS:
-        raise UsageError(f"centering {centering!r}: need one of {', '.join(_CENTERINGS)}")
-    return _CENTERINGS[centering](indices[..., 0], indices[..., 1], indices[..., 2])
+    if centering not in CENTERINGS:
+        raise UsageError(f"centering {centering!r}: need one of {', '.join(CENTERINGS)}")
+    return CENTERINGS[centering](indices[..., 0], indices[..., 1], indices[..., 2])
 
 
 def structure_factors(experiment: Experiment, indices: np.ndarray) -> np.ndarray:

@@ -8,26 +8,16 @@ from waterbg.simulate.detector import make_panels, panel_offset
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame
 from waterbg.simulate.peaks import find_peaks, peak_resolution, resolution_limit
+from waterbg.simulate.structure import LATTICE_LETTERS, WITH_UNIQUE_AXIS
 
 PREDICTION_LIMIT = 1.7
 """Reflections are predicted up to this many profile radii of excitation error."""
-
-_LATTICE_LETTERS = {
-    "triclinic": "a",
-    "monoclinic": "m",
-    "orthorhombic": "o",
-    "tetragonal": "t",
-    "rhombohedral": "r",
-    "hexagonal": "h",
-    "cubic": "c",
-}
-_WITH_UNIQUE_AXIS = ("monoclinic", "tetragonal", "hexagonal")
 
 
 def cell_text(experiment: Experiment) -> str:
     """Cell file, as CrystFEL's write_cell writes it."""
     lines = ["CrystFEL unit cell file version 1.0", "", f"lattice_type = {experiment.lattice_type}"]
-    if experiment.lattice_type in _WITH_UNIQUE_AXIS:
+    if experiment.lattice_type in WITH_UNIQUE_AXIS:
         lines.append(f"unique_axis = {experiment.unique_axis}")
     lines.append(f"centering = {experiment.centering}")
     names = ("a", "b", "c", "al", "be", "ga")
@@ -40,8 +30,8 @@ def cell_text(experiment: Experiment) -> str:
 
 def solution_lines(experiment: Experiment, frame: SimulatedFrame, image: str) -> str:
     """Lines of a solution file for ``indexamajig --indexing=file``, one per crystal of the frame."""
-    lattice = _LATTICE_LETTERS[experiment.lattice_type] + experiment.centering
-    if experiment.lattice_type in _WITH_UNIQUE_AXIS:
+    lattice = LATTICE_LETTERS[experiment.lattice_type] + experiment.centering
+    if experiment.lattice_type in WITH_UNIQUE_AXIS:
         lattice += experiment.unique_axis
     shift = frame.pulse.det_shift_mm(experiment)
     return "".join(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -11,47 +10,45 @@ import numpy as np
 from waterbg.errors import ImageError
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import true_background
+from waterbg.simulate.h5_part import H5Part
 from waterbg.simulate.spots import TRUE_SPOT
 from waterbg.simulate.structure import all_reflections, structure_factors
+from waterbg.stream import OutputFile
 
 COLUMNS = ("frame", *(name for name in TRUE_SPOT.names or ()))
 
 
-class TruthWriter:
+class TruthWriter(H5Part):
     """Writes ``truth.h5``: /reflections, one row per reflection in the images; a context manager.
 
     Parameters
     ----------
-    path : Path
+    out : OutputFile
     experiment : Experiment
     """
 
-    def __init__(self, path: Path, experiment: Experiment) -> None:
-        self._file = h5py.File(path, "w")
-        self._file.attrs["experiment"] = experiment.to_json()
-        self._rows = self._file.create_dataset(
-            "reflections",
-            (0, len(COLUMNS)),
-            maxshape=(None, len(COLUMNS)),
-            dtype=np.float32,
-            chunks=(4096, len(COLUMNS)),
-            compression="gzip",
-            shuffle=True,
-            track_times=False,
-        )
-        self._rows.attrs["columns"] = " ".join(COLUMNS)
-
-    def __enter__(self) -> TruthWriter:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._file.close()
+    def __init__(self, out: OutputFile, experiment: Experiment) -> None:
+        super().__init__(out)
+        with self.writing() as file:
+            file.attrs["experiment"] = experiment.to_json()
+            self._rows = file.create_dataset(
+                "reflections",
+                (0, len(COLUMNS)),
+                maxshape=(None, len(COLUMNS)),
+                dtype=np.float32,
+                chunks=(4096, len(COLUMNS)),
+                compression="gzip",
+                shuffle=True,
+                track_times=False,
+            )
+            self._rows.attrs["columns"] = " ".join(COLUMNS)
 
     def add(self, number: int, spots: np.ndarray) -> None:
         """Append the reflections of a frame."""
         start = len(self._rows)
-        self._rows.resize(start + len(spots), axis=0)
-        self._rows[start:] = np.column_stack([np.full(len(spots), number), *(spots[name] for name in COLUMNS[1:])])
+        with self.writing():
+            self._rows.resize(start + len(spots), axis=0)
+            self._rows[start:] = np.column_stack([np.full(len(spots), number), *(spots[name] for name in COLUMNS[1:])])
 
 
 class Truth:
@@ -91,12 +88,11 @@ class Truth:
         return true_background(self.experiment, frame)
 
 
-def write_hkl(path: Path, experiment: Experiment, largest_inverse_d: float) -> None:
-    """Write the |F|² that were used as a CrystFEL reflection list.
+def hkl_text(experiment: Experiment, largest_inverse_d: float) -> str:
+    """The |F|² that were used, as a CrystFEL reflection list.
 
     Parameters
     ----------
-    path : Path
     experiment : Experiment
     largest_inverse_d : float
         How far the list goes, nm^-1.
@@ -112,4 +108,4 @@ def write_hkl(path: Path, experiment: Experiment, largest_inverse_d: float) -> N
         f"{h:4d} {k:4d} {m:4d} {value:10.2f} {'-':>8s} {1.0:10.2f} {1:7d}"
         for (h, k, m), value in zip(indices.tolist(), intensities.tolist(), strict=True)
     ]
-    path.write_text("\n".join([*lines, "End of reflections", ""]))
+    return "\n".join([*lines, "End of reflections", ""])

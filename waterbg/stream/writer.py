@@ -149,7 +149,7 @@ class OutputFile:
             self._file.truncate(keep)
             self._file.seek(keep)
         except OSError as err:
-            raise self._cannot(err) from None
+            raise self.cannot(err) from None
         return self
 
     def _open_part(self) -> BinaryIO:
@@ -187,7 +187,7 @@ class OutputFile:
                 self._file.close()
             except OSError as close_error:
                 if err is None:
-                    raise self._cannot(close_error) from None
+                    raise self.cannot(close_error) from None
 
     def write(self, data: bytes) -> None:
         """Append bytes."""
@@ -195,7 +195,7 @@ class OutputFile:
         try:
             self._file.write(data)
         except OSError as err:
-            raise self._cannot(err) from None
+            raise self.cannot(err) from None
 
     def flush(self) -> None:
         """Bring what was written to disk."""
@@ -204,7 +204,7 @@ class OutputFile:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as err:
-            raise self._cannot(err) from None
+            raise self.cannot(err) from None
 
     def finish(self) -> None:
         """Give the file its name; it is on disk before, and its folder's entry after."""
@@ -223,7 +223,7 @@ class OutputFile:
                 os.close(folder)
             self._file.close()
         except OSError as err:
-            raise self._cannot(err) from None
+            raise self.cannot(err) from None
 
     def discard(self) -> None:
         """Remove the part."""
@@ -232,7 +232,8 @@ class OutputFile:
                 self._file.close()
         self.partial.unlink(missing_ok=True)
 
-    def _cannot(self, err: OSError) -> OutputError:
+    def cannot(self, err: OSError) -> OutputError:
+        """Say in the user's words what the system said."""
         if err.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             return OutputError(f"no room for it ({err.strerror})", path=str(self.path))
         return OutputError(f"cannot be written ({err.strerror})", path=str(self.path))
