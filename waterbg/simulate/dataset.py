@@ -13,6 +13,7 @@ import numpy as np
 
 import waterbg
 from waterbg.errors import OutputError, UsageError
+from waterbg.interrupts import checkpoint
 from waterbg.simulate.detector import assemble, dead_pixels, geometry_text, largest_inverse_d
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame, simulate_frame
@@ -248,6 +249,7 @@ def _write(
         TruthWriter(out[dataset.truth], experiment) as truth,
     ):
         for number in range(n_frames):
+            checkpoint()
             frame = simulate_frame(experiment, number)
             pictures.add(frame)
             truth.add(number, frame.spots)

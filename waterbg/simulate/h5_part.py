@@ -93,16 +93,19 @@ class _Disk(io.FileIO):
 
 @contextmanager
 def _ctrl_c_waits() -> Iterator[None]:
-    """Hold Ctrl-C back: in the midst of HDF5 it would be a write that failed."""
-    handler = signal.getsignal(signal.SIGINT)
-    if not callable(handler) or threading.current_thread() is not threading.main_thread():
+    """Hold Ctrl-C back, and the timer behind it: in the midst of HDF5 it would be a write that failed."""
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
     pressed: list[tuple[Any, ...]] = []
-    signal.signal(signal.SIGINT, lambda *words: pressed.append(words))
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)}
+    held = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in held:
+        signal.signal(number, lambda *words: pressed.append(words))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, handler)
+        for number, handler in held.items():
+            signal.signal(number, handler)
     if pressed:
-        handler(*pressed[0])
+        held[pressed[0][0]](*pressed[0])
