@@ -194,6 +194,13 @@ def test_a_value_that_is_empty_does_not_take_the_next_word(folder, capsys):
     assert not os.path.exists("--json")
 
 
+@pytest.mark.parametrize("command", ["subtract run.stream -o out", "decoys run.stream", "view run.stream -o out.png"])
+def test_an_empty_geometry_is_not_blamed_on_the_stream(folder, command, capsys):
+    (folder / "e.geom").touch()
+    assert run(["waterbg", *command.split(), "-g", "e.geom"]) == 1
+    assert capsys.readouterr().err == "waterbg: error: e.geom: is empty\n"
+
+
 def test_a_figure_in_place_of_another_needs_force(folder, capsys):
     for command in ("compare run.stream run.stream -o OUT", "decoys run.stream -o OUT", "peaks run.h5 --scatter=OUT"):
         (folder / "a.png").write_text("precious")
