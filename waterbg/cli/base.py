@@ -10,8 +10,9 @@ import sys
 from typing import Any, NoReturn
 
 import waterbg
-from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
+from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
 from waterbg.kernel_cache import choose_kernel_cache
+from waterbg.standard_streams import ready_streams
 from waterbg.switches import Switches, print_any_name
 
 
@@ -95,11 +96,12 @@ _OBJECTS = 200_000  # that are made before the collector looks for cycles: more 
 
 def entry(argv: Any = None) -> NoReturn:
     """Run the console script, and end the process."""
+    ready_streams()
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
     status = run(list(sys.argv if argv is None else argv))
     # all is written and closed: taking modules and compiled kernels down one by one would be a sixth of a short run
     atexit._run_exitfuncs()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with contextlib.suppress(OSError, ValueError):  # said already
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, OutputError):  # said already
             stream.flush()
     os._exit(status)

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 
 import waterbg
 from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
+from waterbg.standard_streams import naming_stdout, ready_streams
 from waterbg.stream import OutputFile, StreamFile
 from waterbg.switches import Switches, print_any_name
 
@@ -39,6 +40,7 @@ class Script(Switches):
             _, status = cls.run(
                 [name, *cls._behind_dashes([cls.ALIASES.get(word, word) for word in argv[1:]])], exit=False
             )
+            sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
         except UsageError as err:
             print(f"{name}: {in_one_line(err)}", file=sys.stderr)
             return 2
@@ -63,6 +65,7 @@ class Script(Switches):
     @classmethod
     def entry(cls) -> None:
         """Run the script and end with its exit status."""
+        ready_streams()
         sys.exit(cls.invoke(sys.argv))
 
     @classmethod
@@ -166,8 +169,9 @@ def write_stdout(data: bytes) -> None:
     """Write bytes to standard output, behind what was printed."""
     sys.stdout.flush()
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with naming_stdout():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
     except AttributeError:  # a text stream without bytes beneath
         sys.stdout.write(data.decode("utf-8", "surrogateescape"))
 
