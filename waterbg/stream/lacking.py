@@ -7,6 +7,12 @@ from waterbg.stream import grammar as g
 from waterbg.stream.reader import StreamFile
 
 
+def has_reflections(path: str) -> bool:
+    """Whether any chunk of a stream lists a reflection; nothing is read behind the first that does."""
+    with StreamFile(path) as stream:
+        return any(len(crystal.reflections) for chunk in stream.chunks() for crystal in chunk.crystals)
+
+
 def no_reflections(path: str) -> StreamError:
     """Make the error for a stream without reflections: how many chunks it has, and whether its end is missing."""
     with StreamFile(path) as stream:
