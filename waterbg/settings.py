@@ -86,7 +86,14 @@ class Settings:
         return cls(**said)  # type: ignore[arg-type]
 
     def replace(self, **changes: object) -> Settings:
-        """Copy with some fields changed."""
+        """Copy with some fields changed, as the user wants them.
+
+        Raises
+        ------
+        UsageError
+        """
+        if math.isnan(changes.get("push_res", 0.0)):  # type: ignore[arg-type]
+            raise UsageError("--push-res=nan: a number is needed; inf is no limit")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def as_options(self) -> list[str]:

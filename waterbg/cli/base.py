@@ -23,6 +23,12 @@ class Command(Switches):
     SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
 
 
+def refuse_standard_output(output: str | None) -> None:
+    """Refuse ``-o -``: a file named ``-`` would come of it."""
+    if output == "-":
+        raise UsageError("-o -: it is written as a whole, so standard output will not do; a name is needed")
+
+
 class WaterBg(Command):
     """Model the background under every Bragg reflection of a CrystFEL stream anew, and integrate again"""
 
