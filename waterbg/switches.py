@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import sys
@@ -21,9 +22,18 @@ def print_any_name() -> None:
 
     Those leave as they came; on standard error, and for a terminal that has no σ and no Å, in hexadecimal digits.
     """
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+    codecs.register_error("hexadecimal", _in_hexadecimal)
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "hexadecimal")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "backslashreplace")
+            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "hexadecimal")
+
+
+def _in_hexadecimal(err: UnicodeError) -> tuple[str, int]:
+    r"""Give a byte that is no UTF-8 as ``\xff``, not as the ``\udcff`` that stands for it in Python."""
+    if not isinstance(err, UnicodeEncodeError):
+        raise err
+    text = err.object[err.start : err.end].encode("ascii", "backslashreplace").decode()
+    return re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", text), err.end
 
 
 class _OfTheSystem(Exception):

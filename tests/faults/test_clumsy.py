@@ -243,6 +243,17 @@ def test_an_empty_geometry_is_not_blamed_on_the_stream(folder, command, capsys):
     assert capsys.readouterr().err == "waterbg: error: e.geom: is empty\n"
 
 
+@pytest.mark.parametrize(("encoding", "ring"), [("utf-8", "σ"), ("ascii", r"\u03c3")])
+def test_bytes_that_are_no_utf_8_are_shown_by_their_numbers(folder, encoding, ring):
+    (folder / "odd.geom").write_bytes(b"clen = 0.1\n\xff\xfe \xcf\x83\n")
+    words = [sys.executable, "-m", "waterbg", "decoys", "run.stream", "-g", "odd.geom"]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 1
+    assert done.stderr == rf"waterbg: error: odd.geom:2: '\xff\xfe {ring}' is not of the form name = value" + "\n"
+
+
 def test_a_figure_in_place_of_another_needs_force(folder, capsys):
     for command in ("compare run.stream run.stream -o OUT", "decoys run.stream -o OUT", "peaks run.h5 --scatter=OUT"):
         (folder / "a.png").write_text("precious")
