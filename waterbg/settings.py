@@ -94,10 +94,17 @@ class Settings:
                     said["push_res"] = float(value)
             except ValueError:
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
-        return cls(**{**said, **given})  # type: ignore[arg-type]
+        return cls(**said).replace(**given)  # type: ignore[arg-type]
 
     def replace(self, **changes: object) -> Settings:
-        """Copy with some fields changed."""
+        """Copy with some fields changed, as the user wants them.
+
+        Raises
+        ------
+        UsageError
+        """
+        if math.isnan(changes.get("push_res", 0.0)):  # type: ignore[arg-type]
+            raise UsageError("--push-res=nan: a number is needed; inf is no limit")
         return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
 
     def as_options(self) -> list[str]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import re
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from plumbum import cli
 from plumbum.cli.application import ShowHelp, ShowHelpAll, ShowVersion
@@ -13,15 +14,26 @@ from plumbum.cli.switches import SwitchError
 
 from waterbg.errors import UsageError
 
+_NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
+
 
 def print_any_name() -> None:
     """Let what is printed hold any name: in file systems and streams they are bytes, which need not be UTF-8.
 
     Those leave as they came; on standard error, and for a terminal that has no σ and no Å, in hexadecimal digits.
     """
-    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+    codecs.register_error("hexadecimal", _in_hexadecimal)
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "hexadecimal")):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "backslashreplace")
+            stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "hexadecimal")
+
+
+def _in_hexadecimal(err: UnicodeError) -> tuple[str, int]:
+    r"""Give a byte that is no UTF-8 as ``\xff``, not as the ``\udcff`` that stands for it in Python."""
+    if not isinstance(err, UnicodeEncodeError):
+        raise err
+    text = err.object[err.start : err.end].encode("ascii", "backslashreplace").decode()
+    return re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", text), err.end
 
 
 class _OfTheSystem(Exception):
@@ -34,6 +46,9 @@ class Switches(cli.Application):  # type: ignore[misc]
     plumbum itself prints what is wrong on standard output, with the whole help below, where neither a person who
     reads the last line nor a script that reads standard error finds it.
     """
+
+    HELP = "--help"  # how the user asks for it
+    NEGATIVE_NUMBERS: ClassVar[bool] = False  # whether arguments may be such
 
     @classmethod
     def run(cls, argv: Any = None, exit: bool = True) -> Any:
@@ -51,7 +66,7 @@ class Switches(cli.Application):  # type: ignore[misc]
 
     def _parse_args(self, argv: list[str]) -> Any:
         try:
-            return super()._parse_args(self._with_empty_values(argv))
+            return super()._parse_args(self._as_meant(argv))
         except SwitchError as err:
             raise self._in_a_line(err) from None
 
@@ -68,25 +83,39 @@ class Switches(cli.Application):  # type: ignore[misc]
         said = str(err).splitlines()[0].rstrip(":")
         if found := re.match(r"Argument of (\S+) expected to be ", said):
             dashes = "-" if len(found[1]) == 1 else "--"
-            said = f"{dashes}{found[1]} is expected to be {said[found.end() :]}"
-        return UsageError(f"{said[:1].lower()}{said[1:]}; '{self.PROGNAME} --help' shows what there is")
+            wanted = said[found.end() :]
+            for kind, name in (("<class 'float'>", "a number"), ("<class 'int'>", "a whole number")):
+                wanted = wanted.replace(kind, name, 1)
+            said = f"{dashes}{found[1]} is expected to be {wanted}"
+        return UsageError(f"{said[:1].lower()}{said[1:]}; '{self.PROGNAME} {self.HELP}' shows what there is")
 
-    def _with_empty_values(self, argv: list[str]) -> list[str]:
-        """``--name=`` has an empty value: plumbum would take the next word for it, as when a variable is not set."""
+    def _as_meant(self, argv: list[str]) -> list[str]:
+        """Switches first, then ``--`` and the arguments, so that plumbum takes nothing for what it is not.
+
+        ``--name=`` has an empty value, as when a variable is not set: plumbum would take the next word for it. ``-`` is
+        an argument, standard input where that will do, as is ``-3`` where numbers are wanted, and no switch.
+        """
         words: list[str] = []
+        arguments: list[str] = []
         left = iter(argv)
         for word in left:
-            if word == "--" or word in self._subcommands:
-                words += [word, *left]
+            if word == "--":
+                arguments += left
+            elif word in self._subcommands:
+                return [*words, *arguments, word, *left]
             elif word.startswith("--") and word.endswith("=") and word[2:-1] in self._switches_by_name:
                 words += [word[:-1], ""]
+            elif word == "-" or not word.startswith("-") or (self.NEGATIVE_NUMBERS and _NUMBER.match(word)):
+                arguments.append(word)
             else:
                 words.append(word)
-                name = word[2:] if word.startswith("--") else word[1:] if word.startswith("-") else ""
-                switch = self._switches_by_name.get(name)
+                switch = self._switches_by_name.get(word.removeprefix("-").removeprefix("-"))
                 if switch is not None and switch.argtype:
-                    words += [value for value in [next(left, None)] if value is not None]
-        return words
+                    value = next(left, None)
+                    if value is None:
+                        return words  # nothing may stand behind it, so that it is told
+                    words.append(value)
+        return [*words, "--", *arguments]
 
 
 # plumbum's own completes neither a subcommand's options nor their values: 'waterbg completion' does

@@ -1,9 +1,13 @@
 """The end of every command: nothing is taken down, and nothing is lost."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "crystfel_scripts"
 
 ENDS = """
 import atexit, sys
@@ -27,5 +31,52 @@ def test_a_full_disk_is_an_error_when_a_command_ends():
             [sys.executable, "-m", "waterbg", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert done.returncode == 1
-    assert done.stderr.startswith("waterbg: error:")
-    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr == "waterbg: error: standard output: cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("program", ["-m waterbg script", f"{SCRIPTS}/"], ids=["waterbg", "alone"])
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
+def test_a_full_disk_is_an_error_of_a_script_too(data, program, unbuffered):
+    name = data / "golden/small/rings-nocen-nosat-nograd.stream"
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    for script in ("ave-resolution", "indexed-filenames"):
+        words = [*program.split(), script] if program.startswith("-m") else [program + script]
+        done = subprocess.run(
+            ["sh", "-c", '"$@" >/dev/full', "sh", sys.executable, *words, name],
+            stderr=subprocess.PIPE, env=environment, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == f"{script}: error: standard output: cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_closed_standard_stream_is_no_error_and_what_is_written_is_whole(data, tmp_path, closed):
+    """As cron jobs and some queues have them."""
+    stream = data / "golden/small/rings-nocen-nosat-nograd.stream"
+    out = tmp_path / "out.stream"
+    for words, status in (
+        (["-m", "waterbg", "subtract", stream, "-o", out, "--integration=rings", "-j", "2"], 0),
+        (["-m", "waterbg", "verify", out], 0),
+        (["-m", "waterbg", "verify", "/nowhere"], 1),
+        (["-m", "waterbg", "nonsense"], 2),
+        (["-m", "waterbg", "script", "indexed-filenames", stream], 0),
+        ([f"{SCRIPTS}/indexed-filenames", stream], 0),
+        ([f"{SCRIPTS}/indexed-filenames", "/nowhere"], 1),
+    ):
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, *map(str, words)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == status, (words, done.stderr)
+        assert "Traceback" not in done.stderr
+        assert status or "Error" not in done.stderr
+    assert out.read_bytes().endswith(b"----- End chunk -----\n")
+
+
+def test_what_would_go_to_a_closed_stream_goes_into_no_file(data, tmp_path):
+    """The first file that is opened would get its number."""
+    stream = data / "golden/small/rings-nocen-nosat-nograd.stream"
+    whole = [tmp_path / "closed.stream", tmp_path / "open.stream"]
+    for out, closed in zip(whole, (">&- 2>&-", ""), strict=True):
+        words = [sys.executable, "-m", "waterbg", "subtract", stream, "-o", out, "--integration=rings"]
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, words)]
+        subprocess.run(command, capture_output=True, check=True)
+    assert whole[0].read_bytes() == whole[1].read_bytes()

@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -47,6 +48,34 @@ def test_wrong_usage_is_one_clear_message(golden, capsys, words, status, message
     assert run(["waterbg", "compare", *words]) == status
     said = capsys.readouterr()
     assert message in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda text: text[: text.index(b"Begin crystal")], "cut.stream (byte BYTE): has no chunks; the file ends "),
+        (
+            lambda text: re.sub(rb"--- Begin crystal\n.*?--- End crystal\n", b"", text, flags=re.DOTALL),
+            "cut.stream (byte BYTE): has 6 chunks, none of them with reflections",
+        ),
+        (
+            lambda text: text.replace(b"images.h5", b"others.h5"),
+            f"no chunk of {A} is in cut.stream by --match=image; try another: event, serial, order",
+        ),
+    ],
+    ids=["cut", "unindexed", "others"],
+)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_streams_with_nothing_in_common_are_one_line_and_exit_status_1(golden, capsys, make, said, reverse):
+    text = make(Path(A).read_bytes())
+    Path("cut.stream").write_bytes(text)
+    pair = ["cut.stream", A] if reverse else [A, "cut.stream"]
+    assert run(["waterbg", "compare", *pair]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    found = re.sub(r"byte \d+", "byte BYTE", err).removeprefix("waterbg: error: ")
+    assert found.startswith(said.replace(f"{A} is in cut.stream", f"{pair[0]} is in {pair[1]}"))
 
 
 def test_comparing_starts_without_the_heavy_libraries(golden):

@@ -1,6 +1,7 @@
 """``waterbg decoys`` as a user runs it."""
 
 import json
+import re
 
 import pytest
 
@@ -40,6 +41,40 @@ def test_a_figure_is_drawn(data, tmp_path, capsys):
     figure = tmp_path / "decoys.png"
     assert run(["waterbg", "decoys", str(data / STREAM), "--frames", "2", "-o", str(figure)]) == 0
     assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+HEADER = re.compile(rb".*?(?=----- Begin chunk)", re.DOTALL)
+UNINDEXED = re.compile(rb"--- Begin crystal\n.*?--- End crystal\n", re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda text: UNINDEXED.sub(b"", text), "has 6 chunks, none of them with reflections\n"),
+        (lambda text: HEADER.match(text)[0], "has no chunks\n"),
+        (lambda text: HEADER.match(text)[0][:-3], "has no chunks; the file ends inside its header\n"),
+        (
+            lambda text: text[: text.index(b"End unit cell")],
+            "has no chunks; the file ends inside its header\n",
+        ),
+        (
+            lambda text: text[: text.index(b"Begin crystal")],
+            "has no chunks; the file ends inside a chunk, which is lost\n",
+        ),
+    ],
+    ids=["no crystals", "no chunks", "cut in a line of the header", "cut in the cell", "cut in the first chunk"],
+)
+def test_a_stream_without_reflections_has_no_verdict_and_is_told_as_view_tells_it(data, capsys, tmp_path, make, said):
+    path = tmp_path / "run.stream"
+    path.write_bytes(make((data / STREAM).read_bytes()))
+    for command in ("decoys", "view"):
+        more = ["-o", str(tmp_path / "view.png")] if command == "view" else []
+        assert run(["waterbg", command, str(path), *more]) == 1
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.startswith(f"waterbg: error: {path} (byte ")
+        assert err.endswith(said)
+        assert err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

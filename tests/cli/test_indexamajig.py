@@ -134,6 +134,17 @@ def test_wrong_own_options_stop_before_indexamajig_starts(golden, words, capfd):
     assert not Path("arguments").exists()
 
 
+def test_own_usage_points_to_own_help_which_lists_no_option_that_is_indexamajigs(golden, capfd):
+    assert run(["waterbg", "indexamajig", "-o", "run.stream", "--waterbg-nonsense"]) == 2
+    assert capfd.readouterr().err == (
+        "waterbg: unknown switch --waterbg-nonsense; 'waterbg indexamajig --waterbg-help' shows what there is\n"
+    )
+    assert run(["waterbg", "indexamajig", "--waterbg-help"]) == 0
+    listed = [line for line in capfd.readouterr().out.splitlines() if line.startswith("    -")]
+    assert all(line.startswith("    --waterbg-") for line in listed)
+    assert any(line.startswith("    --waterbg-help ") for line in listed)
+
+
 def test_questions_go_to_indexamajig_and_own_help_is_ours(golden, monkeypatch, capfd):
     assert run(["waterbg", "indexamajig", "--version"]) == 0
     assert capfd.readouterr().out == "CrystFEL: 0.12.0\n"

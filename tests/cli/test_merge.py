@@ -32,7 +32,6 @@ def test_without_crystfel_merge_says_what_to_install(golden, monkeypatch, tmp_pa
     ("words", "message"),
     [
         (["-y", "4/mmm", "-p", "xtal.cell"], "merge needs at least one stream"),
-        (["nix.stream", "-y", "4/mmm", "-p", "xtal.cell"], "nix.stream: no such file"),
         (["a.stream", "-p", "xtal.cell"], "switch -y/--symmetry is mandatory"),
         (["a.stream", "-y", "4/mmm", "-p", "xtal.cell", "--iterations=3"], "--iterations"),
     ],
@@ -41,6 +40,23 @@ def test_wrong_usage_is_exit_status_2(golden, capsys, words, message):
     assert run(["waterbg", "merge", *words]) == 2
     said = capsys.readouterr()
     assert message in said.out + said.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nix.stream", "-p", "xtal.cell"], "nix.stream (byte 0): cannot be opened (No such file or directory)"),
+        ([".", "-p", "xtal.cell"], ". (byte 0): cannot be opened (Is a directory)"),
+        (["rings-nocen-nosat-grad.stream", "-p", "nix.cell"], "nix.cell: cannot be read (No such file or directory)"),
+        (["header.stream", "-p", "xtal.cell"], "header.stream (byte BYTE): has no chunks"),
+    ],
+)
+def test_what_cannot_be_merged_is_one_line_and_exit_status_1(golden, capsys, words, said):
+    text = Path("rings-nocen-nosat-grad.stream").read_bytes()
+    size = Path("header.stream").write_bytes(text[: text.index(b"----- Begin chunk")])
+    assert run(["waterbg", "merge", *words, "-y", "4/mmm"]) == 1
+    assert capsys.readouterr() == ("", f"waterbg: error: {said.replace('BYTE', str(size))}\n")
+    assert not any(path.is_dir() for path in Path().iterdir())
 
 
 @pytest.mark.crystfel

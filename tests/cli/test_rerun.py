@@ -59,6 +59,23 @@ def test_a_stream_that_is_none_is_one_line(golden, tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--only", "99"], 2, f"waterbg: --only leaves none of the frames of {STREAM}\n"),
+        (["-g", "e.geom"], 1, "waterbg: error: e.geom: is empty\n"),
+        (["-g", "no.geom"], 1, "waterbg: error: no.geom: cannot be read (No such file or directory)\n"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before_anything_is_written(golden, tmp_path, capsys, words, status, said):
+    Path("e.geom").touch()
+    folder = fake(tmp_path / "bin")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    assert run(["waterbg", "rerun", STREAM, "-o", "x.stream", "--crystfel-bin", folder, *words]) == status
+    assert capsys.readouterr() == ("", said)
+    assert before == sorted(path.name for path in tmp_path.iterdir())
+
+
 @pytest.mark.crystfel
 def test_rerun_writes_the_stream_and_says_what_came_of_it(golden, capsys):
     assert run(["waterbg", "rerun", STREAM, "-o", "again.stream", "--only=2-3"]) == 0

@@ -8,7 +8,7 @@ import pytest
 from waterbg.crystfel.compare import compare_streams
 from waterbg.crystfel.figures import draw_comparison
 from waterbg.crystfel.pairing import pair_crystals, pair_reflections
-from waterbg.errors import UsageError
+from waterbg.errors import UsageError, WaterbgError
 
 
 def rows(rng, n=60, scale=1.0):
@@ -106,7 +106,7 @@ def test_streams_of_other_images_are_matched_as_asked(make, match, partner):
     a = make("a.stream", [("high.h5", "//1", rows(rng))])
     b = make("b.stream", [(*partner, rows(rng))])
     assert compare_streams(a, b, match=match).counts["images"] == 1
-    with pytest.raises(UsageError, match=rf"no chunk of {a} is in {b} by --match=image; try another: event"):
+    with pytest.raises(WaterbgError, match=rf"no chunk of {a} is in {b} by --match=image; try another: event"):
         compare_streams(a, b)
 
 
@@ -121,7 +121,7 @@ def test_images_without_a_common_crystal_are_an_error(make):
     rng = np.random.default_rng(7)
     a = make("a.stream", [("x.h5", "//0", rows(rng))])
     b = make("b.stream", [("x.h5", "//0", rows(rng))], axes=((0, 0.2, 0), (-0.2, 0, 0), (0, 0, 0.1)))
-    with pytest.raises(UsageError, match="no reflection of the same crystal"):
+    with pytest.raises(WaterbgError, match="no reflection of the same crystal"):
         compare_streams(a, b)
 
 

@@ -8,16 +8,20 @@ import pytest
 from waterbg.crystfel.figures import draw_merge
 from waterbg.crystfel.merge import merge_streams
 from waterbg.crystfel.options import Option
-from waterbg.errors import OutputError, ProgramError, UsageError
+from waterbg.errors import OutputError, ProgramError, StreamError, UsageError, WaterbgError
 
+from ..stream import factory
+
+SHORT = factory.stream([factory.chunk(0, [factory.crystal([factory.row()])])])
 NOGRAD, GRAD = "rings-nocen-nosat-nograd.stream", "rings-nocen-nosat-grad.stream"
 
 
 @pytest.fixture
 def inputs(tmp_path, monkeypatch):
-    """A folder with two empty streams and a cell; the stand-ins only look at names."""
-    for name in ("nograd.stream", "grad.stream", "xtal.cell"):
-        (tmp_path / name).write_text("")
+    """A folder with two short streams and a cell; the stand-ins only look at names."""
+    for name in ("nograd.stream", "grad.stream"):
+        (tmp_path / name).write_bytes(SHORT)
+    (tmp_path / "xtal.cell").write_text("")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -86,7 +90,7 @@ def test_a_figure_of_merit_without_answer_is_a_note(merging, inputs, recorded, p
     assert "no Rsplit for A: compare_hkl (exit status -11): killed by SIGSEGV; it said:" in report.notes[0]
     assert "Not enough reflections for scaling" in report.notes[0]
     assert report.merged[0].overall["snr"] == 10.036724
-    assert "Rsplit nan -> nan % (better in 0 of 0 shells)" in report.text()
+    assert "Rsplit - -> - % (better in 0 of 0 shells)" in report.text()
 
 
 def test_nothing_merged_is_an_error(merging, inputs, recorded, program):
@@ -95,7 +99,7 @@ def test_nothing_merged_is_an_error(merging, inputs, recorded, program):
         f'for a in "$@"; do case $a in --shell-file=*) cp {recorded}/check-grad.dat "${{a#*=}}";; esac; done\n'
         f"cat {recorded}/check-none.err >&2",
     )
-    with pytest.raises(UsageError, match="nothing was merged"):
+    with pytest.raises(WaterbgError, match=r"nothing was merged: the options .* leave no reflection; .*merge\.log"):
         merge(merging, output="out")
 
 
@@ -130,7 +134,7 @@ def test_the_folder_is_named_after_the_first_stream(merging, inputs):
 def test_streams_of_one_name_get_different_lists(merging, inputs):
     for folder in ("before", "after"):
         (inputs / folder).mkdir()
-        (inputs / folder / "run.stream").write_text("")
+        (inputs / folder / "run.stream").write_bytes(SHORT)
     report = merge_streams(
         ["before/run.stream", "after/run.stream"], "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging)
     )
@@ -138,16 +142,37 @@ def test_streams_of_one_name_get_different_lists(merging, inputs):
 
 
 def test_missing_files_are_named_before_anything_runs(merging, inputs):
-    with pytest.raises(UsageError, match=r"nix\.cell: no such file"):
-        merge(merging, output="out", cell="nix.cell")
+    for cell, said in (("nix.cell", "No such file or directory"), (".", "Is a directory")):
+        with pytest.raises(WaterbgError, match=f"{re.escape(cell)}: cannot be read .{said}"):
+            merge(merging, output="out", cell=cell)
     assert not (inputs / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "is empty"),
+        (factory.stream([]), "has no chunks"),
+        (factory.stream([factory.chunk(0), factory.chunk(1)])[:-30], "has 1 chunk, none .*; the file ends inside"),
+    ],
+)
+def test_a_stream_with_nothing_to_merge_is_told_before_anything_runs(merging, inputs, text, said):
+    (inputs / "grad.stream").write_bytes(text)
+    with pytest.raises(StreamError, match=rf"grad\.stream.*{said}"):
+        merge(merging, output="out")
+    assert not (inputs / "out").exists()
+
+
+def test_shells_that_exclude_everything_are_wrong_usage(merging, inputs):
+    with pytest.raises(UsageError, match="--lowres and --highres exclude everything"):
+        merge(merging, output="out", lowres=2, highres=3)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3])
 def test_the_figure_shows_any_number_of_streams(merging, inputs, streams):
     names = [f"nograd{i}.stream" for i in range(streams)]
     for name in names:
-        (inputs / name).write_text("")
+        (inputs / name).write_bytes(SHORT)
     report = merge_streams(names, "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging), nshells=5)
     draw_merge(report, "figure.png")
     assert (inputs / "figure.png").read_bytes().startswith(b"\x89PNG")

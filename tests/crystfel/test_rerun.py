@@ -58,7 +58,7 @@ def test_the_command_repeats_the_header_with_the_lists_of_the_stream(source, ind
 
 
 def test_changed_options_replace_those_of_the_header(source, indexing, tmp_path):
-    (tmp_path / "new.geom").write_text("")
+    (tmp_path / "new.geom").write_text("; moved\n")
     plan = plan_rerun(
         source,
         "out.stream",
@@ -118,9 +118,8 @@ def test_only_the_selected_chunks_are_listed(source, indexing, monkeypatch, only
 def test_a_selection_that_makes_no_sense_is_refused(source, indexing):
     with pytest.raises(UsageError, match="--only=3,x: not 'indexed'"):
         parse_selection(["3,x"])
-    plan = plan_rerun(source, "out.stream", only=Selection(serials=((77, 99),)), crystfel_bin=str(indexing))
     with pytest.raises(UsageError, match="leaves none of the frames"):
-        run_plan(plan)
+        plan_rerun(source, "out.stream", only=Selection(serials=((77, 99),)), crystfel_bin=str(indexing))
 
 
 def test_images_that_moved_get_their_new_names_everywhere(source, indexing, tmp_path, monkeypatch):
@@ -143,7 +142,7 @@ def test_a_run_with_images_beside_the_stream_is_repeated_there(source, indexing,
     away.mkdir()
     shutil.copy(source, away)
     (away / "x.h5").write_text("")
-    (tmp_path / "mine.geom").write_text("")
+    (tmp_path / "mine.geom").write_text("; mine\n")
     plan = plan_rerun("run 7/in.stream", "out.stream", [Option("g", "mine.geom")], crystfel_bin=str(indexing))
     assert plan.cwd == str(away)
     assert str(tmp_path / "mine.geom") in plan.arguments

@@ -186,12 +186,72 @@ def test_wrong_usage_is_one_line_on_standard_error(words, said, capsys):
     assert found.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["subtract - -o out", "decoys -", "view - -o out.png", "compare - run.stream", "compare run.stream -",
+     "overwrite - run.stream -o out", "overwrite run.stream - -o out", "report - run.stream -o out.html",
+     "rerun - -o out", "merge - -y 4 -p run.cell", "merge run.stream - -y 4 -p run.cell"],
+)  # fmt: skip
+def test_standard_input_is_refused_by_name_where_it_will_not_do(folder, words, capsys):
+    assert run(["waterbg", *words.split()]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "standard input" in said.err
+    assert "will not do" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["subtract run.stream -o -", "overwrite run.stream run.stream -o -", "report run.stream run.stream --output=-",
+     "rerun run.stream -o -", "merge run.stream -y 4 -p run.cell -o-"],
+)  # fmt: skip
+def test_standard_output_is_refused_where_a_file_is_written_as_a_whole(folder, words, capsys):
+    assert run(["waterbg", *words.split()]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("waterbg: -o -: ")
+    assert sorted(os.listdir(folder)) == ["run.h5", "run.stream"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("merge a -y 4 -p x --lowres=abc", "--lowres is expected to be a number, not 'abc'; "),
+        ("peaks run.h5 --threshold abc", "--threshold is expected to be a number, not 'abc'; "),
+        ("view run.stream --serial=1.5", "--serial is expected to be a whole number, not '1.5'; "),
+        ("subtract run.stream -o out --push-res=nan", "--push-res=nan: a number is needed; inf is no limit"),
+        ("indexamajig -o out --waterbg-push-res=nan", "--push-res=nan: a number is needed; inf is no limit"),
+    ],
+)
+def test_what_is_no_number_is_told_in_words_and_not_in_pythons(folder, words, said, capsys):
+    assert run(["waterbg", *words.split()]) == 2
+    assert capsys.readouterr().err.startswith(f"waterbg: {said}")
+
+
 def test_a_value_that_is_empty_does_not_take_the_next_word(folder, capsys):
     """As when a shell's variable is not set."""
     assert run(["waterbg", "compare", "run.stream", "run.stream", "--figure=", "--json"]) == 2
     assert "'': the name of a figure ends with" in capsys.readouterr().err
     assert run(["waterbg", "subtract", "run.stream", "-o", "out", "--prefix=", "--integration=rings"]) == 0
     assert not os.path.exists("--json")
+
+
+@pytest.mark.parametrize("command", ["subtract run.stream -o out", "decoys run.stream", "view run.stream -o out.png"])
+def test_an_empty_geometry_is_not_blamed_on_the_stream(folder, command, capsys):
+    (folder / "e.geom").touch()
+    assert run(["waterbg", *command.split(), "-g", "e.geom"]) == 1
+    assert capsys.readouterr().err == "waterbg: error: e.geom: is empty\n"
+
+
+@pytest.mark.parametrize(("encoding", "ring"), [("utf-8", "σ"), ("ascii", r"\u03c3")])
+def test_bytes_that_are_no_utf_8_are_shown_by_their_numbers(folder, encoding, ring):
+    (folder / "odd.geom").write_bytes(b"clen = 0.1\n\xff\xfe \xcf\x83\n")
+    words = [sys.executable, "-m", "waterbg", "decoys", "run.stream", "-g", "odd.geom"]
+    done = subprocess.run(
+        words, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, encoding="utf-8"
+    )
+    assert done.returncode == 1
+    assert done.stderr == rf"waterbg: error: odd.geom:2: '\xff\xfe {ring}' is not of the form name = value" + "\n"
 
 
 def test_a_figure_in_place_of_another_needs_force(folder, capsys):

@@ -291,6 +291,29 @@ def test_a_model_that_could_not_be_written_is_told_before_the_work_and_one_that_
     assert world.out.read_bytes().split(b"----- Begin geometry")[1] == first
 
 
+@pytest.mark.parametrize(
+    ("out", "said"),
+    [
+        ("x/", "x/: is the name of a folder, and that is not there"),
+        ("x" * 250, "x: cannot be written (File name too long)"),
+        ("x" * 240, "x.model.json: cannot be written (File name too long)"),
+    ],
+)
+def test_a_name_that_leaves_no_room_for_the_run_model_is_refused_before_the_work(world, monkeypatch, capsys, out, said):
+    monkeypatch.chdir(world.folder)
+    assert world.subtract(out=out) == 1
+    err = capsys.readouterr().err
+    assert_one_line(err)
+    assert err.endswith(f"{said}\n")
+    assert world.left() == []
+
+
+def test_a_name_too_long_for_a_run_model_will_do_where_none_is_learnt(world, monkeypatch):
+    monkeypatch.chdir(world.folder)
+    assert world.subtract("--integration=rings", out="x" * 240) == 0
+    assert world.left() == ["x" * 240]
+
+
 # -- and what is not what it should be ----------------------------------------------------------------------------
 
 

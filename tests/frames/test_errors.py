@@ -81,6 +81,7 @@ def test_a_group_where_the_data_should_be_is_refused(tmp_path, rng):
     [
         ("//3", r"there is no frame 3, the data have 3 \(numbered from 0\)"),
         ("//-1", "there is no frame -1"),
+        ("//99999999999999999999", "there is no frame 99999999999999999999, the data have 3"),
         ("//", "the event gives no index for dim0"),
         (None, "the event gives no index for dim0"),
         ("tag//1", "the event has 1 path parts"),

@@ -1,10 +1,12 @@
 """``waterbg report`` as a user runs it."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.plots.plain import Page
 from waterbg.cli.base import run
 
 pytest.importorskip("matplotlib")
@@ -70,6 +72,30 @@ def test_what_cannot_be_is_one_line_and_no_page(stream, subtracted, data, tmp_pa
     assert said in err
     assert err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda text: re.sub(r'("format": "[^"]*)\d"', r'\g<1>0"', text), "is of another version of waterbg"),
+        (lambda text: text[:1000], "is not a run model"),
+    ],
+    ids=["another version", "cut"],
+)
+def test_a_spoilt_run_model_that_nobody_named_is_learnt_again(stream, subtracted, tmp_path, capsys, harm, said):
+    after = tmp_path / "out.stream"
+    after.write_bytes(Path(subtracted).read_bytes())
+    model = tmp_path / "out.stream.model.json"
+    model.write_text(harm(Path(f"{subtracted}.model.json").read_text()))
+    command = ["waterbg", "report", stream, str(after), "-o", str(tmp_path / "report.html"), "--force"]
+    for frames, words in (("24", "learnt again from the first frames"), ("0", "none")):
+        assert run([*command, f"--frames={frames}"]) == 0, capsys.readouterr().err
+        text = Page((tmp_path / "report.html").read_text()).text
+        assert f"Run model: {words}, as its file {said}" in text
+        assert f"model.json: {said}" not in text
+    capsys.readouterr()
+    assert run([*command, f"--model={model}"]) == 2
+    assert f"--model={model}: {said}; " in capsys.readouterr().err
 
 
 def test_a_folder_that_is_not_there_is_known_before_the_work(tmp_path, capsys):

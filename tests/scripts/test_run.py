@@ -173,3 +173,10 @@ def test_outputs_are_not_overwritten_without_force(script, golden, tmp_path):
         assert script(name, *arguments, "--force").status == 0
         assert out.stat().st_size > 100
         assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_switch_without_its_value_takes_no_other_word_for_it(script, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = script("ave-resolution", "a.stream", "-o")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "switch -o requires an argument" in said.err

@@ -101,7 +101,7 @@ def test_a_stream_without_resolutions_is_one_line_and_exit_1(script, tmp_path):
     for name in ("ave-resolution", "ave-peak-resolution"):
         said = script(name, path)
         assert (said.status, said.out) == (1, "")
-        assert said.err.startswith(f"{name}: error: ")
+        assert said.err.startswith(f"{name}: error: {path}: no ")
         assert said.err.count("\n") == 1
     assert script("plot-radius-resolution", path, "--table").status == 1
 

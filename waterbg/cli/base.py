@@ -10,9 +10,10 @@ import sys
 from typing import Any, NoReturn
 
 import waterbg
-from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
+from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
 from waterbg.interrupts import heed_interrupts, was_interrupted
 from waterbg.kernel_cache import choose_kernel_cache
+from waterbg.standard_streams import ready_streams
 from waterbg.switches import Switches, print_any_name
 
 
@@ -21,6 +22,12 @@ class Command(Switches):
 
     VERSION = waterbg.__version__
     SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
+
+
+def refuse_standard_output(output: str | None) -> None:
+    """Refuse ``-o -``: a file named ``-`` would come of it."""
+    if output == "-":
+        raise UsageError("-o -: it is written as a whole, so standard output will not do; a name is needed")
 
 
 class WaterBg(Command):
@@ -104,6 +111,7 @@ _OBJECTS = 200_000  # that are made before the collector looks for cycles: more 
 
 def entry(argv: Any = None) -> NoReturn:
     """Run the console script, and end the process."""
+    ready_streams()
     gc.set_threshold(_OBJECTS, *gc.get_threshold()[1:])
     words = list(sys.argv if argv is None else argv)
     if words[1:] and words[1] not in _RUN_PROGRAMS:
@@ -111,7 +119,7 @@ def entry(argv: Any = None) -> NoReturn:
     status = run(words)
     # all is written and closed: taking modules and compiled kernels down one by one would be a sixth of a short run
     atexit._run_exitfuncs()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        with contextlib.suppress(OSError, ValueError):  # said already
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, OutputError):  # said already
             stream.flush()
     os._exit(status)

@@ -39,6 +39,7 @@ class Decoys(ImageOptions, IntegrationOptions):
         from waterbg.run import resolve_job
         from waterbg.run.sample import Sample
         from waterbg.run.worker import Worker
+        from waterbg.stream.lacking import no_reflections
 
         if stream == "-":
             raise UsageError("decoys reads its stream more than once, so standard input will not do")
@@ -50,8 +51,10 @@ class Decoys(ImageOptions, IntegrationOptions):
             settings=self.settings(),
             images=self.images(),
         )
-        say_when_compiling()
         sample = Sample(Worker(job), self.frames)
+        if not sample.chunks:
+            raise no_reflections(stream)
+        say_when_compiling()
         model = RunModel.load(self.model) if self.model is not None else learn_model(sample, job.settings)
         quality = check_model(sample, model, job.settings)
         if self.output is not None:
@@ -60,8 +63,8 @@ class Decoys(ImageOptions, IntegrationOptions):
             draw_decoys(quality, self.output, self.force)
         if self.json:
             print(json.dumps(quality.as_dict(), indent=1, allow_nan=False))
-        else:
-            print("\n".join([*quality.table(), *quality.lines()]))
+        elif lines := [*quality.table(), *quality.lines()]:
+            print("\n".join(lines))
         if not quality.decoys:
             print("waterbg: no place for a decoy: predicted reflections are everywhere", file=sys.stderr)
         return 0

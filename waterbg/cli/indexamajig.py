@@ -33,8 +33,14 @@ class Indexamajig(Command):
     run.orig.stream, and what it says is also in run.stream.log. --help is indexamajig's.
     """
 
+    HELP = f"{_OWN}help"
     given: ClassVar[list[str]] = []
     USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
+
+    @cli.switch(HELP, group="Meta-switches", help="Prints this help message and quits")
+    def help(self) -> None:
+        """Print what this stand-in adds; ``--help`` is indexamajig's own."""
+        super().help()
 
     jobs = cli.SwitchAttr(
         f"{_OWN}jobs", cli.Range(1, 1024), argname="N", help="processes that subtract; default: one for eight of -j"
@@ -106,7 +112,7 @@ class Indexamajig(Command):
             if not word.startswith(_OWN):
                 theirs.append(word)
                 continue
-            mine.append("--help" if word == f"{_OWN}help" else word)
+            mine.append(word)
             if "=" not in word and word not in _FLAGS:
                 mine += rest[:1]
                 del rest[:1]
@@ -246,6 +252,9 @@ class Indexamajig(Command):
         print(f"waterbg: {summary.text()}", file=sys.stderr)
         return None
 
+
+# these are indexamajig's own
+Indexamajig.unbind_switches("-h", "--help", "--help-all", "-v", "--version")
 
 _FOR_SLURM = ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos", "constraint", "reservation",
               "time", "crystfel-bin")  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Any
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.base import Command, refuse_standard_output
 
 
 class Merge(Command):
@@ -74,6 +74,9 @@ class Merge(Command):
 
         if not streams:
             raise UsageError("merge needs at least one stream")
+        if "-" in streams:
+            raise UsageError("merge reads its streams more than once, so standard input will not do")
+        refuse_standard_output(self.output)
         report = merge_streams(
             streams,
             self.output,

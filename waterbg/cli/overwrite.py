@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.base import Command, refuse_standard_output
 from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
@@ -48,6 +48,7 @@ class Overwrite(Command):
         """Overwrite and report."""
         from waterbg.overwrite import overwrite_stream
 
+        refuse_standard_output(self.output)
         columns = [name.strip() for name in self.columns.split(",") if name.strip()]
         with ExitStack() as stack:
             on_unmatched = None

@@ -6,6 +6,7 @@ import sys
 
 from plumbum import cli
 
+from waterbg.cli.base import refuse_standard_output
 from waterbg.cli.shared_options import ImageOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
@@ -41,6 +42,7 @@ class Report(ImageOptions):
 
         if "-" in (before, after):
             raise UsageError("report reads its streams more than once, so standard input will not do")
+        refuse_standard_output(self.output)
         output = OutputFile(self.output, force=self.force)  # known now, not after a minute's work
         from waterbg.plots.inline import inline_style
 

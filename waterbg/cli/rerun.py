@@ -7,7 +7,7 @@ from typing import Any
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.base import Command, refuse_standard_output
 
 
 class Rerun(Command):
@@ -57,7 +57,11 @@ class Rerun(Command):
         """Plan, and run unless asked not to."""
         from waterbg.crystfel.options import INDEXAMAJIG, parse_leniently
         from waterbg.crystfel.rerun import parse_selection, plan_rerun, run_plan
+        from waterbg.errors import UsageError
 
+        if stream == "-":
+            raise UsageError("rerun reads its stream more than once, so standard input will not do")
+        refuse_standard_output(self.output)
         plan = plan_rerun(
             stream,
             self.output,

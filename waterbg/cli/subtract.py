@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from plumbum import cli
 
+from waterbg.cli.base import refuse_standard_output
 from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
@@ -128,6 +129,7 @@ class Subtract(ImageOptions, FitOptions):
                 "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
                 "use --follow for a growing file"
             )
+        refuse_standard_output(self.output)
         settings = self.settings()
         if self.integration is not None:
             settings["integration"] = self.integration

@@ -29,14 +29,6 @@ class Verify(Command):
     limit = cli.SwitchAttr("--max", cli.Range(1, 10**9), default=100, argname="N", help="print at most N findings")
     may_lack = cli.Flag("--may-lack-chunks", help="B.stream may lack chunks of A.stream (subtract --on-missing=drop)")
 
-    @classmethod
-    def run(cls, argv: Any = None, exit: bool = True) -> Any:
-        """Let ``-`` be standard input; plumbum would take it for a switch."""
-        words = list(sys.argv if argv is None else argv)
-        if "-" in words[1:] and "--" not in words:
-            words = [word for word in words if word != "-"] + ["--"] + ["-"] * words[1:].count("-")
-        return super().run(words, exit=exit)
-
     def main(self, *streams: str) -> int:
         """Exit status 0 clean, 1 findings, 2 usage."""
         from waterbg.stream import check

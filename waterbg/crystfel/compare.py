@@ -17,7 +17,8 @@ import numpy as np
 import waterbg
 from waterbg.crystfel.pairing import MATCHES, pair_chunks, pair_crystals, pair_reflections
 from waterbg.crystfel.statistics import WILD, Bin, Statistics
-from waterbg.errors import UsageError
+from waterbg.errors import UsageError, WaterbgError
+from waterbg.stream.lacking import has_reflections, no_reflections
 
 if TYPE_CHECKING:
     from waterbg.stream import Chunk, Crystal
@@ -122,9 +123,8 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
 
     Raises
     ------
-    StreamError
-    UsageError
-        When nothing matches.
+    WaterbgError
+        When a stream cannot be read, or nothing matches.
     """
     from waterbg.stream import StreamFile
 
@@ -136,11 +136,16 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
     with StreamFile(a) as stream_a, StreamFile(b) as stream_b:
         for chunk_a, chunk_b in pair_chunks(stream_a, stream_b, match, counts):
             statistics.add_image(_measurements(chunk_a, chunk_b, counts))
+    if not counts["reflections"]:
+        for path in (a, b):
+            if not has_reflections(path):
+                raise no_reflections(path)
     if not counts["images"]:
         others = ", ".join(other for other in MATCHES if other != match)
-        raise UsageError(f"no chunk of {a} is in {b} by --match={match}; try another: {others}")
+        raise WaterbgError(f"no chunk of {a} is in {b} by --match={match}; try another: {others}")
     if not counts["reflections"]:
-        raise UsageError(f"{a} and {b} have {counts['images']} images in common, but no reflection of the same crystal")
+        common = f"{counts['images']} image{'s' * (counts['images'] != 1)} in common"
+        raise WaterbgError(f"{a} and {b} have {common}, but no reflection of the same crystal")
     statistics.finish()
     counts["wild"] = statistics.wild
     return Comparison(a, b, match, statistics.overall(), statistics.shells(nshells), statistics.strengths(), counts)

@@ -13,7 +13,8 @@ import waterbg
 from waterbg.crystfel.options import Option
 from waterbg.crystfel.programs import Program, find_program, run_program
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
-from waterbg.errors import OutputError, ProgramError, UsageError
+from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
+from waterbg.stream.lacking import has_reflections, no_reflections
 
 PROGRAMS = ("process_hkl", "partialator")
 
@@ -107,7 +108,7 @@ class MergeReport:
                     heads.append(merged.label)
                     values = merged.columns.get(name, (math.nan,) * (len(rows) - 1))
                     for row, value in zip(rows, [*values, merged.overall.get(name, math.nan)]):
-                        row.append("-" if math.isnan(value) else f"{value:.{decimals}f}")
+                        row.append(_number(value, decimals))
         table = [titles, heads, *rows]
         widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
         return ["  ".join(word.rjust(width) for word, width in zip(row, widths)).rstrip() for row in table]
@@ -127,7 +128,7 @@ class MergeReport:
             known = [(a, b) for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
             better = sum((b > a) if more else (b < a) for a, b in known)
             parts.append(
-                f"{title.removesuffix('/%')} {before:.{decimals}f} -> {after:.{decimals}f}"
+                f"{title.removesuffix('/%')} {_number(before, decimals)} -> {_number(after, decimals)}"
                 f"{' %' if title.endswith('/%') else ''} (better in {better} of {len(known)} shells)"
             )
         return f"{first.label} -> {merged.label}: " + ", ".join(parts)
@@ -152,6 +153,10 @@ class MergeReport:
             indent=2,
             allow_nan=False,
         )
+
+
+def _number(value: float, decimals: int) -> str:
+    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
 
 
 def _no_nan(value: Any) -> Any:
@@ -205,13 +210,13 @@ def merge_streams(
 
     Raises
     ------
+    StreamError
+        When a stream cannot be read, or has nothing to merge.
     ProgramError
         When a program is missing or fails. A figure of merit that compare_hkl cannot give is a note instead.
     OutputError, UsageError
     """
-    for path in [*streams, cell]:
-        if not Path(path).is_file():
-            raise UsageError(f"{path}: no such file")
+    _refuse_inputs(streams, cell)
     tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
     _prepare(folder, force)
@@ -237,6 +242,18 @@ def merge_streams(
     (folder / "merge.txt").write_text(result.text(), encoding="utf-8", errors="surrogateescape")
     (folder / "merge.json").write_text(result.as_json() + "\n", encoding="utf-8", errors="surrogateescape")
     return result
+
+
+def _refuse_inputs(streams: Sequence[str], cell: str) -> None:
+    """Say what is wrong with an input before anything is written."""
+    for path in streams:
+        if not has_reflections(path):
+            raise no_reflections(path)
+    try:
+        with open(cell, "rb") as file:
+            file.read(1)
+    except OSError as err:
+        raise WaterbgError(f"{cell}: cannot be read ({err.strerror})") from None
 
 
 def _label(i: int) -> str:
@@ -332,12 +349,17 @@ class _Work:
             path = Path(f"{one.hkl.removesuffix('.hkl')}-check.dat")
             spans.append(read_range(self._shells("check_hkl", [one.hkl], path, None)))
         # six decimals are printed: a bit more, so that the outermost reflection stays inside
+        if all(math.isinf(span[0]) for span in spans):
+            raise WaterbgError(
+                f"nothing was merged: the options of the merging program leave no reflection; its messages are in "
+                f"{self.log}"
+            )
         low = 10 / lowres if lowres else min(span[0] for span in spans) - 1e-6
         high = 10 / highres if highres else max(span[1] for span in spans) + 1e-6
         if not 0 <= low < high < math.inf:
             raise UsageError(
-                f"the resolution shells would reach from 1/d = {low:g} to {high:g} nm^-1; nothing was merged, or "
-                "--lowres and --highres exclude everything"
+                f"the resolution shells would reach from 1/d = {low:g} to {high:g} nm^-1: --lowres and --highres "
+                "exclude everything"
             )
         return low, high
 

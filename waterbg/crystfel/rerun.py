@@ -22,7 +22,7 @@ from waterbg.crystfel.solution import (
     solution_line,
 )
 from waterbg.errors import OutputError, StreamError, UsageError
-from waterbg.small_file import read_small_file
+from waterbg.small_file import read_geometry_file, read_small_file
 
 if TYPE_CHECKING:
     from waterbg.stream import Chunk, StreamFile
@@ -202,15 +202,21 @@ def plan_rerun(
 
     Raises
     ------
-    StreamError, UsageError, OutputError, ProgramError
+    StreamError, GeometryError, UsageError, OutputError, ProgramError
     """
     from waterbg.stream import StreamFile
 
+    geometry = opt.value_of(changes, "geometry")
+    if geometry is not None:
+        read_geometry_file(geometry)  # of one without a word indexamajig would say nothing that leads to it
     with StreamFile(source) as stream:
         line, has_cell = stream.command_line, bool(stream.cell_text)
-        if not stream.geometry_text and not opt.has(changes, "geometry"):
+        if not stream.geometry_text and geometry is None:
             raise StreamError("the stream holds no geometry; give one with -g", path=source)
-        first = next((chunk.filename for chunk in stream.chunks()), None)
+        chunks = stream.chunks()
+        first = next(chunks, None)
+        if first is not None and first not in only and not any(chunk in only for chunk in chunks):
+            raise UsageError(f"--only leaves none of the frames of {source}")
     if not line:
         raise StreamError("the header has no command line to repeat", path=source)
     if first is None:
@@ -226,7 +232,7 @@ def plan_rerun(
     program = find_program("indexamajig", crystfel_bin)
     folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
     naming = _naming(changes)
-    cwd = _working_folder(source, naming(first))
+    cwd = _working_folder(source, naming(first.filename))
     chosen = _chosen_options(original, changes, without, cwd)
     fixed = [
         Option("i", str(folder / "frames.lst")),
@@ -312,8 +318,6 @@ def run_plan(plan: Plan) -> Result:
         When chunks are missing from the new stream; it stays in the folder of the rerun, with the log.
     """
     frames = _write_inputs(plan)
-    if not frames.expected:
-        raise UsageError(f"--only leaves none of the frames of {plan.source}")
     plan.stream.unlink(missing_ok=True)
     log = plan.folder / "indexamajig.log"
     log.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from waterbg.errors import ImageError
@@ -25,10 +25,13 @@ class Event:
         What each ``%`` of a path stands for.
     indices : tuple of int
         What each ``%`` among the dimensions stands for.
+    written : tuple of str
+        The same, as the name has them: numbers may be too large for CrystFEL's, which then are others.
     """
 
     parts: tuple[str, ...] = ()
     indices: tuple[int, ...] = ()
+    written: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def parse(cls, text: str | None, path: str) -> Event:
@@ -61,4 +64,4 @@ def _parse(text: str) -> Event:
         raise ValueError("an index is missing in the event's name")
     if len(parts) > MAX_PARTS or len(indices) > MAX_PARTS:
         raise ValueError("the event's name has too many parts")
-    return Event(parts, tuple(atoi(i) for i in indices))
+    return Event(parts, tuple(atoi(i) for i in indices), tuple(indices))

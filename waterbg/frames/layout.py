@@ -79,15 +79,15 @@ class Block:
             if not may_skip or len(shape) != len(axes):
                 raise Misfit(f"the geometry has {len(self.dims)} dimensions, the data {len(shape)} {_by(shape)}")
         start, count = [], []
-        indices = iter(event.indices)
+        indices = iter(zip(event.indices, event.written, strict=True))
         for n, axis in zip(shape, axes, strict=True):
             low, many = self.low[axis], self.count[axis]
             if self.dims[axis] == "%":
-                found = next(indices, 0 if n == 1 else None)
+                found, written = next(indices, (0 if n == 1 else None, ""))
                 if found is None:
                     raise Misfit(f"the event gives no index for dim{axis} of {_by(shape)}, which is %")
                 if not 0 <= found < n:
-                    raise Misfit(f"there is no frame {found}, the data have {n} (numbered from 0)")
+                    raise Misfit(f"there is no frame {written}, the data have {n} (numbered from 0)")
                 low = found
             elif low + many > n:
                 what = self.dims[axis] if isinstance(self.dims[axis], str) else f"dim{axis}"

@@ -20,6 +20,7 @@ from waterbg.model.frame import FrameResult, integrate_frame
 from waterbg.run.local import learn_run_model
 from waterbg.run.worker import Worker
 from waterbg.stream import Chunk, StreamFile
+from waterbg.stream.lacking import no_reflections
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -95,10 +96,9 @@ def choose_chunk(path: str, wanted: Wanted) -> tuple[int, Chunk]:
                 )
             return number, chunk
         size = stream.header_end if not number else chunk.stop
-    has = f"has {number} chunk{'s' * (number != 1)}"
     if wanted == Wanted():
-        raise StreamError(f"{has}, none of them with reflections", path=path, offset=size)
-    raise StreamError(f"{has}, but no {wanted}", path=path, offset=size)
+        raise no_reflections(path)
+    raise StreamError(f"has {number} chunk{'s' * (number != 1)}, but no {wanted}", path=path, offset=size)
 
 
 @dataclass

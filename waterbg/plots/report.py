@@ -34,7 +34,7 @@ def find(
     frames : int
         How many frames, spread over the stream, have their images read; 0 for none.
     model : str, optional
-        Run model; default: the one beside ``after``, or learnt again when there is none.
+        Run model; default: the one beside ``after``, or learnt again when there is none, or none that is usable.
     geometry : str, optional
         Geometry file instead of the stream's own.
     images : Images, optional

@@ -407,7 +407,9 @@ def _origin(findings: Findings) -> Iterable[str]:
     if sample.model_path is not None:
         yield f"<br>Run model: <code>{escape(readable(sample.model_path))}</code>"
     elif sample.model is not None:
-        yield "<br>Run model: learnt again from the first frames, as its file was not there"
+        yield f"<br>Run model: learnt again from the first frames, as its file {escape(sample.model_lacks)}"
+    elif findings.provenance.settings.uses_model:
+        yield f"<br>Run model: none, as its file {escape(sample.model_lacks)}"
     yield f"<br>The stream after says: <code>{escape(findings.provenance.line)}</code></p>"
     if sample.read:
         which = ", ".join(map(str, sample.read))

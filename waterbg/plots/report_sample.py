@@ -19,7 +19,7 @@ from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.noise import lowest_level, starting_noise
 from waterbg.background.rays import Rays, trace_row
 from waterbg.background.surface import fit_surface
-from waterbg.errors import ImageError
+from waterbg.errors import ImageError, UsageError
 from waterbg.model import Quality, RunModel, check_model
 from waterbg.plots.look import Look, learn_leniently, look_with
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
@@ -107,6 +107,8 @@ class Sample:
         Where it was read; None when it had to be learnt again.
     model_sum : str or None
         First digits of its SHA-256.
+    model_lacks : str
+        What is the matter with the file that nobody named: why it was not read.
     example : Look or None
     """
 
@@ -121,6 +123,7 @@ class Sample:
     model: RunModel | None = None
     model_path: str | None = None
     model_sum: str | None = None
+    model_lacks: str = "was not there"
     example: Look | None = None
 
 
@@ -134,7 +137,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     numbers : Numbers
     provenance : Provenance
     model_path : str, optional
-        Run model. Default: the one beside the second stream, or learnt anew when that is not there.
+        Run model. Default: the one beside the second stream, or learnt anew when that is not there or not usable.
 
     Raises
     ------
@@ -142,10 +145,8 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     """
     sample = Sample(wanted=len(numbers.sample))
     uses_model = provenance.settings.uses_model
-    path = model_path or f"{numbers.after}.model.json"
-    if uses_model and (model_path is not None or os.path.exists(path)):
-        sample.model, sample.model_path = RunModel.load(path), path
-        sample.model_sum = hashlib.sha256(read_small_file(path)).hexdigest()[:12]
+    if uses_model:
+        _read_model(sample, model_path, f"{numbers.after}.model.json")
     worker = Worker(job)
     try:
         readable = [pair for pair in _chunks(numbers) if _can_be_read(worker, pair, sample)]
@@ -170,6 +171,21 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
         if (look.scene.spots["panel"][np.concatenate(look.scene.rows)] >= 0).any():
             sample.example = look
     return sample
+
+
+def _read_model(sample: Sample, named: str | None, beside: str) -> None:
+    """Read the run model the user named, or the one beside the second stream, which may be lacking or spoilt."""
+    path = beside if named is None else named
+    if named is None and not os.path.exists(path):
+        return
+    try:
+        sample.model, sample.model_path = RunModel.load(path), path
+        sample.model_sum = hashlib.sha256(read_small_file(path)).hexdigest()[:12]
+    except UsageError as err:
+        if named is not None:
+            raise
+        # what it advises is about an option that was not given
+        sample.model_lacks = str(err).removeprefix(f"--model={path}: ").partition(";")[0]
 
 
 def _chunks(numbers: Numbers) -> Iterator[tuple[Place, Chunk]]:

@@ -80,6 +80,8 @@ def make_folder(
 
     say_when_compiling()
     OutputFile(output, force=force)
+    if job.settings.uses_model and model is None:
+        OutputFile(f"{output}.model.json", force=True)
     worker = Worker(job)
     refuse_input(worker, 1, _quiet)
     learnt = learn_run_model(worker, model, None)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import waterbg
-from waterbg.errors import GeometryError, StreamError, UsageError
+from waterbg.errors import StreamError, UsageError
 from waterbg.settings import Settings
-from waterbg.small_file import read_small_file
+from waterbg.small_file import read_geometry_file, read_small_file
 from waterbg.stream import StreamFile
 
 ON_MISSING = ("fail", "keep", "drop")
@@ -91,13 +91,7 @@ def resolve_job(
     with StreamFile(path) as stream:
         chosen = Settings.from_command_line(stream.command_line or "", settings)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
-    if geometry is None:
-        text, where = embedded, None
-    else:
-        try:
-            text, where = read_small_file(geometry), geometry
-        except OSError as err:
-            raise GeometryError(f"cannot be read ({err.strerror})", path=geometry) from None
+    text = embedded if geometry is None else read_geometry_file(geometry)
     if not text:
         raise StreamError("the stream holds no geometry; give one with -g", path=path)
     # names come from the user's disk: any byte but NUL and the slash may be in them, and this must stay one line
@@ -115,7 +109,7 @@ def resolve_job(
         input=path,
         header_end=header_end,
         geometry=bytes(text),
-        geometry_path=where,
+        geometry_path=geometry,
         geometry_line=line if geometry is None else 1,
         lenient=geometry is None,
         settings=chosen,

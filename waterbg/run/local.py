@@ -80,8 +80,9 @@ def run_subtract(
     if Path(output).exists() and Path(output).samefile(job.input):
         raise OutputError("is the input itself; give the output another name", path=output)
     out = OutputFile(output, force=force)
-    if model_path is not None and not Path(model_path).exists():
-        OutputFile(model_path)  # where it cannot be written must be known before the work is done
+    if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
+        # where it cannot be written must be known before the work is done
+        OutputFile(model_path or f"{output}.model.json", force=model_path is None)
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
     worker = Worker(job)

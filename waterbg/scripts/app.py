@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Any, ClassVar
 
 import waterbg
 from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
+from waterbg.standard_streams import naming_stdout, ready_streams
 from waterbg.stream import OutputFile, StreamFile
 from waterbg.switches import Switches, print_any_name
-
-_NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 class Script(Switches):
@@ -27,8 +25,6 @@ class Script(Switches):
     SUBCOMMAND_HELPMSG = False
     # other spellings of switches that people know
     ALIASES: ClassVar[dict[str, str]] = {}
-    # whether positional arguments may be negative numbers
-    NEGATIVE_NUMBERS: ClassVar[bool] = False
 
     @classmethod
     def invoke(cls, argv: list[str]) -> int:
@@ -36,9 +32,8 @@ class Script(Switches):
         name = os.path.basename(argv[0])
         print_any_name()
         try:
-            _, status = cls.run(
-                [name, *cls._behind_dashes([cls.ALIASES.get(word, word) for word in argv[1:]])], exit=False
-            )
+            _, status = cls.run([name, *(cls.ALIASES.get(word, word) for word in argv[1:])], exit=False)
+            sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
         except UsageError as err:
             print(f"{name}: {in_one_line(err)}", file=sys.stderr)
             return 2
@@ -63,26 +58,8 @@ class Script(Switches):
     @classmethod
     def entry(cls) -> None:
         """Run the script and end with its exit status."""
+        ready_streams()
         sys.exit(cls.invoke(sys.argv))
-
-    @classmethod
-    def _behind_dashes(cls, words: list[str]) -> list[str]:
-        """Switches first, then ``--`` and the rest: else ``-`` and negative numbers are taken for switches."""
-        known = cls("script")._switches_by_name
-        switches: list[str] = []
-        rest: list[str] = []
-        left = iter(words)
-        for word in left:
-            if word == "--":
-                rest += left
-            elif word == "-" or not word.startswith("-") or (cls.NEGATIVE_NUMBERS and _NUMBER.match(word)):
-                rest.append(word)
-            else:
-                switches.append(word)
-                named = known.get(word.lstrip("-"))
-                if named is not None and named.argtype is not None:
-                    switches += [value for value in [next(left, None)] if value is not None]
-        return [*switches, "--", *rest]
 
 
 def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
@@ -170,8 +147,9 @@ def write_stdout(data: bytes) -> None:
     """Write bytes to standard output, behind what was printed."""
     sys.stdout.flush()
     try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with naming_stdout():
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
     except AttributeError:  # a text stream without bytes beneath
         sys.stdout.write(data.decode("utf-8", "surrogateescape"))
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from waterbg.errors import GeometryError
 from waterbg.geometry import Detector, parse_geometry
-from waterbg.small_file import read_small_file
+from waterbg.small_file import read_geometry_file
 
 # CrystFEL: a panel's name goes up to the first slash; a statement ends at the comment
 _STATEMENT = re.compile(
@@ -58,10 +58,7 @@ def read_geometry(path: str) -> tuple[bytes, Detector]:
     ------
     GeometryError
     """
-    try:
-        text = read_small_file(path)
-    except OSError as err:
-        raise GeometryError(f"cannot be read ({err.strerror})", path=path) from None
+    text = read_geometry_file(path)
     return text, parse_geometry(text, path, lenient=True)
 
 

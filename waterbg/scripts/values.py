@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.errors import StreamError
+from waterbg.errors import WaterbgError
 from waterbg.scripts.figure import FigureOutput
 from waterbg.stream import StreamFile
 
@@ -142,16 +142,16 @@ def reflection_peaks(
     return np.concatenate(inv_d), np.concatenate(peak)
 
 
-def resolution_text(values: Values, what: str) -> str:
-    """Mean, best, worst and spread of resolutions in nm⁻¹.
+def resolution_text(values: Values, what: str, streams: Sequence[str]) -> str:
+    """Mean, best, worst and spread of resolutions in nm⁻¹, of ``what`` in ``streams``.
 
     Raises
     ------
-    StreamError
+    WaterbgError
         When there is none.
     """
     if not len(values):
-        raise StreamError(f"no {what} in what was read", path="streams")
+        raise WaterbgError(f"{', '.join(streams)}: no {what}")
     lines = [
         f"{name}: {value:.2f} nm^-1 = {10 / value if value else np.inf:.2f} A"
         for name, value in ((" Mean", values.mean()), (" Best", values.max()), ("Worst", values.min()))

@@ -134,6 +134,8 @@ class OutputFile:
             raise OutputError("the name of the output is empty", path="''")
         if self.path.is_dir():
             raise OutputError("is a folder", path=str(self.path))
+        if os.fspath(path).endswith(os.sep):  # what is put behind such a name would lie in the folder
+            raise OutputError("is the name of a folder, and that is not there", path=os.fspath(path))
         self.partial = self.path.with_name(f".{self.path.name}.part")
         if self.path.exists() and not self.path.is_file():  # it would be replaced, /dev/null too
             raise OutputError("is a pipe or a device and no file; give the output another name", path=str(self.path))
@@ -141,6 +143,12 @@ class OutputFile:
             raise OutputError("exists; --force replaces it", path=str(self.path))
         if not self.path.parent.is_dir():
             raise OutputError("its folder does not exist", path=str(self.path))
+        try:
+            os.lstat(self.partial)
+        except FileNotFoundError:
+            pass
+        except OSError as err:  # its name is too long
+            raise self.cannot(err) from None
 
     def begin(self, keep: int = 0) -> OutputFile:
         """Open the part for writing, with its first ``keep`` bytes; use as a context."""
