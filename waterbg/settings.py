@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -63,22 +63,21 @@ class Settings:
         return self.integration in (PROFILE, SUM)
 
     @classmethod
-    def from_command_line(cls, command_line: str, given: Mapping[str, object] | None = None) -> Settings:
+    def from_command_line(cls, command_line: str, *, without_radii: bool = False) -> Settings:
         """Take what the stream's own command line says; what it does not say is CrystFEL's default.
 
         Parameters
         ----------
         command_line : str
             As indexamajig wrote it into the stream: unquoted, separated by blanks.
-        given : mapping, optional
-            Fields that are to be something else, whatever it says.
+        without_radii : bool
+            Others are given: pass over what it says.
 
         Raises
         ------
         UsageError
             When the radii it says cannot be used.
         """
-        given = given or {}
         said: dict[str, object] = {}
         words = command_line.split()
         for word, following in zip(words, [*words[1:], ""]):
@@ -88,13 +87,13 @@ class Settings:
                 # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
                 if name.startswith("--int-r") and "--int-radius".startswith(name):
                     radii = three_numbers(value)
-                    if "int_radius" not in given:
-                        said["int_radius"] = usable_radii(radii, f"the stream's own --int-radius={value}")
+                    if not without_radii:
+                        said["int_radius"] = usable_radii(radii, f"--int-radius={value}")
                 elif name.startswith("--pu") and "--push-res".startswith(name):
                     said["push_res"] = float(value)
             except ValueError:
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
-        return cls(**said).replace(**given)  # type: ignore[arg-type]
+        return cls(**said)  # type: ignore[arg-type]
 
     def replace(self, **changes: object) -> Settings:
         """Copy with some fields changed, as the user wants them.

@@ -89,7 +89,12 @@ def resolve_job(
     StreamError, GeometryError, UsageError
     """
     with StreamFile(path) as stream:
-        chosen = Settings.from_command_line(stream.command_line or "", settings)
+        given = settings or {}
+        try:
+            own = Settings.from_command_line(stream.command_line or "", without_radii="int_radius" in given)
+        except UsageError as err:
+            raise StreamError(f"its own command line says {err}; give --int-radius", path=path) from None
+        chosen = own.replace(**given)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
     text = embedded if geometry is None else read_geometry_file(geometry)
     if not text:
