@@ -26,7 +26,7 @@ def test_what_the_streams_own_command_line_says_is_the_default(line, radii, push
 
 def test_radii_of_the_stream_that_cannot_be_used_are_told_unless_others_are_given():
     line = "indexamajig --int-radius=10,20,90 --push-res=1.5"
-    with pytest.raises(UsageError, match="^--int-radius=10,20,90: 1 <= inner"):
+    with pytest.raises(UsageError, match=r"^--int-radius=10,20,90: 1 <= inner"):
         Settings.from_command_line(line)
     settings = Settings.from_command_line(line, without_radii=True)
     assert (settings.int_radius, settings.push_res) == ((4, 5, 7), 1.5)

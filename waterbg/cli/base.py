@@ -10,8 +10,9 @@ import sys
 from typing import Any, NoReturn
 
 import waterbg
-from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
-from waterbg.interrupts import heed_interrupts, was_interrupted
+from waterbg.endings import tell
+from waterbg.errors import OutputError, UsageError
+from waterbg.interrupts import heed_interrupts
 from waterbg.kernel_cache import choose_kernel_cache
 from waterbg.standard_streams import ready_streams
 from waterbg.switches import Switches, print_any_name
@@ -76,33 +77,8 @@ def run(argv: list[str]) -> int:
         _, status = WaterBg.run(argv, exit=False)
         sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
     except BaseException as err:
-        if isinstance(err, KeyboardInterrupt) or was_interrupted():  # whatever has come of it
-            print("waterbg: interrupted", file=sys.stderr)
-            return 130
-        return _tell(err)
+        return tell(err, "waterbg", "; fewer workers (-j) need less")
     return int(status or 0)
-
-
-def _tell(err: BaseException) -> int:
-    """Say in one line what went wrong: the exit status. What nobody expects is raised again."""
-    if isinstance(err, UsageError):
-        print(f"waterbg: {in_one_line(err)}", file=sys.stderr)
-        return 2
-    if isinstance(err, WaterbgError):
-        print(f"waterbg: error: {in_one_line(err)}", file=sys.stderr)
-        return 1
-    if isinstance(err, BrokenPipeError):
-        # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    if isinstance(err, OSError):
-        # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
-        print(f"waterbg: error: {in_words(err)}", file=sys.stderr)
-        return 1
-    if isinstance(err, MemoryError):
-        print("waterbg: error: out of memory; fewer workers (-j) need less", file=sys.stderr)
-        return 1
-    raise err
 
 
 _RUN_PROGRAMS = ("indexamajig", "rerun", "merge", "compare", "script", "slurm")  # which hear of Ctrl-C themselves

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import waterbg
-from waterbg.errors import OutputError, UsageError, WaterbgError, in_one_line, in_words
+from waterbg.endings import tell
+from waterbg.errors import OutputError, UsageError
+from waterbg.interrupts import heed_interrupts
 from waterbg.standard_streams import naming_stdout, ready_streams
 from waterbg.stream import OutputFile, StreamFile
 from waterbg.switches import Switches, print_any_name
@@ -34,31 +36,15 @@ class Script(Switches):
         try:
             _, status = cls.run([name, *(cls.ALIASES.get(word, word) for word in argv[1:])], exit=False)
             sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
-        except UsageError as err:
-            print(f"{name}: {in_one_line(err)}", file=sys.stderr)
-            return 2
-        except WaterbgError as err:
-            print(f"{name}: error: {in_one_line(err)}", file=sys.stderr)
-            return 1
-        except BrokenPipeError:
-            # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 141
-        except OSError as err:  # BrokenPipeError is one, so this comes after
-            print(f"{name}: error: {in_words(err)}", file=sys.stderr)
-            return 1
-        except MemoryError:
-            print(f"{name}: error: out of memory", file=sys.stderr)
-            return 1
-        except KeyboardInterrupt:
-            print(f"{name}: interrupted", file=sys.stderr)
-            return 130
+        except BaseException as err:
+            return tell(err, name)
         return int(status or 0)
 
     @classmethod
     def entry(cls) -> None:
         """Run the script and end with its exit status."""
         ready_streams()
+        heed_interrupts()
         sys.exit(cls.invoke(sys.argv))
 
 
