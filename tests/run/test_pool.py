@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from waterbg.run.pool import WorkerDied, ordered_map
+from waterbg.run.pool import Pool, WorkerDied, ordered_map
 
 
 def nothing():
@@ -203,3 +203,46 @@ def refuse_to_begin():
 def test_a_worker_that_cannot_be_prepared_says_why():
     with pytest.raises(ValueError, match="no way to begin"):
         list(ordered_map(square, range(3), jobs=2, prepare=refuse_to_begin))
+
+
+def whose(x):
+    time.sleep(0.05)
+    return os.getpid(), x
+
+
+def test_one_crew_does_one_map_after_the_other_and_what_was_left_disturbs_nothing():
+    with Pool(2, nothing) as pool:
+        first = pool.map(whose, range(20))
+        crew = {next(first)[0] for _ in range(4)}
+        first.close()  # while others are under way
+        found = list(pool.map(whose, range(100, 110)))
+        assert [x for _, x in found] == list(range(100, 110))
+        assert {pid for pid, _ in found} == crew
+        assert len(crew) == 2
+    assert not multiprocessing.active_children()
+
+
+def test_a_worker_that_dies_over_what_nobody_wants_any_more_is_replaced(tmp_path):
+    with Pool(2, nothing) as pool:
+        left = pool.map(die_once, [str(tmp_path / "a"), str(tmp_path / "die")] * 2)
+        assert next(left) == "a"
+        left.close()
+        assert list(pool.map(square, range(6))) == [x * x for x in range(6)]
+        for worker in multiprocessing.active_children():
+            worker.kill()
+            worker.join()
+        assert list(pool.map(square, range(6))) == [x * x for x in range(6)]
+
+
+def test_the_processes_are_prepared_once_each(tmp_path):
+    for jobs in (1, 3):
+        marks = tmp_path / str(jobs)
+        marks.mkdir()
+        with Pool(jobs, mark, (marks,)) as pool:
+            for _ in range(3):
+                list(pool.map(square, range(9)))
+        assert len(list(marks.iterdir())) == jobs
+
+
+def mark(folder):
+    (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from waterbg.errors import ImageError
-from waterbg.model import learn
+from waterbg.model import learn as learning
 from waterbg.run import Images, resolve_job
 from waterbg.run.local import learn_run_model
-from waterbg.run.worker import Worker
+from waterbg.run.pool import Pool
+from waterbg.run.worker import Worker, prepare
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/golden/small"
 
@@ -22,16 +23,22 @@ def silent(message):
     raise AssertionError(message)
 
 
-@pytest.mark.parametrize("enough", [learn.ENOUGH_FRAMES, 2])
+def learn(job, jobs):
+    worker = Worker(job)
+    with Pool(jobs, prepare, (worker,), silent) as pool:
+        return learn_run_model(worker, None, None, pool)
+
+
+@pytest.mark.parametrize("enough", [learning.ENOUGH_FRAMES, 2])
 def test_two_and_five_processes_learn_what_one_learns(job, monkeypatch, enough):
     # with 2 the walks end while frames are still under way
-    monkeypatch.setattr(learn, "ENOUGH_FRAMES", enough)
-    monkeypatch.setattr(learn, "ENOUGH_SPOTS", 0)
-    monkeypatch.setattr(learn, "ENOUGH_DECOYS", 0)
-    alone = learn_run_model(Worker(job), None, None, 1, silent)
+    monkeypatch.setattr(learning, "ENOUGH_FRAMES", enough)
+    monkeypatch.setattr(learning, "ENOUGH_SPOTS", 0)
+    monkeypatch.setattr(learning, "ENOUGH_DECOYS", 0)
+    alone = learn(job, 1)
     assert alone.frames == enough
     for jobs in (2, 5):
-        assert learn_run_model(Worker(job), None, None, jobs, silent) == alone
+        assert learn(job, jobs) == alone
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
@@ -41,6 +48,6 @@ def test_frames_that_cannot_be_read_are_left_out_or_end_the_run(job, tmp_path, j
         (tmp_path / name).symlink_to(GOLDEN / name)
     (tmp_path / "a.stream").write_bytes(text)
     with pytest.raises(ImageError, match="there is no frame 99"):
-        learn_run_model(Worker(resolve_job(str(tmp_path / "a.stream"))), None, None, jobs, silent)
+        learn(resolve_job(str(tmp_path / "a.stream")), jobs)
     lenient = resolve_job(str(tmp_path / "a.stream"), images=Images(on_missing="keep"))
-    assert learn_run_model(Worker(lenient), None, None, jobs, silent).frames == 5
+    assert learn(lenient, jobs).frames == 5

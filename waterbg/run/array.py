@@ -16,6 +16,7 @@ from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
 from waterbg.run.local import learn_run_model, prove, refuse_input, run_spans
+from waterbg.run.pool import Pool
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions
 from waterbg.run.summary import Summary
 from waterbg.settings import Settings
@@ -125,7 +126,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
         When there is no such block.
     """
     from waterbg.model import RunModel
-    from waterbg.run.worker import Worker, chunks_per_span
+    from waterbg.run.worker import Worker, chunks_per_span, prepare
 
     say_when_compiling()
     if not 0 <= index < len(folder.blocks):
@@ -143,9 +144,10 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     with out.begin():
         together = chunks_per_span(worker)
         spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
-        for piece in run_spans(worker, model, spans, jobs, report):
-            out.write(piece.text)
-            tally.add(piece.tally)
+        with Pool(jobs, prepare, (worker,), report) as pool:
+            for piece in run_spans(worker, model, spans, pool):
+                out.write(piece.text)
+                tally.add(piece.tally)
         if tally.chunks != block.chunks and not last:
             raise OutputError(f"block {index} has {tally.chunks} chunks, not {block.chunks}", path=str(out.path))
         write_file(folder.path / f"block-{index}.json", json.dumps(tally.as_dict()).encode() + b"\n")

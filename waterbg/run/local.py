@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from waterbg.geometry import parse_geometry
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
-from waterbg.run.pool import ordered_map
+from waterbg.run.pool import Pool
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
@@ -73,7 +74,7 @@ def run_subtract(
     OutputError
         When the output exists, cannot be written, or does not pass its verification.
     """
-    from waterbg.run.worker import Worker, chunks_per_span
+    from waterbg.run.worker import Worker, chunks_per_span, prepare
 
     began = time.monotonic()
     size = _size(job.input)
@@ -89,8 +90,8 @@ def run_subtract(
     notes = refuse_input(worker, jobs, report) if follow is None else []
     summary.notes += doubt_geometry(job) + notes
     say_when_compiling()
-    with _ending(follow) as follow:
-        model = learn_run_model(worker, model_path, follow, jobs, report)
+    with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
+        model = learn_run_model(worker, model_path, follow, pool)
         restart = Restart(0, job.header_end, 0)
         if resume and out.partial.exists():
             may_lack = job.images.on_missing == "drop"
@@ -103,7 +104,7 @@ def run_subtract(
                     out.write(header)
                 progress = Progress(size if follow is None else 0, restart.input)
                 spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(worker), follow=follow)
-                for piece in run_spans(worker, model, spans, jobs, report):
+                for piece in run_spans(worker, model, spans, pool):
                     if not piece.span.chunks and BEGIN_CHUNK in piece.text:
                         summary.notes.append(
                             f"the stream ends within a chunk (byte {piece.span.start}): it was copied as it is"
@@ -133,15 +134,13 @@ def run_subtract(
     return summary
 
 
-def run_spans(
-    worker: Worker, model: RunModel | None, spans: Iterable[Span | None], jobs: int, report: Callable[[str], None]
-) -> Iterator[Piece]:
-    """Work on spans with ``jobs`` processes; pieces come in the order of the spans."""
-    from waterbg.run.worker import prepare, process
+def run_spans(worker: Worker, model: RunModel | None, spans: Iterable[Span | None], pool: Pool) -> Iterator[Piece]:
+    """Work on spans with a pool that was prepared with the worker; pieces come in the order of the spans."""
+    from waterbg.run.worker import process
 
     worker.close()  # no file may be open when workers are forked
     try:
-        yield from ordered_map(process, spans, jobs=jobs, prepare=prepare, prepare_args=(worker, model), report=report)
+        yield from pool.map(partial(process, model), spans)
     finally:
         worker.close()
 
@@ -150,12 +149,11 @@ def learn_run_model(
     worker: Worker,
     path: str | None,
     follow: Follow | None,
-    jobs: int = 1,
-    report: Callable[[str], None] = lambda message: None,
+    pool: Pool | None = None,
 ) -> RunModel | None:
     """Read or learn what must be known before the first reflection is written; None for CrystFEL's own rings.
 
-    ``jobs`` processes learn the same as one.
+    Any number of processes (of a pool that was prepared with the worker) learns the same as one.
     """
     job = worker.job
     if not job.settings.uses_model:
@@ -166,7 +164,7 @@ def learn_run_model(
     if path is not None and Path(path).exists():
         return RunModel.load(path)
     sample = Sample(worker, SAMPLE_FRAMES, follow)
-    return learn_model(sample, job.settings, sample.walk(jobs, report))
+    return learn_model(sample, job.settings) if pool is None else learn_model(sample, job.settings, sample.walk(pool))
 
 
 def _read(path: str, start: int, stop: int) -> bytes:

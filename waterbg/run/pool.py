@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 
 _DEEP = 2  # items a worker has: the next one lies ready when it is done with one
 _IDLE_DEATHS = 5  # workers for each one wanted that may die before they begin, in a row
-_SMALL = 4096  # bytes of an item that fits into a pipe nobody reads: larger ones wait until the worker does
+_SMALL = 32768  # bytes of an item that fits into a pipe nobody reads: larger ones wait until the worker does
 
 
 class WorkerDied(WaterbgError):
@@ -41,73 +41,113 @@ def ordered_map(
     jobs: int,
     prepare: Callable[..., None],
     prepare_args: tuple[Any, ...] = (),
-    describe: Callable[[Item], str] = str,
     report: Callable[[str], None] = lambda message: None,
-    ahead: int | None = None,
 ) -> Generator[Result, None, None]:
-    """Yield ``work(item)`` for each item, in the order of the items.
+    """Do :meth:`Pool.map` with processes of its own, which end with it."""
+    with Pool(jobs, prepare, prepare_args, report) as pool:
+        yield from pool.map(work, items)
+
+
+class Pool:
+    """Processes that do one map after the other; a context manager that ends them.
 
     Parameters
     ----------
-    work : callable
-        Function of one picklable item; its result is picklable, too.
-    items : iterable
-        May be endless; at most ``ahead`` items are taken ahead of the result being waited for. None means
-        that there is nothing yet (a stream that still grows): what is ready goes out before the next item is asked for.
     jobs : int
-        Number of processes; 1 works in this one.
+        Number of processes; 1 works in this one. They are started when there is something for them.
     prepare, prepare_args
-        Called once in each process before its first item (file handles, maps).
-    describe : callable
-        Words for an item in a message about a dead worker.
+        Called once in each process before its first item (file handles, maps). These are inherited, not sent.
     report : callable
         Called with one line when a worker died and its piece is tried again.
-    ahead : int, optional
-        Default: ``3 * jobs``, so that no worker waits for the slowest.
-
-    Raises
-    ------
-    WorkerDied
-        When the same piece killed its worker twice.
     """
-    if jobs == 1:
-        prepare(*prepare_args)
-        for item in items:
-            if item is not None:
-                yield work(item)
-        return
-    source, ahead = iter(items), 3 * jobs if ahead is None else ahead
-    waiting: deque[_Task[Item, Result]] = deque()  # in the order of the items
-    crew = _Crew(work, jobs, prepare, prepare_args, describe, report)
-    try:
-        more = True
-        while more or waiting:
-            checkpoint()
-            while more and len(waiting) < ahead:
-                try:
-                    new = next(source)
-                except StopIteration:
-                    more = False
-                    break
-                if new is None:
-                    break
-                waiting.append(_Task(new))
-                crew.take(waiting[-1])
-            if not waiting:
-                continue
-            while not waiting[0].done:
-                crew.wait()
-            yield waiting.popleft().result()
-    finally:
-        crew.end()
+
+    def __init__(
+        self,
+        jobs: int,
+        prepare: Callable[..., None],
+        prepare_args: tuple[Any, ...] = (),
+        report: Callable[[str], None] = lambda message: None,
+    ) -> None:
+        self.jobs = jobs
+        self._prepare: Callable[[], None] | None = lambda: prepare(*prepare_args)
+        self._crew = _Crew(jobs, prepare, prepare_args, report)
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._crew.end()
+
+    def map(
+        self,
+        work: Callable[[Item], Result],
+        items: Iterable[Item | None],
+        *,
+        describe: Callable[[Item], str] = str,
+        ahead: int | None = None,
+    ) -> Generator[Result, None, None]:
+        """Yield ``work(item)`` for each item, in the order of the items. One map at a time.
+
+        Parameters
+        ----------
+        work : callable
+            Function of one item; both are picklable, and its result is, too. What a `functools.partial` holds is sent
+            with every item.
+        items : iterable
+            May be endless; at most ``ahead`` items are taken ahead of the result being waited for. None means
+            that there is nothing yet (a stream that still grows): what is ready goes out before the next item is asked
+            for.
+        describe : callable
+            Words for an item in a message about a dead worker.
+        ahead : int, optional
+            Default: three for each process, so that no worker waits for the slowest.
+
+        Raises
+        ------
+        WorkerDied
+            When the same piece killed its worker twice.
+        """
+        if self.jobs == 1:
+            if self._prepare is not None:
+                self._prepare()
+                self._prepare = None
+            for item in items:
+                if item is not None:
+                    yield work(item)
+            return
+        source, ahead = iter(items), 3 * self.jobs if ahead is None else ahead
+        waiting: deque[_Task[Item, Result]] = deque()  # in the order of the items
+        try:
+            more = True
+            while more or waiting:
+                checkpoint()
+                while more and len(waiting) < ahead:
+                    try:
+                        new = next(source)
+                    except StopIteration:
+                        more = False
+                        break
+                    if new is None:
+                        break
+                    waiting.append(_Task(work, new, describe))
+                    self._crew.take(waiting[-1])
+                if not waiting:
+                    continue
+                while not waiting[0].done:
+                    self._crew.wait()
+                yield waiting.popleft().result()
+        finally:
+            self._crew.forget(waiting)
 
 
 class _Task(Generic[Item, Result]):
     """An item on its way."""
 
-    def __init__(self, item: Item) -> None:
-        self.item, self.sent = item, pickle.dumps(item)
+    def __init__(self, work: Callable[[Item], Result], item: Item, describe: Callable[[Item], str]) -> None:
+        self.sent = pickle.dumps((work, item))
+        self.describe = lambda: describe(item)
         self.deaths = 0
+        self.wanted = True  # until its map ends without it
         self.done = False
         self._good, self._value = False, None
 
@@ -121,14 +161,14 @@ class _Task(Generic[Item, Result]):
         return self._value  # type: ignore[return-value]
 
 
-class _Worker(Generic[Item, Result]):
+class _Worker:
     """A process, this end of its pipe, and what it was given and has not given back, oldest first."""
 
     def __init__(self, *args: Any) -> None:
         # fork: workers share compiled kernels and per-detector maps with the parent, and start in milliseconds
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
-        self.tasks: deque[_Task[Item, Result]] = deque()
+        self.tasks: deque[_Task[Any, Any]] = deque()
         self.process = context.Process(target=_serve, args=(theirs, self.pipe, *args), daemon=True)
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads; ours are OpenBLAS's sleeping ones, which survive a fork
@@ -144,25 +184,23 @@ class _Worker(Generic[Item, Result]):
         self.pipe.close()
 
 
-class _Crew(Generic[Item, Result]):
+class _Crew:
     """The workers, started when there is something for them, and the tasks that none of them has yet."""
 
     def __init__(
         self,
-        work: Callable[[Item], Result],
         jobs: int,
         prepare: Callable[..., None],
         prepare_args: tuple[Any, ...],
-        describe: Callable[[Item], str],
         report: Callable[[str], None],
     ) -> None:
-        self.jobs, self.describe, self.report = jobs, describe, report
-        self._start = work, prepare, prepare_args
-        self._workers: list[_Worker[Item, Result]] = []
-        self._ready: deque[_Task[Item, Result]] = deque()
+        self.jobs, self.report = jobs, report
+        self._start = prepare, prepare_args
+        self._workers: list[_Worker] = []
+        self._ready: deque[_Task[Any, Any]] = deque()
         self._idle_deaths = 0  # since something was done
 
-    def take(self, task: _Task[Item, Result]) -> None:
+    def take(self, task: _Task[Any, Any]) -> None:
         """Give a task to a worker as soon as one has room."""
         self._ready.append(task)
         self._hand_out()
@@ -191,13 +229,13 @@ class _Crew(Generic[Item, Result]):
 
     def wait(self) -> None:
         """Wait until a worker has something to say, or dies."""
-        pipes: dict[Any, _Worker[Item, Result]] = {worker.pipe: worker for worker in self._workers if worker.tasks}
+        pipes: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers if worker.tasks}
         for pipe in wait(list(pipes)):
             if not self._hear(pipes[pipe]):
                 self._bury(pipes[pipe])
         self._hand_out()
 
-    def _hear(self, worker: _Worker[Item, Result]) -> bool:
+    def _hear(self, worker: _Worker) -> bool:
         """Take an answer; False when there will be none any more."""
         try:
             good, value = pickle.loads(worker.pipe.recv_bytes())
@@ -207,16 +245,16 @@ class _Crew(Generic[Item, Result]):
         self._idle_deaths = 0
         return True
 
-    def _bury(self, worker: _Worker[Item, Result]) -> None:
+    def _bury(self, worker: _Worker) -> None:
         """Give the tasks of a dead worker to others; the oldest, which it died over, only once more."""
         while worker.tasks and self._hear(worker):  # what it had done before it died
             pass
         self._workers.remove(worker)
         worker.end()
-        if worker.tasks:
+        if worker.tasks and worker.tasks[0].wanted:
             task = worker.tasks[0]
             task.deaths += 1
-            what = self.describe(task.item)
+            what = task.describe()
             if task.deaths > 1:  # said when its turn comes: what is before it is done, or being done
                 task.finish(
                     False,
@@ -227,7 +265,13 @@ class _Crew(Generic[Item, Result]):
                 worker.tasks.popleft()
             else:
                 self.report(f"a worker died; trying {what} again")
-        self._ready.extendleft(reversed(worker.tasks))
+        self._ready.extendleft(reversed([task for task in worker.tasks if task.wanted]))
+
+    def forget(self, tasks: Iterable[_Task[Any, Any]]) -> None:
+        """Want tasks no more; what a worker has already is done, and its answer is passed over."""
+        for task in tasks:
+            task.wanted = False
+        self._ready = deque(task for task in self._ready if task.wanted)
 
     def end(self) -> None:
         """End all workers now: what they still work on is not wanted any more."""
@@ -238,7 +282,6 @@ class _Crew(Generic[Item, Result]):
 def _serve(
     pipe: Connection,
     parents: Connection,
-    work: Callable[[Any], Any],
     prepare: Callable[..., None],
     prepare_args: tuple[Any, ...],
 ) -> None:
@@ -255,7 +298,7 @@ def _serve(
         except (EOFError, OSError):  # the parent is gone
             os._exit(0)
         try:
-            item = pickle.loads(sent)
+            work, item = pickle.loads(sent)
             if not prepared:
                 prepare(*prepare_args)
                 prepared = True

@@ -7,12 +7,12 @@ a run beside indexamajig then ends with the same bytes as a run afterwards.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from waterbg.errors import ImageError
 from waterbg.run.follow import Follow, Spans
-from waterbg.run.pool import ordered_map
-from waterbg.run.worker import Worker
+from waterbg.run.pool import Pool
+from waterbg.run.worker import Worker, load
 from waterbg.stream import Chunk, StreamFile
 
 if TYPE_CHECKING:
@@ -57,34 +57,30 @@ class Sample:
     def _load(self, chunks: list[Chunk]) -> Iterator[tuple[Frame, Scene]]:
         try:
             for chunk in chunks:
-                loaded = _load(self.worker, chunk)
+                loaded = self.worker.load(chunk)
                 if loaded is not None:
                     yield loaded
         finally:
             self.worker.close()  # no HDF5 file may be open when workers are forked
 
-    def walk(self, jobs: int, report: Callable[[str], None]) -> Callable[..., Iterator[Any]]:
-        """Make what :func:`waterbg.model.learn_model` walks over this sample with, in ``jobs`` processes.
+    def walk(self, pool: Pool) -> Callable[..., Iterator[Any]]:
+        """Make what :func:`waterbg.model.learn_model` walks over this sample with, by a pool's processes.
 
-        The first frame is always worked on in this process: it loads (or compiles) the kernels, which the forked ones
-        then share.
+        The first frame is always worked on in this process: it loads (or compiles) the kernels, which those that are
+        forked then share, or find compiled.
         """
         from waterbg.model.learn import one_by_one
 
         def walk(sample: Sample, work: Callable[..., Any], *args: Any) -> Iterator[Any]:
-            if jobs == 1:
+            if pool.jobs == 1:
                 yield from one_by_one(sample, work, *args)
                 return
             yield from one_by_one(sample._load(sample.chunks[:1]), work, *args)
-            results = ordered_map(
-                _work,
+            results = pool.map(
+                partial(_work, work, args),
                 sample.chunks[1:],
-                jobs=jobs,
-                prepare=_prepare,
-                prepare_args=(sample.worker, work, args),
                 describe=lambda chunk: f"the chunk at byte {chunk.start}",
-                report=report,
-                ahead=jobs,
+                ahead=pool.jobs,
             )
             for found in results:
                 if found is not None:
@@ -93,26 +89,6 @@ class Sample:
         return walk
 
 
-def _load(worker: Worker, chunk: Chunk) -> tuple[Frame, Scene] | None:
-    """Frame and scene of a chunk; None for an image that cannot be read and may be missing."""
-    try:
-        return worker.subtractor.load(chunk)
-    except ImageError:
-        if worker.job.images.on_missing == "fail":
-            raise
-        return None
-
-
-_here: tuple[Worker, Callable[..., Any], tuple[Any, ...]] | None = None
-
-
-def _prepare(worker: Worker, work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-    global _here
-    _here = worker, work, args
-
-
-def _work(chunk: Chunk) -> Any:
-    assert _here is not None
-    worker, work, args = _here
-    loaded = _load(worker, chunk)
+def _work(work: Callable[..., Any], args: tuple[Any, ...], chunk: Chunk) -> Any:
+    loaded = load(chunk)
     return None if loaded is None else work(*loaded, *args)

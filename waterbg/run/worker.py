@@ -15,7 +15,9 @@ from waterbg.stream import Chunk, StreamFile
 from waterbg.subtract import Subtractor, Tally
 
 if TYPE_CHECKING:
+    from waterbg.frames import Frame
     from waterbg.model import RunModel
+    from waterbg.predict import Scene
 
 
 @dataclass
@@ -69,6 +71,15 @@ class Worker:
             self._stream.close()
             self._stream = None
         self.reader.close()
+
+    def load(self, chunk: Chunk) -> tuple[Frame, Scene] | None:
+        """Frame and scene of a chunk; None for an image that cannot be read and may be missing."""
+        try:
+            return self.subtractor.load(chunk)
+        except ImageError:
+            if self.job.images.on_missing == "fail":
+                raise
+            return None
 
     def process(self, span: Span) -> Piece:
         """Integrate the reflections of a span's chunks anew; what lies between the chunks is copied.
@@ -131,14 +142,20 @@ def chunks_per_span(worker: Worker) -> int:
 _worker: Worker | None = None
 
 
-def prepare(worker: Worker, model: RunModel | None) -> None:
+def prepare(worker: Worker) -> None:
     """Make this process ready; one that was forked goes on with the maps its parent made."""
     global _worker
     _worker = worker
-    worker.subtractor.model = model
 
 
-def process(span: Span) -> Piece:
+def process(model: RunModel | None, span: Span) -> Piece:
     """Work on one span in a prepared process."""
     assert _worker is not None
+    _worker.subtractor.model = model
     return _worker.process(span)
+
+
+def load(chunk: Chunk) -> tuple[Frame, Scene] | None:
+    """Frame and scene of a chunk in a prepared process; None for an image that cannot be read and may be missing."""
+    assert _worker is not None
+    return _worker.load(chunk)
