@@ -21,23 +21,21 @@ def tell(err: BaseException, program: str, when_out_of_memory: str = "") -> int:
         What to do then.
     """
     if isinstance(err, KeyboardInterrupt) or was_interrupted():  # whatever has come of it
-        print(f"{program}: interrupted", file=sys.stderr)
-        return 130
-    if isinstance(err, UsageError):
-        print(f"{program}: {in_one_line(err)}", file=sys.stderr)
-        return 2
-    if isinstance(err, WaterbgError):
-        print(f"{program}: error: {in_one_line(err)}", file=sys.stderr)
-        return 1
-    if isinstance(err, BrokenPipeError):
+        said, status = "interrupted", 130
+    elif isinstance(err, UsageError):
+        said, status = in_one_line(err), 2
+    elif isinstance(err, WaterbgError):
+        said, status = f"error: {in_one_line(err)}", 1
+    elif isinstance(err, BrokenPipeError):
         # the reader of our output (head, less) has gone: not an error, but Python would complain again at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    if isinstance(err, OSError):
+    elif isinstance(err, OSError):
         # a disk or a network that fails where nobody expects it; BrokenPipeError is one, so this comes after
-        print(f"{program}: error: {in_words(err)}", file=sys.stderr)
-        return 1
-    if isinstance(err, MemoryError):
-        print(f"{program}: error: out of memory{when_out_of_memory}", file=sys.stderr)
-        return 1
-    raise err
+        said, status = f"error: {in_words(err)}", 1
+    elif isinstance(err, MemoryError):
+        said, status = f"error: out of memory{when_out_of_memory}", 1
+    else:
+        raise err
+    print(f"{program}: {said}", file=sys.stderr)
+    return status

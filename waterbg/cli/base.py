@@ -81,7 +81,7 @@ def run(argv: list[str]) -> int:
     return int(status or 0)
 
 
-_RUN_PROGRAMS = ("indexamajig", "rerun", "merge", "compare", "script", "slurm")  # which hear of Ctrl-C themselves
+_RUN_PROGRAMS = ("indexamajig", "rerun", "merge", "script", "slurm")  # which hear of Ctrl-C themselves
 _OBJECTS = 200_000  # that are made before the collector looks for cycles: more than a short run makes
 
 
