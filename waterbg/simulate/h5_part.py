@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import h5py
 
+from waterbg.errors import OutputError
 from waterbg.stream import OutputFile
 
 if TYPE_CHECKING:
@@ -61,8 +62,8 @@ class H5Part:
         try:
             with self.writing() as file:
                 file.close()
-        except Exception:
-            if kind is None:  # else the reason is another
+        except OutputError:
+            if kind is None:  # else the error on its way says why, and the disk is no news to it
                 raise
         finally:
             self._disk.close()
