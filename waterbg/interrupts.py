@@ -10,7 +10,7 @@ from __future__ import annotations
 import signal
 from types import FrameType
 
-PATIENCE = 1.0  # s, in which somebody should have looked; after that it is raised anywhere, again and again
+_PATIENCE = 1.0  # s, in which somebody should have looked; after that it is raised anywhere, again and again
 _asked = False
 
 
@@ -39,7 +39,7 @@ def _ask(signum: int, frame: FrameType | None) -> None:
     if _asked:  # whoever asks twice does not want to wait
         raise KeyboardInterrupt
     _asked = True
-    signal.setitimer(signal.ITIMER_REAL, PATIENCE, PATIENCE)
+    signal.setitimer(signal.ITIMER_REAL, _PATIENCE, _PATIENCE)
 
 
 def _raise(signum: int, frame: FrameType | None) -> None:

@@ -86,9 +86,9 @@ class Settings:
             try:
                 # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
                 if name.startswith("--int-r") and "--int-radius".startswith(name):
-                    radii = three_numbers(value)
+                    radii = _three_numbers(value)
                     if not without_radii:
-                        said["int_radius"] = usable_radii(radii, f"--int-radius={value}")
+                        said["int_radius"] = _usable(radii, f"--int-radius={value}")
                 elif name.startswith("--pu") and "--push-res".startswith(name):
                     said["push_res"] = float(value)
             except ValueError:
@@ -153,19 +153,19 @@ def parse_int_radius(text: str) -> Radii:
     UsageError
     """
     try:
-        radii = three_numbers(text)
+        radii = _three_numbers(text)
     except ValueError:
         raise UsageError(f"--int-radius={text}: three numbers are needed, for example 4,5,7") from None
-    return usable_radii(radii, f"--int-radius={text}")
+    return _usable(radii, f"--int-radius={text}")
 
 
-def three_numbers(text: str) -> Radii:
+def _three_numbers(text: str) -> Radii:
     """Read three numbers with commas between them, or raise ValueError."""
     inner, middle, outer = (float(word) for word in text.split(","))
     return inner, middle, outer
 
 
-def usable_radii(radii: Radii, option: str) -> Radii:
+def _usable(radii: Radii, option: str) -> Radii:
     """Give the radii back, or raise UsageError, naming the option."""
     inner, middle, outer = radii
     if not 1 <= inner <= middle < outer <= 64:  # a smaller disc than of five pixels has none of the four it must have
