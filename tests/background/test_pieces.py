@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.background.worlds import CLEN, LENGTH, detector, make_world, middles, scattering, water_ring
 from waterbg.background.masks import BAD, ONE, TWO, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
-from waterbg.background.rays import make_rays, parse_polarisation, trace_point, trace_row
+from waterbg.background.rays import column_middles, make_rays, parse_polarisation, trace_point, trace_row
 from waterbg.background.scan import walk
 from waterbg.background.surface import fit_surface
 from waterbg.background.table import PER_BIN, _convolve, curve, denoise, fill_gaps, pooled
@@ -23,7 +23,7 @@ def test_radius_and_factor_of_a_row_are_those_of_its_pixels():
     det = detector()
     rays = make_rays(det, CLEN, (0.11, -0.07))
     r, g = np.empty(400, np.float32), np.empty(400, np.float32)
-    trace_row(rays.panel[1], 37, 400, rays.length, rays.polarisation, r, g)
+    trace_row(rays.panel[1], 37, column_middles(400), rays.length, rays.polarisation, r, g)
     x, y, panel = middles(det)
     row = (panel == 1) & (np.abs(y - (det.panels[1].corner_y + 37.5)) < 1e-6)
     shift = np.array([0.11e-3, -0.07e-3]) / 2e-4

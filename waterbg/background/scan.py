@@ -9,7 +9,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
-from waterbg.background.rays import Rays, trace_point, trace_radius, trace_row
+from waterbg.background.rays import Rays, column_middles, trace_point, trace_radius, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
 
@@ -133,9 +133,10 @@ def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
     above = min(max(int(np.floor(at)), 0), n_ts - 1)
     below = min(above + 1, n_ts - 1)
     w = np.float32(min(max(at - above, 0.0), 1.0))
+    # slices, because an index that may be negative keeps the loop from becoming vector instructions
+    upper, lower = ratio[first_tile + above * n_tf :], ratio[first_tile + below * n_tf :]
     for t in range(n_tf):
-        upper, lower = ratio[first_tile + above * n_tf + t], ratio[first_tile + below * n_tf + t]
-        out[t] = upper + w * (lower - upper)
+        out[t] = upper[t] + w * (lower[t] - upper[t])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -168,18 +169,13 @@ def _expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _near_columns(ray, ss, n_fs, length, polarisation, every, out):
-    """First and last tile of a row, as ``out``, about the one nearest to the beam, whose radial bins want the row."""
-    middle = int(foot(ray, ss, n_fs)) // TILE
-    middle = min(middle, (n_fs - 1) // TILE)
-    for side in (0, 1):
-        step, t = 2 * side - 1, middle
-        while 0 <= t + step <= (n_fs - 1) // TILE:
-            _, _, r, _ = trace_point(ray, (t + step + 0.5) * TILE, ss + 0.5, length, polarisation)
-            if ss % every[min(int(r), every.size - 1)] != 0:
-                break
-            t += step
-        out[side] = t
+def _near_columns(due, middle, out):
+    """First and last tile of a row, as ``out``, of those about the ``middle`` one that are due without a gap."""
+    out[0] = out[1] = middle
+    while out[0] > 0 and due[out[0] - 1]:
+        out[0] -= 1
+    while out[1] < due.size - 1 and due[out[1] + 1]:
+        out[1] += 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -222,7 +218,7 @@ def _walk(
     r, out = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
     far, g = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
     middles, rises = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
-    pieces, all_count = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
+    pieces, due = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
     clean_n, clean_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     widest = -(-widest // TILE) * TILE  # whole tiles
     column_n, column_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
@@ -232,12 +228,12 @@ def _walk(
         np.empty(widest // 2, np.float32),
         np.empty(widest // 4, np.float32),
     )
+    columns, tile_columns = column_middles(widest), column_middles(widest // TILE + 4, -0.5 * TILE - 0.5, TILE)
     tiles, is_due = np.empty(2, np.int64), np.empty(256, np.uint8)
     least, most = step, 0
     for k in range(every.size):
         least, most = min(least, every[k]), max(most, every[k])
     zero, one, tail, skew = np.float32(0), np.float32(1), np.float32(TAIL), np.float32(SKEW) * gain
-    per_bin = np.uint32(PER_BIN)
     up, down, not_clean = one + slack, one / (one + slack), np.uint8(NOT_CLEAN)
     first_pixel = first_tile = 0
     for p in range(shapes.shape[0]):
@@ -257,17 +253,20 @@ def _walk(
                 if not walked:
                     column_n[:], column_s[:], column_v[:], column_k[:] = zero, zero, zero, zero
                     walked = True
+                trace_row(rays[p], ss, tile_columns[: n_tf + 2], length, polarisation, far, g)
+                for k in range(1, most + 1):
+                    is_due[k] = ss % k == 0
+                for t in range(n_tf):  # by the bin that the middle of the tile is in
+                    due[t] = is_due[every[min(int(far[t + 1]), every.size - 1)]]
                 tiles[0], tiles[1] = 0, n_tf - 1
                 if ss % step != 0:
-                    _near_columns(rays[p], ss, n_fs, length, polarisation, every, tiles)
+                    nearest = int(foot(rays[p], ss, n_fs)) // TILE
+                    _near_columns(due[:n_tf], min(nearest, n_tf - 1), tiles)
                 begin, end = tiles[0] * TILE, min((tiles[1] + 1) * TILE, n_fs)
                 n_here = end - begin
-                trace_row(
-                    rays[p], ss, tiles[1] - tiles[0] + 3, length, polarisation, far, g, begin - 0.5 * TILE - 0.5, TILE
-                )
-                trace_radius(rays[p], ss, n_here, length, r, begin)
+                trace_radius(rays[p], ss, columns[begin:end], length, r)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
-                _expected_row(profile, r, g, blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
+                _expected_row(profile, r, g[tiles[0] :], blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
                 S = out[HALF : HALF + n_here]
                 row = counts[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
                 flag = flags[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
@@ -286,18 +285,12 @@ def _walk(
                 for i in range(n_here):
                     sum_v[i] += (clean_n[i] - clean_s[i]) * (clean_n[i] - clean_s[i])
                     sum_k[i] += one if clean_s[i] > zero else zero
-                for k in range(1, most + 1):
-                    is_due[k] = ss % k == 0
-                at = first_tile + (top // TILE) * n_tf + tiles[0]
-                n_tiles = tiles[1] - tiles[0] + 1
-                for t in range(n_tiles):
-                    all_count[t] = quiet[at + t] & is_due[every[pieces[t * TILE] // per_bin]]
-                t = 0
-                while t < n_tiles:
-                    start = t * TILE  # of tiles in a row that all count
-                    while t < n_tiles and all_count[t]:
+                at, t = first_tile + (top // TILE) * n_tf, tiles[0]
+                while t <= tiles[1]:
+                    start = t * TILE - begin  # of tiles in a row that all count
+                    while t <= tiles[1] and due[t] & quiet[at + t]:
                         t += 1
-                    stop = min(t * TILE, n_here)
+                    stop = min(t * TILE - begin, n_here)
                     if start < stop:
                         _add_bins(
                             pieces[start:stop], clean_n[start:stop], clean_s[start:stop], radial_n, radial_s, radial_k

@@ -7,7 +7,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
-from waterbg.background.rays import Rays, trace_row
+from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.table import fill_gaps, pooled
 
 SAMPLE = 32  # values a bin: 5 % at 15 photons, enough to start from
@@ -67,7 +67,7 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
         for ss in range(stride // 2, n_ss, stride):
             row, start = first + ss * n_fs, (ss // stride) % stride
             n = (n_fs - start + stride - 1) // stride
-            trace_row(rays[p], ss, n, length, polarisation, r, g, start, stride)
+            trace_row(rays[p], ss, column_middles(n, start, stride), length, polarisation, r, g)
             for j in range(n):
                 i = start + j * stride
                 if flags[row + i] & NOT_CLEAN:

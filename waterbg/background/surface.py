@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.rays import Rays
+from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
@@ -212,18 +212,19 @@ def _at_tiles(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _tile_values(grid_shapes, shapes, rays, length, radial, out):
-    t = 0
+    first, no_polarisation = 0, np.zeros(3)
     for p in range(shapes.shape[0]):
-        for j in range(grid_shapes[p, 0]):
-            ss = min(j * TILE + 0.5 * TILE, 0.5 * (j * TILE + shapes[p, 0]))
-            for i in range(grid_shapes[p, 1]):
-                fs = min(i * TILE + 0.5 * TILE, 0.5 * (i * TILE + shapes[p, 1]))
-                x = rays[p, 0] + fs * rays[p, 3] + ss * rays[p, 6]
-                y = rays[p, 1] + fs * rays[p, 4] + ss * rays[p, 7]
-                z = rays[p, 2] + fs * rays[p, 5] + ss * rays[p, 8]
-                k = int(length * np.sqrt(x * x + y * y) / z)
-                out[t] = radial[min(k, radial.size - 1)]
-                t += 1
+        n_ss, n_fs = shapes[p]
+        n_ts, n_tf = grid_shapes[p]
+        columns = column_middles(n_tf, 0.5 * TILE - 0.5, TILE)
+        columns[n_tf - 1] = 0.5 * ((n_tf - 1) * TILE + n_fs)  # of the part that is on the panel
+        r, g = np.empty(n_tf, np.float32), np.empty(n_tf, np.float32)
+        for j in range(n_ts):
+            ss = 0.5 * (j * TILE + min((j + 1) * TILE, n_ss)) - 0.5
+            trace_row(rays[p], ss, columns, length, no_polarisation, r, g)
+            for i in range(n_tf):
+                out[first + i] = radial[min(int(r[i]), radial.size - 1)]
+            first += n_tf
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -17,7 +17,7 @@ from waterbg.background.estimate import count_constant
 from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.noise import lowest_level, starting_noise
-from waterbg.background.rays import Rays, trace_row
+from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.surface import fit_surface
 from waterbg.errors import ImageError, UsageError
 from waterbg.model import Quality, RunModel, check_model
@@ -303,9 +303,9 @@ def _add_up(data, constant, flags, expected, offsets, shapes, rays, length, gain
     nothing = np.zeros(3)
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
-        r, g = np.empty(n_fs, np.float32), np.empty(n_fs, np.float32)
+        r, g, columns = np.empty(n_fs, np.float32), np.empty(n_fs, np.float32), column_middles(n_fs)
         for j in range(n_ss):
-            trace_row(rays[p], j, n_fs, length, nothing, r, g)
+            trace_row(rays[p], j, columns, length, nothing, r, g)
             for i in range(n_fs):
                 at = offsets[p] + j * n_fs + i
                 if flags[at] & NOT_CLEAN or not np.isfinite(data[at]) or not np.isfinite(expected[at]):
