@@ -219,6 +219,17 @@ def test_the_saturation_map_is_read_with_the_frame(image, tmp_path):
             assert np.isinf(frame.saturation[80:]).all()  # no map for this panel
 
 
+def test_a_saturation_map_in_a_file_of_its_own_may_have_a_slice_for_each_event(image, tmp_path):
+    path, levels = image(), np.arange(160, dtype="f8").reshape(2, *SHAPE)
+    with h5py.File(tmp_path / "levels.h5", "w") as file:
+        file["sat"] = levels
+    text = geometry({"p": {"extent": (0, 9, 0, 7)}}, dims=DIMS)
+    text = f"saturation_map = /sat\nsaturation_map_file = {tmp_path / 'levels.h5'}\n{text}"
+    with FrameReader(parse_geometry(text)) as reader:
+        for i in (0, 1, 0):
+            np.testing.assert_array_equal(reader.read(path, f"//{i}").saturation, levels[i].ravel())
+
+
 def test_max_adu_comes_from_the_panels(image):
     panels = {"p": {"extent": (0, 9, 0, 7), "max_adu": 250}, "q": {"extent": (0, 1, 0, 1)}}
     with FrameReader(parse_geometry(geometry(panels, dims=DIMS))) as reader:

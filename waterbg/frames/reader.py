@@ -87,6 +87,7 @@ class FrameReader:
         self._data: NDArray[np.float32] | None = None
         self._bad: NDArray[np.uint8] | None = None
         self._saturation: tuple[Any, NDArray[np.float32]] | None = None
+        self._saturation_by_index = False  # found out when a map turns out to have one slice for each event
 
     def _complain(self, what: str) -> None:
         if what not in self.warnings:
@@ -369,9 +370,7 @@ class FrameReader:
         panels = self.detector.panels
         if not any(panel.saturation_map is not None for panel in panels):
             return None
-        in_image = any(p.saturation_map is not None and p.saturation_map_file is None for p in panels)
-        key = (path, self.files.stamp(path), event) if in_image else event.parts
-        if self._saturation is not None and self._saturation[0] == key:
+        if self._saturation is not None and self._saturation[0] == self._saturation_key(path, event):
             return self._saturation[1]
         levels = np.full(self.detector.n_pixels, np.inf, np.float32)
         for file in dict.fromkeys(p.saturation_map_file for p in panels if p.saturation_map is not None):
@@ -379,8 +378,15 @@ class FrameReader:
             for block in blocks_of(
                 self.detector, [p.saturation_map if p.saturation_map_file == file else None for p in panels]
             ):
-                raw, _per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                raw, per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                self._saturation_by_index |= per_event
                 unpack(raw, block.table, levels)
         levels.flags.writeable = False
-        self._saturation = key, levels
+        self._saturation = self._saturation_key(path, event), levels
         return levels
+
+    def _saturation_key(self, path: str, event: Event) -> Any:
+        """What the saturation map belongs to: it is the same as long as this is."""
+        if any(p.saturation_map is not None and p.saturation_map_file is None for p in self.detector.panels):
+            return path, self.files.stamp(path), event
+        return event.parts, event.indices if self._saturation_by_index else None
