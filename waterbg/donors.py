@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.crystfel.pairing import pair_crystals
+from waterbg.crystfel.pairing import PAIRS, index_codes, pair_crystals
 from waterbg.errors import UsageError
 from waterbg.stream import NUMBERS, REFLECTION, Chunk, StreamFile
 from waterbg.stream_columns import COLUMNS, FIELDS, CrystalRows, StreamColumns, UnknownColumnError
@@ -23,7 +24,6 @@ from waterbg.stream_columns import COLUMNS, FIELDS, CrystalRows, StreamColumns, 
 if TYPE_CHECKING:
     from waterbg.stream import Crystal
 
-PAIRS = ("image", "event", "serial", "order")
 Rows = NDArray[np.void]
 Mask = NDArray[np.bool_]
 AnyPath = str | os.PathLike[str]
@@ -60,9 +60,9 @@ class CrystalFinder:
         self._unused = 0
         if isinstance(source, StreamColumns):
             self._rows = table_of(source)
-            for number, crystals in enumerate(_by_image(source.crystals)):
+            for crystals in _by_image(source.crystals):
                 one = crystals[0]
-                self._images[chunk_key(pair, one.filename, one.event, one.serial, number)].append(crystals)
+                self._images[chunk_key(pair, one.filename, one.event, one.serial, one.chunk)].append(crystals)
             return
         with StreamFile(source) as stream:
             for number, chunk in enumerate(stream.chunks()):
@@ -137,13 +137,18 @@ class IndexFinder:
     average : bool
         True: the mean of all that have it, with the sigma of that mean. False: the first who asks gets the first, the
         second the second, and so on.
+    names : sequence of str
+        Columns that must be finite: without, a reflection is nobody's partner, nor part of a mean.
     """
 
-    def __init__(self, source: Mapping[str, Sequence[Any]] | AnyPath, average: bool) -> None:
+    def __init__(self, source: Mapping[str, Sequence[Any]] | AnyPath, average: bool, names: Sequence[str]) -> None:
         if isinstance(source, Mapping):
             rows = table_of(source)
         else:
             rows = np.concatenate([np.zeros(0, REFLECTION), *_crystals(source)])
+        finite = np.logical_and.reduce([np.isfinite(rows[name]) for name in names])
+        self._never = int(np.count_nonzero(~finite))
+        rows = rows[finite]
         self._average = average
         self._rows = _mean_rows(rows) if average else rows
         codes = index_codes(self._rows)
@@ -174,7 +179,7 @@ class IndexFinder:
 
     def left(self) -> int:
         """See `Finder`; with ``average``, different h, k, l."""
-        return int(np.count_nonzero(~self._taken))
+        return self._never + int(np.count_nonzero(~self._taken))
 
 
 def chunk_key(pair: str, filename: str, event: str | None, serial: int | None, number: int) -> Any:
@@ -215,14 +220,8 @@ def _names(source: StreamColumns | AnyPath) -> list[tuple[str, str | None, int |
 
 def _by_image(crystals: Sequence[CrystalRows]) -> Iterator[list[CrystalRows]]:
     """Crystals that belong to one image."""
-    group: list[CrystalRows] = []
-    for crystal in crystals:
-        if group and crystal.number == 0:
-            yield group
-            group = []
-        group.append(crystal)
-    if group:
-        yield group
+    for _, group in groupby(crystals, lambda crystal: crystal.chunk):
+        yield list(group)
 
 
 def _crystals(source: StreamColumns | AnyPath) -> Any:
@@ -247,12 +246,6 @@ def _aligned(n: int, places: NDArray[np.int64], rows: Rows) -> tuple[Rows, Mask]
     found, there = np.zeros(n, REFLECTION), np.zeros(n, bool)
     found[places], there[places] = rows, True
     return found, there
-
-
-def index_codes(reflections: Rows) -> NDArray[np.int64]:
-    """One whole number for each h, k, l."""
-    h, k, l = (reflections[name].astype(np.int64) + (1 << 20) for name in "hkl")
-    return np.asarray((h << 42) | (k << 21) | l)
 
 
 def match_rows(high: Rows, low: Rows) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from waterbg.donors import PAIRS, AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
+from waterbg.crystfel.pairing import PAIRS
+from waterbg.donors import AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
 from waterbg.stream import NUMBERS, OutputFile, StreamFile, splice_reflections
@@ -129,17 +130,26 @@ def duplicate_before_overwrite(filename: str | os.PathLike[str]) -> str:
     while True:
         copy = path.with_name(f"{path.stem}_copy{number if number > 1 else ''}{path.suffix}")
         try:
-            with open(path, "rb") as old, open(copy, "xb") as new:
-                shutil.copyfileobj(old, new, _BLOCK)
-                new.flush()
-                os.fsync(new.fileno())
+            _copy_whole(path, copy)
         except FileExistsError:
             number += 1
             continue
         except OSError as err:
             raise StreamError(f"cannot be copied to {copy.name} ({err.strerror})", path=str(path)) from None
-        shutil.copystat(path, copy)
         return str(copy)
+
+
+def _copy_whole(path: pathlib.Path, copy: pathlib.Path) -> None:
+    """Copy a file to a name that nobody has: all of it, or nothing is left."""
+    with open(path, "rb") as old, open(copy, "xb") as new:
+        try:
+            shutil.copyfileobj(old, new, _BLOCK)
+            new.flush()
+            os.fsync(new.fileno())
+            shutil.copystat(path, copy)
+        except BaseException:
+            copy.unlink()
+            raise
 
 
 def compare_high_low(
@@ -247,7 +257,7 @@ def overwrite_stream(
     Every other byte of HIGH stays. A reflection of LOW whose number is not finite is no partner.
     """
     names = _chosen(columns)
-    match, finder, pair = _finder(high, low, match, pair)
+    match, finder, pair = _finder(high, low, match, pair, names)
     report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
     for source in (high, low):
         if not isinstance(source, Mapping):
@@ -294,7 +304,11 @@ def _chosen(columns: Sequence[str]) -> list[str]:
 
 
 def _finder(
-    high: AnyPath, low: Mapping[str, Sequence[Any]] | AnyPath, match: str | None, pair: str | None
+    high: AnyPath,
+    low: Mapping[str, Sequence[Any]] | AnyPath,
+    match: str | None,
+    pair: str | None,
+    names: Sequence[str],
 ) -> tuple[str, Finder, str]:
     """What is matched by, who finds it, and how images are paired."""
     knows_crystals = not isinstance(low, Mapping) or (
@@ -310,7 +324,7 @@ def _finder(
     if "-" in [os.fspath(source) for source in (high, low) if not isinstance(source, Mapping)]:
         raise UsageError("overwrite reads its streams more than once, so standard input will not do")
     if match in ("hkl", "all"):
-        return match, IndexFinder(low, average=match == "all"), ""
+        return match, IndexFinder(low, match == "all", names), ""
     assert isinstance(low, StreamColumns | str | os.PathLike)
     if match == "order":
         return match, OrderFinder(low), ""

@@ -1,6 +1,7 @@
 import json
 import math
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,34 @@ def test_streams_of_other_images_are_matched_as_asked(make, match, partner):
     assert compare_streams(a, b, match=match).counts["images"] == 1
     with pytest.raises(WaterbgError, match=rf"no chunk of {a} is in {b} by --match=image; try another: event"):
         compare_streams(a, b)
+
+
+def test_an_image_that_stands_twice_in_one_stream_has_one_partner_in_the_other(make):
+    rng = np.random.default_rng(8)
+    frames = [("x.h5", f"//{i}", rows(rng)) for i in (0, 1, 0, 1)]
+    a, b = make("a.stream", frames), make("b.stream", frames[1:])
+    for one, other, missing in ((a, b, "images_a"), (b, a, "images_b")):
+        counts = compare_streams(one, other).counts
+        assert (counts["images"], counts[missing]) == (3, 1)
+
+
+def test_events_that_do_not_tell_images_apart_match_nothing(make):
+    rng = np.random.default_rng(9)
+    frames = [(f"{i}.h5", None, rows(rng)) for i in range(4)]
+    a, b = make("a.stream", frames), make("b.stream", frames[1:])
+    with pytest.raises(UsageError, match=rf"--match=event: {a} has several images with event //; match by image"):
+        compare_streams(a, b, match="event")
+
+
+def test_images_without_a_serial_number_have_no_partner_by_it(make):
+    rng = np.random.default_rng(10)
+    frames = [("x.h5", f"//{i}", rows(rng)) for i in range(3)]
+    paths = [make("a.stream", frames), make("b.stream", frames[1:])]
+    for path in paths:
+        file = Path(path)
+        file.write_text(re.sub(r"Image serial number: \d+\n", "", file.read_text()))
+    with pytest.raises(WaterbgError, match=r"no chunk of .* by --match=serial"):
+        compare_streams(*paths, match="serial")
 
 
 def test_a_chunk_without_event_is_the_only_frame_of_its_file(make):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import waterbg
-from waterbg.crystfel.pairing import MATCHES, pair_chunks, pair_crystals, pair_reflections
+from waterbg.crystfel.pairing import PAIRS, pair_chunks, pair_crystals, pair_reflections
 from waterbg.crystfel.statistics import WILD, Bin, Statistics
 from waterbg.errors import UsageError, WaterbgError
 from waterbg.stream.lacking import has_reflections, no_reflections
@@ -128,8 +128,8 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
     """
     from waterbg.stream import StreamFile
 
-    if match not in MATCHES:
-        raise UsageError(f"--match={match}: one of {', '.join(MATCHES)} is needed")
+    if match not in PAIRS:
+        raise UsageError(f"--match={match}: one of {', '.join(PAIRS)} is needed")
     statistics = Statistics()
     names = ("images", "crystals", "reflections")
     counts = {f"{name}{which}": 0 for name in names for which in ("", "_a", "_b")} | {"not_finite": 0, "wild": 0}
@@ -141,7 +141,7 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
             if not has_reflections(path):
                 raise no_reflections(path)
     if not counts["images"]:
-        others = ", ".join(other for other in MATCHES if other != match)
+        others = ", ".join(other for other in PAIRS if other != match)
         raise WaterbgError(f"no chunk of {a} is in {b} by --match={match}; try another: {others}")
     if not counts["reflections"]:
         common = f"{counts['images']} image{'s' * (counts['images'] != 1)} in common"

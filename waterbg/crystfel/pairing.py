@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from waterbg.crystfel.solution import event_of
+from waterbg.errors import UsageError
 
 if TYPE_CHECKING:
     from waterbg.stream import Chunk, Crystal, StreamFile
 
-MATCHES = ("image", "event", "serial", "order")
+PAIRS = ("image", "event", "serial", "order")
 # two crystals of one image are the same if their axes differ by less than this (of the length of all nine numbers)
 _SAME_CRYSTAL = 0.05
 
@@ -21,36 +23,51 @@ _SAME_CRYSTAL = 0.05
 def pair_chunks(a: StreamFile, b: StreamFile, match: str, counts: dict[str, int]) -> Iterator[tuple[Chunk, Chunk]]:
     """Chunks of ``a`` with their partners of ``b``: side by side while both have the same order, then by an index.
 
+    Each chunk is in one pair at most; where an image stands several times, the first is the first's partner.
+
     Parameters
     ----------
     a, b : StreamFile
     match : str
-        One of `MATCHES`.
+        One of `PAIRS`.
     counts : dict
         ``images``, ``images_a``, ``images_b`` are counted up: pairs, and chunks without partner.
+
+    Raises
+    ------
+    UsageError
+        When two images of ``a`` have the same event, or serial number, and are to be told apart by it.
     """
     ahead = b.chunks()
-    index: dict[int, tuple[int, int]] | None = None  # hash of the key -> its bytes: about 200 bytes a chunk
+    index: dict[int, list[tuple[int, int]]] | None = None  # hash of the key -> its bytes: about 300 bytes a chunk
+    seen: set[int] = set()
     used = 0
     for number, chunk in enumerate(a.chunks()):
         key = _key(chunk, match, number)
+        if match in ("event", "serial") and key is not None:
+            if hash(key) in seen:
+                what = f"event {key}" if match == "event" else f"serial number {key}"
+                raise UsageError(f"--match={match}: {a.path} has several images with {what}; match by image or order")
+            seen.add(hash(key))
         partner = None
         if index is None:
             partner = next(ahead, None)
-            if partner is None or _key(partner, match, used) != key:
+            if partner is None or _key(partner, match, used) != key or key is None:
                 # the order differs from here on: note once where each chunk of b begins
-                index = {hash(_key(other, match, i)): (other.start, other.stop) for i, other in enumerate(b.chunks())}
+                index = defaultdict(list)
+                for i, other in enumerate(b.chunks()):
+                    if i >= used:
+                        index[hash(_key(other, match, i))].append((other.start, other.stop))
                 partner = None
-        if index is not None and hash(key) in index:
-            partner = _chunk_at(b.path, *index[hash(key)])
+        if index is not None and key is not None and index.get(hash(key)):
+            partner = _chunk_at(b.path, *index[hash(key)].pop(0))
         if partner is None:
             counts["images_a"] += 1
             continue
         used += 1
         counts["images"] += 1
         yield chunk, partner
-    total = len(index) if index is not None else used + sum(1 for _ in ahead)
-    counts["images_b"] += max(0, total - used)
+    counts["images_b"] += sum(1 for _ in ahead) if index is None else sum(map(len, index.values()))
 
 
 def _chunk_at(path: str, start: int, stop: int) -> Chunk:
@@ -90,11 +107,11 @@ def pair_crystals(a: Sequence[Crystal], b: Sequence[Crystal]) -> list[tuple[int,
 
 def pair_reflections(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of two reflection arrays with the same h, k, l; of an index that stands twice, the first."""
-    _, i, j = np.intersect1d(_code(a), _code(b), return_indices=True)
+    _, i, j = np.intersect1d(index_codes(a), index_codes(b), return_indices=True)
     return i, j
 
 
-def _code(reflections: np.ndarray) -> np.ndarray:
+def index_codes(reflections: np.ndarray) -> np.ndarray:
     """One whole number for each h, k, l."""
     h, k, l = (reflections[name].astype(np.int64) for name in "hkl")
     return ((h + (1 << 20)) << 42) | ((k + (1 << 20)) << 21) | (l + (1 << 20))
