@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import stat
@@ -94,7 +95,7 @@ def test_a_stream_is_ten_columns_of_one_length(high):
     assert columns["h"] == [1, 2, 3, 1, 2, 1]
     assert columns["panel"] == ["p0"] * 6
     assert {type(value) for value in columns["h"]} == {int}
-    assert [(one.start, one.stop, one.number) for one in columns.crystals] == [(0, 3, 0), (3, 5, 0), (5, 6, 1)]
+    assert [(one.start, one.stop, one.chunk) for one in columns.crystals] == [(0, 3, 0), (3, 5, 2), (5, 6, 2)]
 
 
 def test_a_stream_without_crystals_has_empty_columns(write):
@@ -137,6 +138,16 @@ def test_a_copy_never_overwrites_an_earlier_one(high):
     tool.duplicate_before_overwrite(high)
     assert (high.parent / "high_copy.stream").read_text() == "mine"
     assert (high.parent / "high_copy4.stream").read_bytes() == high.read_bytes() == before
+
+
+def test_a_copy_that_could_not_be_finished_is_not_left_behind(high, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tool.os, "fsync", full)
+    with pytest.raises(StreamError, match="cannot be copied"):
+        tool.duplicate_before_overwrite(high)
+    assert not (high.parent / "high_copy.stream").exists()
 
 
 def test_a_name_without_a_suffix_or_with_dots_in_its_folder_can_be_copied(tmp_path):
@@ -218,6 +229,24 @@ def test_a_number_that_is_not_finite_is_no_partner(high, write, tmp_path):
     assert (tmp_path / "out.stream").read_bytes() == high.read_bytes()
     report = tool.overwrite_stream(high, low, tmp_path / "out2.stream", columns=["I"])
     assert (report.pair, report.matched) == ("image", 1)
+
+
+@pytest.mark.parametrize("match", ["hkl", "all"])
+def test_a_number_that_is_not_finite_does_not_spoil_others_of_its_index(high, match, tmp_path):
+    numbers = {"I": [float("nan"), 10.0], "sigmaI": [1.0, 2.0]}
+    data = {"h": [1, 1], "k": [0, 0], "l": [0, 0], **numbers}
+    report = tool.overwrite_low_in_high(high, data, tmp_path / "out.stream", match=match, columns=["I", "sigma"])
+    assert intensities(tmp_path / "out.stream")[0] == [[10, 200, 300]]
+    assert report.unused == 1
+
+
+def test_images_that_were_not_indexed_count_when_images_pair_in_their_order(write, tmp_path):
+    chunks = [chunk(f"h{i}.h5", None, None, *([crystal(row(1, 0, 0, i))] if i != 1 else [])) for i in range(4)]
+    high = write("high.stream", *chunks)
+    low = write("low.stream", *(one.replace(".h5", ".cbf") for one in chunks))
+    for source in (low, tool.load_stream(low)):
+        report = tool.overwrite_stream(high, source, tmp_path / "out.stream", pair="order", force=True)
+        assert (report.matched, report.reflections) == (3, 3)
 
 
 def test_images_without_anything_in_common_need_to_be_told_how_they_pair(high, write, tmp_path):

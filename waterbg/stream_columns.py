@@ -34,8 +34,8 @@ class CrystalRows:
     filename : str
     event : str or None
     serial : int or None
-    number : int
-        Which crystal of its image, from 0 on.
+    chunk : int
+        Which chunk of the stream, from 0 on, images without crystals among them.
     axes : (3, 3) float64 or None
         As `waterbg.stream.Crystal.axes`.
     start, stop : int
@@ -45,7 +45,7 @@ class CrystalRows:
     filename: str
     event: str | None
     serial: int | None
-    number: int
+    chunk: int
     axes: NDArray[np.float64] | None
     start: int
     stop: int
@@ -65,7 +65,7 @@ class StreamColumns(dict[str, list[Any]]):
         self.crystals: list[CrystalRows] = []
 
     def append_crystal(self, chunk: Chunk, number: int, crystal: Crystal) -> None:
-        """Add the reflections of one crystal."""
+        """Add the reflections of one crystal of the stream's ``number``-th chunk."""
         rows = crystal.reflections
         start = len(self["h"])
         for name in COLUMNS[:-1]:
@@ -114,7 +114,7 @@ def load_stream(stream_path: str | os.PathLike[str]) -> StreamColumns:
 
     columns = StreamColumns()
     with StreamFile(stream_path) as stream:
-        for chunk in stream.chunks():
-            for number, crystal in enumerate(chunk.crystals):
+        for number, chunk in enumerate(stream.chunks()):
+            for crystal in chunk.crystals:
                 columns.append_crystal(chunk, number, crystal)
     return columns
