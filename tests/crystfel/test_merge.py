@@ -116,6 +116,13 @@ def test_a_program_that_writes_nothing_is_an_error(merging, inputs, program):
         merge(merging, output="out")
 
 
+def test_a_list_of_an_earlier_run_is_not_taken_for_this_ones(merging, inputs, program):
+    merge(merging, output="out")
+    program("process_hkl", "exit 0")
+    with pytest.raises(ProgramError, match=r"wrote no out/nograd\.hkl"):
+        merge(merging, output="out", force=True)
+
+
 def test_a_full_folder_is_left_alone_without_force(merging, inputs):
     merge(merging, output="out")
     before = (inputs / "out" / "merge.json").read_bytes()

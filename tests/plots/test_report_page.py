@@ -226,9 +226,14 @@ def test_another_geometry_or_model_than_the_runs_is_noticed(stream, subtracted, 
     assert any("geometry of its own" in text for text in doubts(find(stream, given, frames=0)))
 
 
-def fake(mean, scatter, ratio=1.0):
-    ours, rings = Shell(0, 4, 2000, mean, scatter, 10.0), Shell(0, 4, 2000, 0.0, 1.2, 16.0)
-    return Quality(half=(ours,), half_rings=(rings,), strong=50, ratio=ratio, ratio_scatter=0.02)
+def fake(mean, scatter, ratio=1.0, kinds=("half",)):
+    tables = {
+        "": Shell(0, 4, 2000, mean, scatter, 10.0),
+        "_rings": Shell(0, 4, 2000, 0.0, 1.2, 16.0),
+    }
+    few = {f"{kind}{which}": (Shell(0, 4, 2, None, None, None),) for kind in ("half", "displaced") for which in tables}
+    many = {f"{kind}{which}": (shell,) for kind in kinds for which, shell in tables.items()}
+    return Quality(**few | many, strong=50, ratio=ratio, ratio_scatter=0.02)
 
 
 @pytest.mark.parametrize(
@@ -239,6 +244,7 @@ def fake(mean, scatter, ratio=1.0):
         (fake(-0.3, 1.0), "Decoys' I/σ has mean −0.30, not 0"),
         (fake(0.0, 1.2), "Decoys' I/σ scatters by 1.20, not 1: σ is too small."),
         (fake(0.0, 0.8), "Decoys' I/σ scatters by 0.80, not 1: σ is too large."),
+        (fake(0.0, 0.8, kinds=["displaced"]), "Decoys' I/σ scatters by 0.80, not 1: σ is too large."),
         (fake(0.0, 1.0, 1.2), "Profile fit over summation of 50 strong spots is 1.200"),
     ],
 )

@@ -323,8 +323,9 @@ class _Work:
             ]
         for i, arguments in enumerate(runs):
             self.report(f"{program.name} {one.stream}" + (f" ({i + 1} of {len(runs)})" if len(runs) > 1 else ""))
-            done = run_program(program, arguments, log=self.log)
             path = arguments[-1]
+            Path(path).unlink(missing_ok=True)  # with --force: an earlier run's is not this one's
+            done = run_program(program, arguments, log=self.log)
             if not Path(path).is_file():
                 raise ProgramError(
                     f"it ended well but wrote no {path}; it said: {' | '.join(done.last_lines)}",

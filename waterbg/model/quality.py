@@ -55,13 +55,20 @@ class Quality:
         """Decoys of both kinds."""
         return sum(shell.n for shell in (*self.half, *self.displaced))
 
+    @property
+    def pooled(self) -> tuple[Shell, Shell] | None:
+        """All decoys at half indices as one shell, ours and CrystFEL's rings; without enough of them those beside."""
+        for ours, rings in ((self.half, self.half_rings), (self.displaced, self.displaced_rings)):
+            whole, whole_rings = _pooled(ours), _pooled(rings)
+            if whole is not None and whole_rings is not None:
+                return whole, whole_rings
+        return None
+
     def lines(self) -> list[str]:
         """The verdict in words."""
         out = []
-        whole, whole_rings = pooled(self.half), pooled(self.half_rings)
-        if whole is None or whole_rings is None:
-            whole, whole_rings = pooled(self.displaced), pooled(self.displaced_rings)
-        if whole is not None and whole_rings is not None:
+        if self.pooled is not None:
+            whole, whole_rings = self.pooled
             out.append(
                 f"decoys (true I = 0): {whole.n}; I/sigma has mean {whole.z_mean:+.2f} and scatter {whole.z_std:.2f} "
                 f"(CrystFEL's rings: {whole_rings.z_mean:+.2f} and {whole_rings.z_std:.2f}; 0 and 1 are right)"
@@ -129,7 +136,7 @@ def judge(half: NDArray[np.void], displaced: NDArray[np.void], ratios: NDArray[n
     )
 
 
-def pooled(table: Sequence[Shell]) -> Shell | None:
+def _pooled(table: Sequence[Shell]) -> Shell | None:
     """All shells as one, weighted by their numbers; None when no shell has enough decoys."""
     rows = [shell for shell in table if shell.rms is not None]
     n = sum(shell.n for shell in rows)

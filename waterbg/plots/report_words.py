@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from waterbg.model.decoys import Shell as DecoyShell
-from waterbg.model.quality import RATIO, pooled
+from waterbg.model.quality import RATIO
 from waterbg.plots.look import readable
 from waterbg.plots.report_bins import STRONG, Shell
 from waterbg.plots.report_figures import mean_of
@@ -127,10 +127,7 @@ def _percent(share: float) -> str:
 def pooled_decoys(findings: Findings) -> tuple[DecoyShell, DecoyShell] | None:
     """All decoys of the kind the verdict is about, ours and CrystFEL's rings; None without enough of them."""
     quality = findings.sample.quality
-    if quality is None:
-        return None
-    ours, rings = pooled(quality.half or quality.displaced), pooled(quality.half_rings or quality.displaced_rings)
-    return None if ours is None or rings is None else (ours, rings)
+    return None if quality is None else quality.pooled
 
 
 def doubts(findings: Findings) -> list[str]:
