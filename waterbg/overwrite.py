@@ -21,7 +21,7 @@ from waterbg.crystfel.pairing import PAIRS
 from waterbg.donors import AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
-from waterbg.stream import NUMBERS, OutputFile, StreamFile, splice_reflections
+from waterbg.stream import NUMBERS, SPLICED, OutputFile, StreamFile, splice_reflections
 from waterbg.stream.check import first_loss
 from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
 
@@ -42,7 +42,6 @@ __all__ = [
 
 MATCHES = ("crystal", "order", "hkl", "all")
 _BLOCK = 4 << 20
-_NEW = np.dtype([(name, "f8") for name in NUMBERS] + [("keep", "?")])
 
 
 @dataclass
@@ -350,7 +349,7 @@ def _pieces(
             rows = crystal.reflections
             for name in names:
                 there = there & np.isfinite(found[name])
-            values = np.zeros(len(rows), _NEW)
+            values = np.zeros(len(rows), SPLICED)
             for name in NUMBERS:
                 values[name] = np.where(there, found[name], rows[name]) if name in names else rows[name]
             values["keep"] = True if not report.dropped else there

@@ -13,7 +13,7 @@ from waterbg.integrate import Status
 from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
 from waterbg.settings import Settings
-from waterbg.stream import NUMBERS, Chunk, splice_reflections
+from waterbg.stream import NUMBERS, SPLICED, Chunk, splice_reflections
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame, FrameReader
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 LEFT_OUT = "left out"
 ASTRAY = 2.0  # px: a geometry that is only a little better than the stream's moves reflections by less
 MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
-SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
 
 
 @dataclass
@@ -108,10 +107,9 @@ class Subtractor:
             When the image cannot be read and ``on_missing`` is ``fail``.
         """
         tally.chunks += 1
-        n_listed = sum(len(crystal.reflections) for crystal in chunk.crystals)
-        if not n_listed:
+        if not chunk.has_reflections:
             tally.crystals += len(chunk.crystals)
-            return bytes(chunk.bytes)
+            return chunk.bytes
         try:
             frame, scene = self.load(chunk)
         except ImageError as err:
@@ -123,7 +121,7 @@ class Subtractor:
             if self.images.on_missing == "drop":
                 return b""
             tally.crystals += len(chunk.crystals)
-            return bytes(chunk.bytes)
+            return chunk.bytes
         tally.crystals += len(chunk.crystals)
         tally.astray += int(np.count_nonzero(scene.off > ASTRAY))
         result = self.integrate(frame, scene, tally)

@@ -75,10 +75,9 @@ def test_a_few_spots_with_something_beside_them_make_no_tail_for_all():
 def test_intensities_are_right_with_the_model(run, model):
     z = []
     for frame, scene, truth in run:
-        result, report = process_frame(frame, scene, model, SETTINGS)
+        result, _ = process_frame(frame, scene, model, SETTINGS)
         kept = (result["status"] == Status.OK) & (scene.printed >= 0)
         z.append(((result["I"] - truth) / result["sigma"])[kept])
-        assert report.strong > 5
     z = np.concatenate(z)
     assert len(z) > 300
     assert abs(z.mean()) < 0.12

@@ -25,6 +25,7 @@ from waterbg.background.masks import WIDE as MASK_WIDE
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.errors import UsageError
+from waterbg.predict import columns_of
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -51,7 +52,7 @@ class Ring:
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
         spots = scene.spots if targets is None else targets
-        flags = spot_mask(frame.bad, frame.detector, *_places(scene.spots), int(radii[0]))
+        flags = spot_mask(frame.bad, frame.detector, *columns_of(scene.spots), int(radii[0]))
         found = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
         return without_surface(*found, self.noise, flags)
 
@@ -83,7 +84,7 @@ class Radial:
         spots = scene.spots if targets is None else targets
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
-        expected, factor = surface.boxes(*_places(spots), box_half(radii), frame.detector.shapes)
+        expected, factor = surface.boxes(*columns_of(spots), box_half(radii), frame.detector.shapes)
         least = least_variance(expected, factor, self.noise)
         return without_surface(expected, np.zeros(len(spots)), factor, least, self.noise, flags)
 
@@ -118,7 +119,7 @@ def ring_estimate(
     expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
     spread = np.empty((len(spots), 2))
     ring_planes(
-        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *_places(spots),
+        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *columns_of(spots),
         stencil(radii)[1], gradient, expected, spread,
     )  # fmt: skip
     middle = expected[:, half, half].astype(float)
@@ -160,7 +161,7 @@ def water_estimate(
     117).
     """
     detector = frame.detector
-    expected, factor = surface.boxes(*_places(targets), box_half(radii), detector.shapes)
+    expected, factor = surface.boxes(*columns_of(targets), box_half(radii), detector.shapes)
     tau2 = trust.at(targets["inv_d"])
     rings = judge_by_rings(
         frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
@@ -227,7 +228,7 @@ def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
 def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
-    flags = spot_mask(frame.bad, frame.detector, *_places(spots), int(radii[0]))  # as stencils are cut
+    flags = spot_mask(frame.bad, frame.detector, *columns_of(spots), int(radii[0]))  # as stencils are cut
     usable = flags.size - int(np.count_nonzero(frame.bad))
     radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
@@ -235,14 +236,9 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
             flags &= ~np.uint8(MASK_WIDE)
         # every crystal's own limit is at least this; the widest is only ever too careful
         scattering = (spots, near[np.abs(near["excitation"]) <= limit * radius])
-        masked = sum(add_wide(flags, frame.detector, *_places(rows), int(radii[0]) + margin) for rows in scattering)
+        masked = sum(add_wide(flags, frame.detector, *columns_of(rows), int(radii[0]) + margin) for rows in scattering)
         if usable - masked >= LEAST_CLEAN * usable:
             break
     seen = near[np.abs(near["excitation"]) <= CROWDED[1] * radius]
-    add_wide(flags, frame.detector, *_places(seen), int(radii[0]), NEAR)
+    add_wide(flags, frame.detector, *columns_of(seen), int(radii[0]), NEAR)
     return flags
-
-
-def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Panel, fs, ss as arrays a kernel likes."""
-    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO
 from waterbg.background.tiles import middle_of
+from waterbg.predict import columns_of
 
 FEWEST_PIXELS = 8  # of a ring that is judged
 FEWEST_COUNTS = 20.0  # of a ring whose own mean says how its pixels scatter; of fewer, as if there were so many
@@ -98,8 +99,7 @@ def judge_by_rings(
         np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n), np.zeros(n, bool), np.ones(n)
     )
     _judge_by_rings(
-        counts, photons_per_adu, flags, offsets, shapes, np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]), np.ascontiguousarray(spots["ss"]), peak, ring, surface, factor, gain, read2,
+        counts, photons_per_adu, flags, offsets, shapes, *columns_of(spots), peak, ring, surface, factor, gain, read2,
         tau2,
         found.scale, found.variance, found.weight, found.shrunk, found.misfit, found.doubted, found.rough,
     )  # fmt: skip

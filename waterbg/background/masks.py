@@ -2,7 +2,7 @@
 
 A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it
 counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
-peak mask, ``make_BgMask`` in integration.c). NEAR are the discs of reflections that are in the image but in no list.
+peak mask, ``make_BgMask`` in peaks.c). NEAR are the discs of reflections that are in the image but in no list.
 ALONE is what stands out of the background as no Bragg reflection does: beside all discs, where who sums up the spots
 finds it, or in one, where the fit does.
 """

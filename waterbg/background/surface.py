@@ -39,10 +39,8 @@ class Surface:
     ----------
     rays : Rays
     grid : TileGrid
-    means : (n_bins,) float64
-        Radial profile, photons a pixel at scattering factor 1.
     profile : (2, …) float32
-        Its curve.
+        Curve of the radial profile, photons a pixel at scattering factor 1.
     ratio : (n_tiles,) float32
         Ratio of the frame to the radial profile at the middle of each tile.
     noise : 2 floats
@@ -59,7 +57,6 @@ class Surface:
 
     rays: Rays
     grid: TileGrid
-    means: NDArray[np.float64]
     profile: NDArray[np.float32]
     ratio: NDArray[np.float32]
     noise: tuple[float, float]
@@ -169,7 +166,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
-    return Surface(rays, grid, means, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
+    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
 
 
 def _update_means(

@@ -16,8 +16,6 @@ from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
 from waterbg.stream.lacking import has_reflections, no_reflections
 
-PROGRAMS = ("process_hkl", "partialator")
-
 # name in the report -> heading, decimals; in the order of the table
 QUANTITIES = {
     "completeness": ("Compl/%", 1),

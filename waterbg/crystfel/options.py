@@ -187,9 +187,9 @@ def _option(word: str, rest: Sequence[str], table: Mapping[str, bool]) -> tuple[
     return Option(name, rest[0]), 1
 
 
-def parse_line(line: str, table: Mapping[str, bool] = INDEXAMAJIG) -> list[Option]:
-    """Read the command line a stream keeps, whose quotes are lost: program and arguments, separated by blanks."""
-    return parse_leniently(line.split()[1:], table)
+def parse_line(line: str) -> list[Option]:
+    """Read indexamajig's command line as a stream keeps it, quotes lost: program and arguments, separated by blanks."""
+    return parse_leniently(line.split()[1:], INDEXAMAJIG)
 
 
 def parse_leniently(words: Iterable[str], table: Mapping[str, bool]) -> list[Option]:

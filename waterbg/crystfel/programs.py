@@ -21,6 +21,7 @@ from waterbg.errors import ProgramError
 # calls "indexamajig" by name would otherwise come back to the drop-in, for ever.
 TRIED = "WATERBG_INDEXAMAJIG_TRIED"
 
+_PATIENCE = 10.0  # s, for a program that was asked to end
 _TAIL = 8  # lines of standard error in a message
 _STDERR = 2  # file descriptor
 
@@ -213,13 +214,13 @@ def _start(program: Program, arguments: Sequence[str], *, env: dict[str, str] | 
         raise ProgramError(f"cannot be started ({getattr(err, 'strerror', err)})", program=program.name) from None
 
 
-def stop_process(process: Any, patience: float = 10.0) -> None:
+def stop_process(process: Any) -> None:
     """End a process: ask first, as Ctrl-C does, so that it can clean up."""
     for number in (signal.SIGINT, signal.SIGKILL):
         with suppress(ProcessLookupError):
             process.send_signal(number)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=patience)
+            process.wait(timeout=_PATIENCE)
             return
 
 

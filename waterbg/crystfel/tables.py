@@ -41,7 +41,7 @@ class Shells:
     overall: dict[str, float]
 
 
-def read_check(table: str, said: str, *, program: str = "check_hkl") -> Shells:
+def read_check(table: str, said: str) -> Shells:
     """Read what check_hkl (its ``plot_shells``) wrote.
 
     Parameters
@@ -62,28 +62,30 @@ def read_check(table: str, said: str, *, program: str = "check_hkl") -> Shells:
     ProgramError
         When the table is not what CrystFEL writes.
     """
-    rows = _rows(table, len(_CHECK_COLUMNS), "Center 1/nm", program)
+    rows = _rows(table, len(_CHECK_COLUMNS), "Center 1/nm", "check_hkl")
     columns = dict(zip(_CHECK_COLUMNS, zip(*rows)))
     overall = {}
     for name, pattern in _OVERALL.items():
         found = re.search(pattern, said, re.MULTILINE)
         if found is None:
-            raise ProgramError(f"it did not say its overall {name}; a version waterbg does not know?", program=program)
+            raise ProgramError(
+                f"it did not say its overall {name}; a version waterbg does not know?", program="check_hkl"
+            )
         overall[name] = float(found.group(1))
     edges = (columns["minimum"][0], *columns["maximum"])
     wanted = [name for name in _CHECK_COLUMNS if name not in ("centre", "d", "minimum", "maximum")]
     return Shells(edges, {name: columns[name] for name in wanted}, overall)
 
 
-def read_range(said: str, *, program: str = "check_hkl") -> tuple[float, float]:
+def read_range(said: str) -> tuple[float, float]:
     """Smallest and largest 1/d in nm⁻¹ of a reflection list, as check_hkl says it."""
     found = re.search(r"^1/d goes from (\S+) to (\S+) nm\^-1", said, re.MULTILINE)
     if found is None:
-        raise ProgramError("it did not say the resolution range of the merged list", program=program)
+        raise ProgramError("it did not say the resolution range of the merged list", program="check_hkl")
     return float(found.group(1)), float(found.group(2))
 
 
-def read_compare(table: str, said: str, figure: str, *, program: str = "compare_hkl") -> Shells:
+def read_compare(table: str, said: str, figure: str) -> Shells:
     """Read what compare_hkl (its ``do_fom``) wrote for one figure of merit.
 
     Parameters
@@ -104,11 +106,11 @@ def read_compare(table: str, said: str, figure: str, *, program: str = "compare_
     ------
     ProgramError
     """
-    rows = _rows(table, 6, "1/d centre", program)
+    rows = _rows(table, 6, "1/d centre", "compare_hkl")
     columns = list(zip(*rows))
     found = re.search(rf"^Overall {_FIGURES[figure]} = (\S+)", said, re.MULTILINE)
     if found is None:
-        raise ProgramError(f"it did not say the overall {figure}", program=program)
+        raise ProgramError(f"it did not say the overall {figure}", program="compare_hkl")
     edges = (columns[4][0], *columns[5])
     return Shells(
         edges, {figure: columns[1], "pairs": columns[2]}, {figure: float(found.group(1)), "pairs": sum(columns[2])}

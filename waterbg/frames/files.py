@@ -348,13 +348,13 @@ class Files:
                 continue
             inner = self.dataset(target, source.name, depth=depth + 1)
             origin = source.origin(start, count)
-            if origin is not None and len(origin[0]) == len(inner.shape):
+            if len(origin[0]) == len(inner.shape):
                 if any(a + n > m for a, n, m in zip(*origin, inner.shape, strict=True)):
                     raise ImageError(f"takes more from {source.name} of {target} than is there yet", **here)
                 if written and inner.lacks(*origin):
                     raise ImageError(f"{source.name} of {target}: {UNWRITTEN}", **here)
             if inner.sources:
-                if origin is None or len(origin[0]) != len(inner.shape):
+                if len(origin[0]) != len(inner.shape):
                     origin = tuple(0 for _ in inner.shape), inner.shape
                 self.check_sources(inner, *origin, depth + 1, written=written)
 

@@ -278,13 +278,6 @@ class Detector:
         first = self.minima[np.asarray(panel)]
         return np.asarray(fs, float) - first[..., 0], np.asarray(ss, float) - first[..., 1]
 
-    def to_data(
-        self, panel: ArrayLike, fs: ArrayLike, ss: ArrayLike
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Positions in the data block (as a stream prints them) of panel-local positions."""
-        first = self.minima[np.asarray(panel)]
-        return np.asarray(fs, float) + first[..., 0], np.asarray(ss, float) + first[..., 1]
-
     def shifted(self, x: float, y: float) -> Detector:
         """The detector moved by x and y in m (``detector_shift_x``, ``_y``); the same object for the same shift."""
         # CrystFEL ignores a shift that is NaN (create_detgeom in datatemplate.c)

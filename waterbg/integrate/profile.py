@@ -20,7 +20,6 @@ from waterbg.integrate.shapes import (
     Ground,
     Shapes,
     Spots,
-    columns_of,
     fit_reach,
     kept_shares,
     lead_far,
@@ -30,6 +29,7 @@ from waterbg.integrate.shapes import (
     shape_error,
     spot_shapes,
 )
+from waterbg.predict import columns_of
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame

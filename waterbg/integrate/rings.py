@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from waterbg.errors import UsageError
 from waterbg.integrate.plane import fit_plane
 from waterbg.integrate.result import INTEGRATED, Status
+from waterbg.predict import columns_of
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -127,9 +128,7 @@ def integrate_rings(
         np.ascontiguousarray(frame.adu_per_photon, np.float64),
         detector.shapes,
         detector.offsets,
-        np.ascontiguousarray(spots["panel"][wanted]),
-        np.ascontiguousarray(spots["fs"][wanted]),
-        np.ascontiguousarray(spots["ss"][wanted]),
+        *columns_of(spots[wanted]),
         tuple(int(radius) for radius in radii),
         gradient,
         saturated,
@@ -155,9 +154,7 @@ def peak_mask(
         mask,
         shapes,
         offsets,
-        np.ascontiguousarray(spots["panel"]),
-        np.ascontiguousarray(spots["fs"]),
-        np.ascontiguousarray(spots["ss"]),
+        *columns_of(spots),
         float(inner),
     )
     return mask

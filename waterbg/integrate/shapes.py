@@ -17,7 +17,7 @@ from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf
 from waterbg.integrate.robust import MEDIAN_CHI2, median
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
-from waterbg.predict import wavenumber
+from waterbg.predict import columns_of, wavenumber
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -432,8 +432,3 @@ def shape_error(
     a = 2 * widths**2 + blur
     place = ((a + blur) / np.sqrt(a * (a + 2 * blur))).prod(axis=1) - 1
     return np.sqrt(place + 0.25 * (doubt**2).sum(axis=1))
-
-
-def columns_of(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    """Panel, fs and ss of spots, each an array of its own."""
-    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]

@@ -21,12 +21,13 @@ from waterbg.background.masks import WIDE, add_wide
 from waterbg.integrate.result import Status
 from waterbg.integrate.rings import integrate_rings
 from waterbg.integrate.robust import robust_std
-from waterbg.predict import LIMIT, SPOT, predict
+from waterbg.predict import LIMIT, SPOT, columns_of, predict
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
 
+LEAST_OF_SHELL, MOST_SHELLS = 200, 8
 CLEAR = 4.0  # px beyond the peak disc that must be free of predictions
 _GOLDEN = math.pi * (3 - math.sqrt(5))  # angle that spreads directions evenly
 
@@ -47,6 +48,8 @@ def half_index_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.vo
         Indices are those of the lattice point below.
     """
     found = []
+    listed = scene.spots["inv_d"][scene.printed >= 0]
+    farthest = listed.max() if len(listed) else -1.0  # where reflections are listed, not beyond
     for crystal, shift in zip(scene.crystals, scene.det_shift, strict=True):
         if crystal.axes is None or not crystal.profile_radius:
             continue
@@ -65,9 +68,7 @@ def half_index_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.vo
         decoys = doubled[odd]
         for name in "hkl":
             decoys[name] //= 2
-        # where reflections are listed, not beyond
-        listed = scene.spots["inv_d"][scene.printed >= 0]
-        found.append(decoys[decoys["inv_d"] <= listed.max()] if len(listed) else decoys[:0])
+        found.append(decoys[decoys["inv_d"] <= farthest])
     return _clear(frame, scene, np.concatenate(found) if found else np.zeros(0, SPOT), radii)
 
 
@@ -87,8 +88,8 @@ def _clear(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii: Radii) -
     """Those far from all that may scatter, and from each other: one decoy's peak is not in another's ring."""
     flags = np.zeros(len(frame.bad), np.uint8)
     for rows in (scene.spots, scene.near):
-        add_wide(flags, frame.detector, *_places(rows), radii[0] + CLEAR)
-    keep = _pick(flags, frame.detector.offsets, frame.detector.shapes, *_places(decoys), int(radii[0] + radii[2]))
+        add_wide(flags, frame.detector, *columns_of(rows), radii[0] + CLEAR)
+    keep = _pick(flags, frame.detector.offsets, frame.detector.shapes, *columns_of(decoys), int(radii[0] + radii[2]))
     return decoys[keep]
 
 
@@ -205,11 +206,11 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
     return ours, rings
 
 
-def equal_edges(inv_d: NDArray[np.float64], at_least: int = 200, most: int = 8) -> list[float]:
-    """Edges of shells with equal numbers of decoys: at least so many in each, at most so many shells."""
+def equal_edges(inv_d: NDArray[np.float64]) -> list[float]:
+    """Edges of shells with equal numbers of decoys: at least LEAST_OF_SHELL in each, at most MOST_SHELLS of them."""
     if not len(inv_d):
         return [0.0, 1e3]
-    n = min(most, max(1, len(inv_d) // at_least))
+    n = min(MOST_SHELLS, max(1, len(inv_d) // LEAST_OF_SHELL))
     inner = np.quantile(inv_d, np.arange(1, n) / n)
     return [0.0, *map(float, inner), float(inv_d.max()) * 1.001]
 
@@ -218,7 +219,3 @@ def _inliers(z: NDArray[np.float64]) -> NDArray[np.bool_]:
     if len(z) < 3:
         return np.ones(len(z), bool)
     return np.abs(z - np.median(z)) <= 5 * max(robust_std(z), 1e-9)
-
-
-def _places(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
-    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from waterbg.background import BackgroundEstimate, Estimator, frame_rays, make_estimator
 from waterbg.integrate.profile import integrate_profile
-from waterbg.integrate.psf import Psf
 from waterbg.integrate.shapes import Shapes
 from waterbg.model.run_model import RunModel
 from waterbg.settings import SUM
@@ -31,18 +30,10 @@ class FrameReport:
         What could not be learnt from the frame and what was taken instead.
     own_rings : int
         Listed reflections whose background is their own ring's, for the frame's model does not hold there.
-    strong : int
-        Spots that taught places and widths.
-    psf : Psf
-    map_terms : int
-        Terms of the position map that the frame decided: 0 (none), 1, 3, 6, 10 or 15.
     """
 
     fallbacks: list[str]
     own_rings: int
-    strong: int
-    psf: Psf
-    map_terms: int
 
 
 def estimator_of(model: RunModel, settings: Settings) -> Estimator:
@@ -70,10 +61,9 @@ def process_frame(
     report : FrameReport
     """
     frame_result = integrate_frame(frame, scene, model, settings)
-    shapes = frame_result.shapes
-    fallbacks = [*frame_result.background.fallbacks, *shapes.fallbacks]
+    fallbacks = [*frame_result.background.fallbacks, *frame_result.shapes.fallbacks]
     own_rings = int(frame_result.background.own_ring[scene.printed >= 0].sum())
-    return frame_result.result, FrameReport(fallbacks, own_rings, len(shapes.which), shapes.psf, shapes.n_terms)
+    return frame_result.result, FrameReport(fallbacks, own_rings)
 
 
 @dataclass

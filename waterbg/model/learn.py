@@ -21,7 +21,7 @@ from waterbg.background.noise import learn_noise, lowest_level, noise_groups, st
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes
 from waterbg.integrate.positions import Places
-from waterbg.integrate.psf import FLOOR, RUN_WEIGHT, Lines, Psf, learn_lines
+from waterbg.integrate.psf import FLOOR, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
     DECOY,
@@ -152,8 +152,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
 
-    tries = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
-    which, measured = tries
+    which, measured = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
         lowest=lowest,
@@ -206,14 +205,14 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
-    widths = _lines_of_widths(whole, inv_d, default.psf.widths, everywhere, default.psf.scatter, 1)
+    found, counting = shapes.widths_of(whole)
+    widths = learn_lines(found, counting, inv_d, default.psf.widths, everywhere, default.psf.scatter, run_weight=1)
     expected = np.concatenate(
         [
             _expected_widths(m, each, Psf(widths, tail, default.psf.scatter))
             for m, each in zip(per_frame, seen, strict=True)
         ]
     )
-    found, counting = shapes.widths_of(whole)
     relative = (found / expected - 1).ravel()
     scatter = float(np.clip(np.sqrt(spread_beyond(relative, (counting / expected**2).ravel())), 0.01, 0.5))
     teachers = [
@@ -258,18 +257,6 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
 def _expected_widths(measured: NDArray[np.void], seen: _Look, run: Psf) -> NDArray[np.float64]:
     lines, stretch, _ = shapes.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
     return lines.at(seen.spot_inv_d, FLOOR) * stretch.at(seen.places)
-
-
-def _lines_of_widths(
-    measured: NDArray[np.void],
-    inv_d: NDArray[np.float64],
-    run: Lines,
-    everywhere: NDArray[np.float64],
-    scatter: float,
-    run_weight: float = RUN_WEIGHT,
-) -> Lines:
-    found, counting = shapes.widths_of(measured)
-    return learn_lines(found, counting, inv_d, run, everywhere, scatter, run_weight=run_weight)
 
 
 def _calibrate(

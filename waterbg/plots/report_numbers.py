@@ -179,7 +179,7 @@ def gather(before: str, after: str, detector: Detector, frames: int) -> Numbers:
     with StreamFile(before) as first, StreamFile(after) as second:
         for one, other in _paired(first, second):
             _count_chunk(numbers, one, other, photons)
-            if other is not None and any(len(crystal.reflections) for crystal in other.crystals):
+            if other is not None and other.has_reflections:
                 spread.add(Place(numbers.chunks, (one.start, one.stop), (other.start, other.stop)))
         for stream in (first, second):
             if stream.ended is not None:

@@ -7,7 +7,7 @@ k = 1/wavelength; a lattice point s has excitation error k - |s + k z|.
 
 from waterbg.predict.refine import refine_crystal, refine_det_shift
 from waterbg.predict.scene import Scene, build_scene
-from waterbg.predict.spots import LIMIT, NEAR, SPOT, predict, project, wavenumber
+from waterbg.predict.spots import LIMIT, NEAR, SPOT, columns_of, predict, project, wavenumber
 
 __all__ = [
     "LIMIT",
@@ -15,6 +15,7 @@ __all__ = [
     "SPOT",
     "Scene",
     "build_scene",
+    "columns_of",
     "predict",
     "project",
     "refine_crystal",

@@ -173,3 +173,8 @@ def _spots(
     panel, position = planes(detector, clen, det_shift_mm).meet(rays)
     spots["panel"], spots["fs"], spots["ss"] = panel, position[:, 0], position[:, 1]
     return spots
+
+
+def columns_of(spots: NDArray[np.void]) -> tuple[NDArray[np.int32], NDArray[np.float64], NDArray[np.float64]]:
+    """Panel, fs and ss of spots, each an array of its own."""
+    return tuple(np.ascontiguousarray(spots[name]) for name in ("panel", "fs", "ss"))  # type: ignore[return-value]

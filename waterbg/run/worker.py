@@ -111,7 +111,7 @@ class Worker:
         keys: list[tuple[Any, ...]] = []
         for chunk in chunks:
             place: tuple[Any, ...] = ()
-            if named[chunk.filename] > 1 and any(len(crystal.reflections) for crystal in chunk.crystals):
+            if named[chunk.filename] > 1 and chunk.has_reflections:
                 try:
                     place = self.reader.order(chunk.filename, chunk.event)
                 except ImageError:

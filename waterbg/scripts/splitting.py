@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from waterbg.errors import GeometryError
 from waterbg.geometry import Detector
 from waterbg.scripts.layout import ImageLayout, stream_detector
-from waterbg.stream import NUMBERS, Chunk, Crystal, StreamFile, splice_reflections
-
-_NEW = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
+from waterbg.stream import NUMBERS, SPLICED, Chunk, Crystal, StreamFile, splice_reflections
 
 
 class MaskSplit:
@@ -82,7 +80,7 @@ class MaskSplit:
     def _with(chunk: Chunk, ways: Sequence[NDArray[np.bool_]]) -> bytes:
         new = []
         for crystal, keep in zip(chunk.crystals, ways):
-            values = np.zeros(len(keep), _NEW)
+            values = np.zeros(len(keep), SPLICED)
             for name in NUMBERS:
                 values[name] = crystal.reflections[name]
             values["keep"] = keep

@@ -5,12 +5,13 @@ from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import OutputFile, add_provenance, splice_reflections, write_file
+from waterbg.stream.writer import SPLICED, OutputFile, add_provenance, splice_reflections, write_file
 
 __all__ = [
     "NUMBERS",
     "PEAK",
     "REFLECTION",
+    "SPLICED",
     "Chunk",
     "Crystal",
     "Fault",

@@ -101,7 +101,6 @@ class Checker:
             between = self.stream.read(at, chunk.start)
             yield from self._said(counter, at, _between(between, self.stream.geometry_text))
             yield from self._said(counter, chunk.start, self._chunk(chunk))
-            counter.pass_over(chunk.bytes, chunk.start)
             at = chunk.stop
         if self.stream.ended is None:
             for block_start, block in _blocks(self.stream, at):
@@ -229,7 +228,7 @@ def _between(data: bytes, geometry: bytes) -> Iterator[tuple[str, str, int]]:
             yield "several_streams", "another stream with the same geometry begins here", at
         else:
             yield "other_geometry", "another stream begins here, and its other geometry is not used", at
-    if b"-----" not in data and b"End of" not in data and b"---" not in data and g.BEGIN_REFLECTIONS not in data:
+    if b"---" not in data and b"End of" not in data and g.BEGIN_REFLECTIONS not in data:
         return
     for begin, _, line in g.pieces(data, 0, len(data)):
         if line in _STRAYS:
@@ -249,7 +248,7 @@ def _blocks(stream: StreamFile, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 class _LineCounter:
-    """Line numbers for ascending bytes, counting each byte once."""
+    """Line numbers for ascending bytes, counting each byte once, and none where nobody asks."""
 
     def __init__(self, stream: StreamFile) -> None:
         self.stream, self.at, self.lines = stream, 0, 1
@@ -268,9 +267,6 @@ class _LineCounter:
             self.at = offset
             return self.lines
         return self.stream.line_of(offset)
-
-    def pass_over(self, data: bytes, start: int) -> None:
-        """Nothing to do until a line is asked for: streams without findings pay nothing."""
 
 
 # -- two streams --------------------------------------------------------------------------------------------------

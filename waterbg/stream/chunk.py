@@ -174,14 +174,14 @@ class Parsed:
         self.checks.add(check)
 
 
-def parse_chunk(data: bytes, start: int = 0) -> Parsed:
-    """Read the chunk whose begin marker's line starts at ``start``; more bytes may follow its end.
+def parse_chunk(data: bytes) -> Parsed:
+    """Read the chunk that the bytes begin with; more may follow its end.
 
     Never fails: what libcrystfel would lose is listed in ``faults``, and ``complete`` is False when libcrystfel would
     stop reading here.
     """
     chunk = Parsed()
-    lines = _Lines(data, start)
+    lines = _Lines(data)
     lines.next()
     while (line := lines.next()) is not None:
         if line == g.BEGIN_PEAKS:
@@ -201,7 +201,7 @@ def parse_chunk(data: bytes, start: int = 0) -> Parsed:
             chunk.complete = chunk.filename is not None and chunk.photon_energy_eV is not None
             if not chunk.complete:
                 lacking = "Image filename" if chunk.filename is None else "photon_energy_eV"
-                chunk.fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", start)
+                chunk.fault("incomplete_chunk", f"the chunk has no {lacking}: reading ends here", 0)
             else:
                 _unread_rows(chunk.lines, chunk)
             return chunk
@@ -351,8 +351,8 @@ class _Lines:
         False once a line was too long for one piece.
     """
 
-    def __init__(self, data: bytes, start: int) -> None:
-        self.data, self.begin, self.end = data, start, start
+    def __init__(self, data: bytes) -> None:
+        self.data, self.begin, self.end = data, 0, 0
         self.plain = True
         self._ready: list[bytes] = []
 
@@ -407,6 +407,11 @@ class Chunk:
     def parsed(self) -> Parsed:
         """All of it, read."""
         return self._given or parse_chunk(self.bytes)
+
+    @property
+    def has_reflections(self) -> bool:
+        """Whether any crystal lists one."""
+        return any(len(crystal.reflections) for crystal in self.crystals)
 
     @property
     def filename(self) -> str:

@@ -126,7 +126,7 @@ class StreamFile:
         marker = g.BEGIN_GEOMETRY + b"\n"
         # the version line is not audit text; what follows is counted as strlen counts it
         at = next(end for _, end, _ in g.pieces(data, 0, len(data)))
-        first, line, length = at, 1, 0
+        line, length = 1, 0
         while True:
             piece, end = self._piece(at)
             line += 1
@@ -145,7 +145,6 @@ class StreamFile:
                 )
             at = end
         self.audit = self.read(0, at)
-        self._audit_begin = first
         self.geometry_line = line + 1
         start = at = end
         length = 0
@@ -166,7 +165,6 @@ class StreamFile:
             cut = [self.geometry_text[a:b].split(b"\0")[0] for a, b, _ in g.pieces(self.geometry_text, 0, at - start)]
             self.geometry_text = b"".join(cut)
         self.geometry_end = end
-        self._lines_to_geometry_end = line
         found = self._find_begin(end)
         self.header_end = found if found is not None else self._size_seen()
         if self.header_end - end > _LONGEST_CHUNK:

@@ -46,8 +46,6 @@ class Rows:
     numbers : (n, 2) int64 or None
         For reflections: where in a row I, sigma, peak and background begin (with the blank before) and end;
         None when that is at printf's own columns in every row.
-    behind : (n,) int64 or None
-        Byte within each row behind the panel's name, where there may be more text; None when there is none.
     """
 
     values: NDArray[np.void]
@@ -55,7 +53,6 @@ class Rows:
     begin: NDArray[np.int64]
     end: NDArray[np.int64]
     numbers: NDArray[np.int64] | None = None
-    behind: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)
@@ -404,7 +401,6 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
     begins: list[int] = []
     ends: list[int] = []
     places: list[tuple[int, int]] = []
-    behind: list[int] = []
     names: dict[bytes, int] = {}
     first = True
     end = start
@@ -412,9 +408,7 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
         if line == layout.end_marker:
             rows = np.array(values, layout.dtype) if values else np.zeros(0, layout.dtype)
             numbers = np.array(places, np.int64).reshape(-1, 2) if layout.integers else None
-            found = Rows(
-                rows, tuple(names), np.array(begins, np.int64), np.array(ends, np.int64), numbers, np.array(behind)
-            )
+            found = Rows(rows, tuple(names), np.array(begins, np.int64), np.array(ends, np.int64), numbers)
             return BlockEnd(found, end, plain=False)
         columns = _scan(line, layout) if layout.header is not None or not first else None
         if columns is not None:
@@ -422,7 +416,6 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
             values.append((*numbers_of_row, names.setdefault(name[: layout.longest_name], len(names))))
             begins.append(begin)
             ends.append(end)
-            behind.append(stops[-1])
             if layout.integers:
                 places.append((stops[2], stops[6]))
         elif not first:

@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from waterbg.errors import OutputError, StreamError
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Crystal
-from waterbg.stream.reflections import replace_numbers
+from waterbg.stream.reflections import NUMBERS, replace_numbers
+
+SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
+"""New numbers of a reflection, ADU; one that is not kept loses its line."""
 
 
 def splice_reflections(
@@ -32,9 +35,8 @@ def splice_reflections(
     Parameters
     ----------
     chunk : Chunk
-    new : sequence of (n,) structured arrays
-        One for each crystal, aligned with its reflections: I, sigma, peak, background in ADU, and keep (bool): a
-        reflection that is not kept loses its line, and ``num_reflections`` follows.
+    new : sequence of (n,) SPLICED
+        One for each crystal, aligned with its reflections; ``num_reflections`` follows what is kept.
     saturated, implausible : sequence of int, optional
         How many of each crystal's dropped reflections were saturated or implausible (I < -5 sigma); added to
         ``num_saturated_reflections`` and ``num_implausible_reflections``.
