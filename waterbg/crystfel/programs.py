@@ -66,10 +66,7 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
     """
     own = []
     for path in _candidates(name, folder):
-        if os.path.realpath(path) in exclude:
-            own.append(path)
-            continue
-        if is_drop_in(path):
+        if os.path.realpath(path) in exclude or is_drop_in(path):
             own.append(path)
             continue
         return Program(name, path, _version(path))

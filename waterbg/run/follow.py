@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from waterbg.errors import StreamError
+from waterbg.stream.grammar import BEGIN_CHUNK, END_CHUNK
 
-_MARKER = b"\n----- End chunk -----"
-_BEGIN = b"\n----- Begin chunk -----"
+_MARKER = b"\n" + END_CHUNK
+_BEGIN = b"\n" + BEGIN_CHUNK
 _HEADER = 8 << 20  # more than libcrystfel accepts before the first chunk
 _BLOCK = 8 << 20
 _LONGEST = 1 << 30  # bytes without the end of a chunk: not a stream any more, and more than memory should hold

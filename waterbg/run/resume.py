@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from waterbg.errors import OutputError
 from waterbg.run.follow import Span, Spans
+from waterbg.stream.grammar import BEGIN_CHUNK, BEGIN_CRYSTAL
 
-_BEGIN, _CRYSTAL = b"----- Begin chunk", b"\n--- Begin crystal"
+_CRYSTAL = b"\n" + BEGIN_CRYSTAL
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def find_restart(partial: str, header: bytes, input: str, header_end: int, *, ch
                 raise OutputError(
                     f"its chunk {chunks + 1} is not the stream's; start anew without --resume", path=partial
                 )
-            kept += original[: original.index(_BEGIN)]
+            kept += original[: original.index(BEGIN_CHUNK)]
         else:
             raise OutputError(f"its chunk {chunks + 1} is not in the stream; start anew without --resume", path=partial)
     return Restart(good, at, chunks)
