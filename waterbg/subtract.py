@@ -29,8 +29,9 @@ MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
 class Tally:
     """What happened, counted; pieces from workers are added up.
 
-    ``own_rings``: reflections whose background is their own ring's after all. ``astray``: crystals whose predictions
-    are far from the stream's positions.
+    ``own_rings``: reflections whose background is their own ring's after all. ``cut``: reflections that are wider than
+    the peak disc. ``astray``: crystals whose predictions are far from the stream's positions. ``other_radii``: streams
+    behind the first that were made with other radii than are used.
     """
 
     chunks: int = 0
@@ -38,7 +39,9 @@ class Tally:
     reflections: int = 0
     integrated: int = 0
     own_rings: int = 0
+    cut: int = 0
     astray: int = 0
+    other_radii: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
     images: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
@@ -51,7 +54,9 @@ class Tally:
         self.reflections += other.reflections
         self.integrated += other.integrated
         self.own_rings += other.own_rings
+        self.cut += other.cut
         self.astray += other.astray
+        self.other_radii += other.other_radii
         self.dropped += other.dropped
         self.images += other.images
         self.fallbacks += other.fallbacks
@@ -158,6 +163,7 @@ class Subtractor:
         assert self.model is not None
         result, report = process_frame(frame, scene, self.model, self.settings)
         tally.own_rings += report.own_rings
+        tally.cut += report.cut
         for name in report.fallbacks:
             tally.fallbacks[name] += 1
         return result

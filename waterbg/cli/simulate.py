@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 import sys
@@ -73,15 +74,20 @@ class Simulate(Command):
         return 0
 
     def _changes(self) -> dict[str, object]:
+        from waterbg.simulate import Experiment
+
         changes: dict[str, object] = {}
+        texts = {each.name for each in dataclasses.fields(Experiment) if isinstance(each.default, str)}
         for change in self.changes:
             name, equals, value = change.partition("=")
             if not equals:
                 raise UsageError(f"--set {change}: NAME=VALUE is needed")
             try:
-                changes[name] = json.loads(value)
+                found = json.loads(value)
             except (ValueError, RecursionError):  # no JSON, or thousands of digits or brackets
-                changes[name] = value  # a word: lattice_type=triclinic
+                found = value  # a word: lattice_type=triclinic
+            # of words that look like a number, too: point_group=-1
+            changes[name] = value if name in texts and not isinstance(found, str) else found
         if self.seed is not None:
             changes["seed"] = self.seed
         if self.photons is not None:

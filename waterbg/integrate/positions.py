@@ -137,7 +137,7 @@ class Places:
         """Undo `along_radius`."""
         return replace(self, y=-self.y).along_radius(offset)
 
-    def __getitem__(self, which: NDArray[np.int64] | slice) -> Places:
+    def __getitem__(self, which: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Places:
         return Places(*(getattr(self, name)[which] for name in _COLUMNS))
 
     @classmethod

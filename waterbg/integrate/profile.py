@@ -117,7 +117,7 @@ def integrate_profile(
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
-    share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
+    fits["held"], share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
     for name in ("I", "sigma", "sigma_zero"):
         fits[name] *= share
     for name in ("sum", "sum_sigma", "sum_zero"):

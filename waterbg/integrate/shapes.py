@@ -28,6 +28,8 @@ SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc i
 FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
 SURE = 0.2  # px: a place that is less sure teaches nothing
+ONE_PIXEL = 1.02 * FLOOR  # px: as narrow as can be
+NARROW_SPOTS = 1.5 * FLOOR  # px: spots that are no wider, one way, may come out as one pixel
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
@@ -125,7 +127,8 @@ class Ground:
 def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
     which, (measured,) = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run)
-    return _shapes_of(spots["inv_d"], places, run, which, measured, FARTHEST)
+    good = _like_the_runs(measured, spots["inv_d"][which], run)
+    return _shapes_of(spots["inv_d"], places, run, which[good], measured[good], FARTHEST)
 
 
 def lead_far(shapes: Shapes, places: Places) -> bool:
@@ -147,7 +150,7 @@ def look_again(
     before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
     before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
     _measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
-    good = _sure(measured)
+    good = _sure(measured) & _like_the_runs(measured, inv_d[which], run)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
 
 
@@ -273,6 +276,16 @@ def _sure(measured: NDArray[np.void]) -> NDArray[np.bool_]:
     return (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
 
 
+def is_one_pixel(measured: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which spots come out as narrow as can be, both ways: hot pixels, where others are not narrow."""
+    return (measured["radial"] <= ONE_PIXEL) & (measured["tangential"] <= ONE_PIXEL)
+
+
+def _like_the_runs(measured: NDArray[np.void], inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
+    """Which are not one pixel where the run's spots are wider."""
+    return ~is_one_pixel(measured) | (run.psf.widths.at(inv_d, FLOOR).min(axis=1) <= NARROW_SPOTS)
+
+
 def strongest(
     inv_d: NDArray[np.float64], fits: NDArray[np.void], name: str, error: str, most: int
 ) -> NDArray[np.int64]:
@@ -388,8 +401,9 @@ def fit_reach(expected: Expected, inner: int) -> NDArray[np.float64]:
 
 def kept_shares(
     shapes: Shapes, inv_d: NDArray[np.float64], expected: Expected, inner: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) what the flux of a fitted profile, and the sum over a disc, are multiplied with to be a spot's intensity.
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """(n,) what the disc holds of the frame's mean spot, and what a fitted flux, and the sum over a disc, are to be
+    multiplied with for a spot's intensity.
 
     The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
     is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
@@ -400,7 +414,7 @@ def kept_shares(
     core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
     in_disc = capture(mean, blur, tail, inner)
-    return capture(expected.widths, blur, tail, inner) / in_disc * counted, counted / in_disc
+    return core, capture(expected.widths, blur, tail, inner) / in_disc * counted, counted / in_disc
 
 
 def shape_error(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from waterbg.settings import Settings
 
 
+HELD = 7 / 8
+
+
 @dataclass
 class FrameReport:
     """What became of a frame.
@@ -30,10 +33,13 @@ class FrameReport:
         What could not be learnt from the frame and what was taken instead.
     own_rings : int
         Listed reflections whose background is their own ring's, for the frame's model does not hold there.
+    cut : int
+        Listed reflections of whose spots the peak disc holds less than HELD.
     """
 
     fallbacks: list[str]
     own_rings: int
+    cut: int
 
 
 def estimator_of(model: RunModel, settings: Settings) -> Estimator:
@@ -62,8 +68,10 @@ def process_frame(
     """
     frame_result = integrate_frame(frame, scene, model, settings)
     fallbacks = [*frame_result.background.fallbacks, *frame_result.shapes.fallbacks]
-    own_rings = int(frame_result.background.own_ring[scene.printed >= 0].sum())
-    return frame_result.result, FrameReport(fallbacks, own_rings)
+    listed = scene.printed >= 0
+    own_rings = int(np.count_nonzero(frame_result.background.own_ring[listed]))
+    cut = int(np.count_nonzero(frame_result.fits["held"][listed] < HELD))
+    return frame_result.result, FrameReport(fallbacks, own_rings, cut)
 
 
 @dataclass

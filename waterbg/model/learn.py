@@ -20,6 +20,7 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes
+from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
@@ -111,8 +112,9 @@ class _Look:
     """What one frame of the first walk gives.
 
     ``groups`` for the noise, and the ``lowest`` level; ``inv_d``, ``scale``, ``variance`` of the rings of decoys;
-    ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``measured``
-    (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's sizes and number of panels.
+    ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``alone``: those
+    without neighbours, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's sizes and number
+    of panels.
     """
 
     groups: NDArray[np.float64]
@@ -123,10 +125,22 @@ class _Look:
     places: Places
     crystal: NDArray[np.int32]
     spot_inv_d: NDArray[np.float64]
+    alone: NDArray[np.bool_]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
     detector: str
     n_panels: int
+
+    def only(self, which: NDArray[np.bool_]) -> _Look:
+        """Without the other strong spots."""
+        return dataclasses.replace(
+            self,
+            places=self.places[which],
+            crystal=self.crystal[which],
+            spot_inv_d=self.spot_inv_d[which],
+            alone=self.alone[which],
+            measured=self.measured[:, which],
+        )
 
 
 def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
@@ -162,11 +176,20 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         places=shapes.lab_places(frame, rays, spots[which]),
         crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],
+        alone=_alone(scene, int(radii[0]))[which],
         measured=measured,
         everywhere=spots["inv_d"],
         detector=frame.detector.sizes,
         n_panels=len(frame.detector.panels),
     )
+
+
+def _alone(scene: Scene, inner: int) -> NDArray[np.bool_]:
+    """(n,) whether no light of other reflections, listed or not, reaches the pixels that a spot is measured in."""
+    every = np.concatenate([scene.spots, scene.near])
+    on = every["panel"] >= 0
+    start, _ = find_neighbours(every["panel"], every["fs"], every["ss"], on, 2 * inner + shapes.FIT_MARGIN + 1)
+    return (np.diff(start) == 0)[: len(scene.spots)]
 
 
 def _surface_and_groups(
@@ -196,12 +219,14 @@ def _learn_trust(seen: list[_Look]) -> Trust:
 def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     """Widths, tail, places and their scatter from all frames' strong spots."""
     default = shapes.NOTHING_KNOWN
+    seen = _without_hot_pixels(seen)
     inv_d = np.concatenate([each.spot_inv_d for each in seen])
     if len(inv_d) < shapes.FEW:
         return default
     everywhere = np.concatenate([each.everywhere for each in seen])
-    deviance = np.concatenate([each.measured["deviance"] for each in seen], axis=1)
-    tail = best_tail(deviance) if len(inv_d) >= FEWEST_FOR_TAIL else 0.0
+    # a neighbour's light looks like a tail
+    deviance = np.concatenate([each.measured["deviance"][:, each.alone] for each in seen], axis=1)
+    tail = best_tail(deviance) if deviance.shape[1] >= FEWEST_FOR_TAIL else 0.0
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
@@ -221,6 +246,18 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     shared = shared_map(teachers, seen[0].n_panels)
     about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
     return shapes.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
+
+
+def _without_hot_pixels(seen: list[_Look]) -> list[_Look]:
+    """Looks without teachers of one pixel, unless the others are narrow as well, or there are many and no others."""
+    hot = [shapes.is_one_pixel(each.measured[0]) for each in seen]
+    others = [each.only(~here) for each, here in zip(seen, hot, strict=True)]
+    found, _ = shapes.widths_of(np.concatenate([each.measured[0] for each in others]))
+    if len(found):
+        are_narrow = np.median(found.min(axis=1)) <= shapes.NARROW_SPOTS
+    else:
+        are_narrow = sum(map(len, hot)) >= FEWEST_FOR_TAIL
+    return seen if are_narrow else others
 
 
 def best_tail(deviance: NDArray[np.float64]) -> float:
@@ -307,6 +344,8 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
     kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
     targets = np.concatenate([scene.spots, *kinds])
     found = integrate_frame(frame, scene, model, settings, targets)
+    if found.background.fallbacks:  # decoys of a blank frame do not scatter, and say nothing of others
+        return _no_trial()
     start, pairs = len(scene.spots), []
     for decoys in kinds:
         rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
@@ -323,10 +362,14 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
     return _Trial(pairs[0], pairs[1], fits["I"] / fits["sum"], apart)
 
 
+def _no_trial() -> _Trial:
+    nothing = np.zeros(0)
+    return _Trial(np.zeros(0, DECOY), np.zeros(0, DECOY), nothing, nothing)
+
+
 def _pooled_trial(tries: Iterable[_Trial], enough: int | None) -> _Trial:
     """All frames' trials as one; from two frames on, no more than it takes to have ``enough`` decoys."""
-    nothing = np.zeros(0)
-    seen = [_Trial(np.zeros(0, DECOY), np.zeros(0, DECOY), nothing, nothing)]
+    seen = [_no_trial()]
     decoys = 0
     for walked, trial in enumerate(tries, start=1):
         seen.append(trial)
@@ -345,7 +388,7 @@ def _judged(trial: _Trial, scale: float) -> Quality:
 
 
 def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, pulled towards 1 as far as its own error goes.
+    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 by what two of its own errors are.
 
     Without those whose sigma is less than any reflection's (``least``): hardly any of them has a count, and quantiles
     of these say nothing.
@@ -355,5 +398,5 @@ def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
         return 1.0
     z = decoys["I"][known] / decoys["sigma_zero"][known]
     excess = robust_std(z) - 1
-    # the variance of half the distance of these quantiles is 0.92/n
-    return float(np.clip(1 + excess**3 / (excess**2 + 0.92 / len(z)), *SCALE_RANGE))
+    error2 = 0.92 / len(z)  # of half the distance of these quantiles
+    return float(np.clip(1 + excess**3 / (excess**2 + 4 * error2), *SCALE_RANGE))

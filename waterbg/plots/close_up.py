@@ -135,7 +135,7 @@ def close_up(look: Look, row: int) -> CloseUp:
     places = scene_places(frame, scene, look.rays, scene.spots)
     likely = spot_shapes(found.shapes, look.rays, scene.spots, places)
     shift, widths, blur = likely.shift[row], likely.widths[row], likely.blur[row]
-    share = float(kept_shares(found.shapes, scene.spots["inv_d"], likely, radii[0])[0][row])
+    share = float(kept_shares(found.shapes, scene.spots["inv_d"], likely, radii[0])[1][row])
     flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
     fitted = float(spot["fs"] + shift[0]), float(spot["ss"] + shift[1])
     profile = np.empty((size, size))

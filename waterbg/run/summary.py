@@ -8,6 +8,7 @@ from typing import Any
 from waterbg.subtract import ASTRAY, LEFT_OUT, Tally
 
 NAMED = 3  # unreadable images whose reason is printed
+MANY_CUT = 0.05  # share of the reflections
 
 
 @dataclass
@@ -34,12 +35,22 @@ class Summary:
                 f"  the predictions of {tally.astray} crystal{'s' * (tally.astray != 1)} lie more than {ASTRAY:g} px "
                 "from the positions in the stream: is the geometry that of these images?"
             )
+        if tally.other_radii:
+            lines.append(
+                f"  {tally.other_radii} of the file's streams had another --int-radius than was used: "
+                "subtract one stream at a time"
+            )
         lines += [f"  dropped: {count} {name}" for name, count in tally.dropped.most_common()]
         lines += [f"  images unreadable: {count} {name}" for name, count in tally.images.most_common()]
         lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
         if tally.own_rings:
             whose = f"{tally.own_rings} reflection{'s' * (tally.own_rings != 1)}"
             lines.append(f"  background of {whose} from the own ring, where the frame's model does not hold")
+        if tally.cut > MANY_CUT * tally.reflections:
+            lines.append(
+                f"  the peak disc holds less than 7/8 of the spots of {tally.cut} reflections, and hardly anything is "
+                "added to it: a larger --int-radius would hold more"
+            )
         for name, count in tally.fallbacks.most_common():
             lines.append(f"  fallback on {count} frame{'s' * (count != 1)}: {name}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])

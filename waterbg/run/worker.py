@@ -6,12 +6,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from waterbg.errors import ImageError
+from waterbg.errors import ImageError, UsageError
 from waterbg.frames import FrameReader
 from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Span
 from waterbg.run.job import Job
-from waterbg.stream import Chunk, StreamFile
+from waterbg.settings import Settings
+from waterbg.stream import Chunk, StreamFile, command_line_of
+from waterbg.stream.grammar import BEGIN_GEOMETRY
 from waterbg.subtract import Subtractor, Tally
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ class Worker:
         at = span.start
         for chunk in self.stream.chunks(span.start, span.stop):
             between.append(self.stream.read(at, chunk.start))
+            piece.tally.other_radii += self._has_other_radii(between[-1])
             chunks.append(chunk)
             at = chunk.stop
         texts, tallies = [b""] * len(chunks), [Tally() for _ in chunks]
@@ -103,6 +106,15 @@ class Worker:
         parts.append(self.stream.read(at, span.stop))
         piece.text = b"".join(parts)
         return piece
+
+    def _has_other_radii(self, between: bytes) -> bool:
+        """Whether what stands between two chunks is the header of a stream that was made with other radii."""
+        if BEGIN_GEOMETRY not in between:
+            return False
+        try:
+            return Settings.from_command_line(command_line_of(between)).int_radius != self.job.settings.int_radius
+        except UsageError:  # radii that cannot be used
+            return True
 
     def _reading_order(self, chunks: list[Chunk]) -> list[int]:
         """Numbers of the chunks in the order in which their frames are read."""

@@ -3,7 +3,7 @@
 from waterbg.stream.check import check_stream, compare_streams
 from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
-from waterbg.stream.reader import StreamFile
+from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
 from waterbg.stream.writer import SPLICED, OutputFile, add_provenance, splice_reflections, write_file
 
@@ -19,6 +19,7 @@ __all__ = [
     "StreamFile",
     "add_provenance",
     "check_stream",
+    "command_line_of",
     "compare_streams",
     "splice_reflections",
     "write_file",

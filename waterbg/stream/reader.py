@@ -19,6 +19,15 @@ _LONGEST_CHUNK = 256 << 20
 _BEGIN_LINE, _END_LINE = g.BEGIN_CHUNK + b"\n", b"\n" + g.END_CHUNK + b"\n"
 
 
+def command_line_of(header: bytes) -> str:
+    """The indexamajig command in the header of a stream: one line, unquoted; empty when there is none."""
+    for line in header.partition(g.BEGIN_GEOMETRY)[0].splitlines():
+        program = line.split(b" ", 1)[0].rsplit(b"/", 1)[-1]
+        if program.startswith(b"indexamajig"):
+            return text_of(line)
+    return ""
+
+
 class StreamFile:
     """A stream, opened as libcrystfel opens it.
 
@@ -191,11 +200,7 @@ class StreamFile:
     @property
     def command_line(self) -> str:
         """The indexamajig command as the stream holds it: one line, unquoted; empty when there is none."""
-        for line in self.audit.splitlines()[1:]:
-            program = line.split(b" ", 1)[0].rsplit(b"/", 1)[-1]
-            if program.startswith(b"indexamajig"):
-                return text_of(line)
-        return ""
+        return command_line_of(self.audit)
 
     @cached_property
     def cell_text(self) -> bytes | None:
