@@ -14,6 +14,9 @@ from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.shapes import Spots, lab_places
 from waterbg.integrate.stretch import NO_STRETCH
+from waterbg.model import RunModel
+from waterbg.model.frame import integrate_frame
+from waterbg.settings import Settings
 
 RADII = (3.0, 5.0, 7.0)
 ROUND = Spots(psf=Psf(Lines(1.1, 0, 1.1, 0), scatter=0.02), signal_error=0.0)
@@ -364,3 +367,28 @@ def test_a_joint_fit_knows_more_of_close_neighbours():
     assert error[1] < error[0]
     z = ((together["I"] - world.truth) / together["sigma"])[kept]
     assert 0.85 < z.std() < 1.25
+
+
+def test_light_of_reflections_that_are_in_no_list_is_taken_off():
+    """Pairs 3.5 px apart, of which one is listed: what the others have is an eighth of the usual intensity or so."""
+    rng = np.random.default_rng(7)
+    listed = [(p, 20.4 + 28 * i, 20.6 + 28 * j) for p in (0, 1) for j in range(6) for i in range(13)]
+    beside = [(p, fs + 3.5 * np.cos(3 * n), ss + 3.5 * np.sin(3 * n)) for n, (p, fs, ss) in enumerate(listed)]
+    n, off = len(listed), []
+    for seed in range(4):
+        intensity = rng.exponential(np.repeat([500.0, 300.0], n))
+        world = make_world(flat(3.0), seed=50 + seed, places=listed + beside, intensity=intensity)
+        near = world.scene.spots[n:].copy()
+        near["excitation"] = 0.04  # two profile radii
+        rows = np.arange(n, dtype=np.int32)
+        scene = replace(
+            world.scene, spots=world.scene.spots[:n], near=near, printed=rows, rows=(rows,), crystal=0 * rows
+        )
+        for with_them in (False, True):
+            here = scene if with_them else replace(scene, near=near[:0])
+            result = integrate_frame(world.frame, here, RunModel(spots=ROUND), Settings(int_radius=RADII)).result
+            off.append((result["I"] - intensity[:n]) / result["sigma"])
+    without, taken_off = np.concatenate(off[::2]), np.concatenate(off[1::2])
+    assert without.mean() > 4
+    assert abs(taken_off.mean()) < 0.5
+    assert taken_off.std() < 1.15

@@ -52,6 +52,53 @@ def test_a_tail_is_learnt():
     assert learnt.spots.psf.tail == pytest.approx(0.25, abs=0.06)
 
 
+def test_the_light_of_neighbours_is_no_tail():
+    run = make_run(3, seed=23, cell=110.0, signal=400.0)
+    assert learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS).spots.psf.tail == 0
+
+
+def hot_at_high_resolution(frame, scene, rng):
+    """The frame with four hot pixels in discs of its forty spots of highest resolution."""
+    spots = scene.spots[scene.spots["panel"] >= 0]
+    chosen = rng.choice(spots[np.argsort(spots["inv_d"])[-40:]], 4, replace=False)
+    at = frame.detector.offsets[chosen["panel"]] + chosen["ss"].astype(int) * frame.detector.shapes[chosen["panel"], 1]
+    data = frame.data.copy()
+    data[at + chosen["fs"].astype(int)] += 300
+    return dataclasses.replace(frame, data=data)
+
+
+def test_hot_pixels_do_not_teach_widths_where_few_spots_are_strong():
+    rng = np.random.default_rng(0)
+    run = [(frame, scene) for frame, scene, _ in make_run(6, seed=21, signal=80.0)]
+    hot = [(hot_at_high_resolution(frame, scene, rng), scene) for frame, scene in run]
+    widths = [learn_model(sample, SETTINGS).spots.psf.widths.at(np.array([1.5, 3.5])) for sample in (run, hot)]
+    np.testing.assert_allclose(widths[1], widths[0], rtol=0.04)
+
+
+def test_spots_of_one_pixel_are_learnt_where_all_are_so():
+    run = make_run(4, seed=22, sigma=0.25, signal=600.0)
+    learnt = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+    assert learnt.spots.psf.widths.at(np.array([2.0, 3.0])).max() < 0.45
+
+
+def test_blank_frames_do_not_make_sigma_small():
+    rng = np.random.default_rng(3)
+    run = []
+    for frame, scene, _ in make_run(4, seed=14):
+        noisy = frame.data + rng.normal(0, 2, frame.data.size).astype(np.float32)
+        run.append((dataclasses.replace(frame, data=noisy), scene))
+    blank = (dataclasses.replace(run[1][0], data=np.zeros_like(run[1][0].data)), run[1][1])
+    found = learn_model([run[0], blank, *run[1:]], SETTINGS)
+    assert found.sigma_scale == pytest.approx(learn_model(run, SETTINGS).sigma_scale, abs=0.03)
+
+
+def test_spots_that_are_wider_than_the_disc_are_counted():
+    for sigma, cut in ((1.1, False), (1.8, True)):
+        frame, scene, _ = make_run(1, seed=5, sigma=sigma, signal=900.0)[0]
+        _, report = process_frame(frame, scene, learn_model([(frame, scene)], SETTINGS), SETTINGS)
+        assert report.cut == (np.count_nonzero(scene.printed >= 0) if cut else 0)
+
+
 def test_spots_that_are_what_the_fit_takes_them_for_have_a_small_error():
     run = [(frame, scene) for frame, scene, _ in make_run(3, seed=12, signal=900.0)]
     assert 0.01 <= learn_model(run, SETTINGS).spots.signal_error < 0.02

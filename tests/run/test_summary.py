@@ -19,6 +19,14 @@ def test_the_summary_says_of_what_it_counts_and_how_many():
     ]
 
 
+def test_the_summary_says_when_discs_are_too_small_for_many_and_when_radii_are_those_of_another_stream():
+    few, many = Tally(reflections=1000, cut=50), Tally(reflections=1000, cut=51, other_radii=2)
+    assert len(Summary(few, output="out").text().splitlines()) == 1
+    _, radii, disc = Summary(many, output="out").text().splitlines()
+    assert radii == "  2 of the file's streams had another --int-radius than was used: subtract one stream at a time"
+    assert disc.startswith("  the peak disc holds less than 7/8 of the spots of 51 reflections")
+
+
 def test_tallies_of_workers_add_up():
     tally = Tally(own_rings=2, fallbacks=Counter({"no spots": 1}))
     tally.add(Tally(own_rings=3, fallbacks=Counter({"no spots": 1})))

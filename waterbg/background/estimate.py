@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -86,6 +86,19 @@ class BackgroundEstimate:
     def half(self) -> int:
         """Half width of the boxes, pixels."""
         return self.expected.shape[1] // 2
+
+    def first(self, n: int) -> BackgroundEstimate:
+        """The same for the first ``n`` spots alone."""
+        return replace(
+            self,
+            expected=self.expected[:n],
+            scale_variance=self.scale_variance[:n],
+            factor=self.factor[:n],
+            least=self.least[:n],
+            scale=self.scale[:n],
+            ring_variance=self.ring_variance[:n],
+            own_ring=self.own_ring[:n],
+        )
 
 
 def least_variance(expected: NDArray[np.float32], factor: NDArray[np.float64], noise: Noise) -> NDArray[np.float64]:

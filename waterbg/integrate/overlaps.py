@@ -160,8 +160,11 @@ def refit_neighbours(
             kept = 1.0
             for m in range(mine):
                 q = others[start[k] + m]
-                if knowledge[q] > 0:
-                    kept -= cross[m] * cross[m] / (information * knowledge[q])
+                known = knowledge[q]
+                if hidden[q] and usual[q] > 0:  # the variance of an exponential distribution
+                    known += 1 / (usual[q] * usual[q])
+                if known > 0:
+                    kept -= cross[m] * cross[m] / (information * known)
             kept = max(kept, CLOSEST)
             out[k].I = intensity[k]
             out[k].sigma_zero = np.sqrt(1 / (bare * kept) + (bare_pull / bare) ** 2 * scale_variance[k])

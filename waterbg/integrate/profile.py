@@ -39,6 +39,12 @@ LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one phot
 # of the squares of its profile: a spot of which neighbours (and bad pixels) leave less is five times as uncertain as if
 # it stood alone, and would spoil what is merged without weights
 VISIBLE = 0.04
+MEETING = 1.0  # px beyond two peak discs: spots that are no farther apart are neighbours
+MEAN_LISTED = 0.67  # mean partiality of reflections within 1.7 profile radii of the Ewald sphere, where CrystFEL lists
+# of the usual intensity that is expected of an unlisted reflection at least: mosaic blocks' tails are not Gaussian
+LEAST_UNLISTED = 0.1
+SEEN = 4.0  # I/sigma of an unlisted reflection that is there
+OUTSHINES = 0.2  # of a reflection's intensity: so much beside it makes its measured place and widths those of both
 USUAL = 100  # reflections of about the same resolution whose mean says how strong one of them may be
 
 
@@ -50,6 +56,7 @@ def integrate_profile(
     rays: Rays,
     *,
     targets: NDArray[np.void] | None = None,
+    unlisted: int = 0,
     run: Spots = NOTHING_KNOWN,
     sigma_scale: float = 1.0,
     summation: bool = False,
@@ -68,6 +75,8 @@ def integrate_profile(
     rays : Rays
     targets : (m,) SPOT, optional
         What to integrate; default: ``scene.spots``. If given it begins with these: they teach places and shapes.
+    unlisted : int
+        How many of the targets, the last ones, are `near_spots`, whose light is to be taken off their neighbours.
     run : Spots
         What is known from the run.
     sigma_scale : float
@@ -91,21 +100,24 @@ def integrate_profile(
     places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
     shapes = learn_shapes(ground, spots[own], fits[own], places[own], run)
-    usual = usual_intensity(scene, spots["inv_d"], fits)
+    usual = usual_intensity(scene, spots, fits, unlisted)
+    is_unlisted = np.arange(len(spots)) >= len(spots) - unlisted
     if lead_far(shapes, places[own]):
         first = fits[own].copy()
         _fit_all(ground, spots[own], places[own], shapes, usual[own], first)
         shapes = look_again(ground, spots[own], first, places[own], run, shapes)
+    shapes = shapes.without(_outshone(spots, fits, len(scene.spots), unlisted, inner))
     expected = _fit_all(ground, spots, places, shapes, usual, fits)
     shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
         spots["fs"] + shift[:, 0],
         spots["ss"] + shift[:, 1],
-        (fits["status"] == 0) & (np.arange(len(spots)) < len(scene.spots)),
-        2 * inner + 1.0,
+        (fits["status"] == 0) & (is_unlisted | (np.arange(len(spots)) < len(scene.spots))),
+        2 * inner + MEETING,
     )
-    hidden = (fits["status"] == 0) & (fits["visible"] < (0 if joint else VISIBLE))
+    hidden = (fits["status"] == 0) & (is_unlisted | (fits["visible"] < (0 if joint else VISIBLE)))
+    fits["I"][is_unlisted] = 0  # of two that lie on each other, the listed one is where the light is
     if len(others):
         refit_neighbours(
             frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
@@ -146,23 +158,57 @@ def _fit_all(
     return expected
 
 
-def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.void]) -> NDArray[np.float64]:
+def near_spots(scene: Scene, inner: int) -> NDArray[np.void]:
+    """Spots that are in no list, but may be in the image, beside the scene's: (m,) SPOT.
+
+    Parameters
+    ----------
+    scene : Scene
+    inner : int
+        Radius of the peak disc, pixels.
+    """
+    n, every = len(scene.spots), np.concatenate([scene.spots, scene.near])
+    start, others = find_neighbours(*columns_of(every), every["panel"] >= 0, 2 * inner + MEETING)
+    beside = np.repeat(np.arange(len(every)), np.diff(start))[others < n]
+    return every[np.unique(beside[beside >= n])]
+
+
+def _outshone(
+    spots: NDArray[np.void], fits: NDArray[np.void], listed: int, unlisted: int, inner: int
+) -> NDArray[np.int64]:
+    """Rows of spots in whose light an unlisted one has its share: what is measured of them alone is of both."""
+    rows = np.arange(len(spots))
+    near = rows >= len(spots) - unlisted
+    start, others = find_neighbours(*columns_of(spots), near | (rows < listed), 2 * inner + MEETING)
+    first = np.repeat(rows, np.diff(start))
+    first, others = first[near[others]], others[near[others]]
+    bright = (fits["disc"][others] > SEEN * fits["disc_sigma"][others]) & (
+        fits["disc"][others] > OUTSHINES * fits["disc"][first]
+    )
+    return np.unique(first[bright])
+
+
+def usual_intensity(
+    scene: Scene, spots: NDArray[np.void], fits: NDArray[np.void], unlisted: int = 0
+) -> NDArray[np.float64]:
     """How strong a reflection of a frame usually is at its resolution, before it is measured.
 
     Parameters
     ----------
     scene : Scene
-    inv_d : (n,) float64
-        nm⁻¹; those beyond the scene's spots are decoys, which have no intensity.
+    spots : (n,) SPOT
+        Beyond the scene's spots they are decoys, which have no intensity, then unlisted reflections, which have as much
+        less as they are farther from the Ewald sphere.
     fits : (n,) FIT
         Of which the sums are taken.
+    unlisted : int
 
     Returns
     -------
     (n,) float64
         Mean summation, photons, of the 100 listed reflections nearest in 1/d; 0 for decoys, and where nothing is known.
     """
-    n = len(scene.spots)
+    n, inv_d = len(scene.spots), spots["inv_d"]
     usual = np.zeros(len(inv_d))
     listed = np.flatnonzero((scene.printed >= 0) & (fits["status"][:n] == 0) & np.isfinite(fits["disc"][:n]))
     if not len(listed):
@@ -170,8 +216,14 @@ def usual_intensity(scene: Scene, inv_d: NDArray[np.float64], fits: NDArray[np.v
     listed = listed[np.argsort(inv_d[listed], kind="stable")]
     total = np.concatenate([[0.0], np.cumsum(fits["disc"][listed])])
     width = min(USUAL, len(listed))
-    first = np.clip(np.searchsorted(inv_d[listed], inv_d[:n]) - width // 2, 0, len(listed) - width)
-    usual[:n] = (total[first + width] - total[first]) / width
+    first = np.clip(np.searchsorted(inv_d[listed], inv_d) - width // 2, 0, len(listed) - width)
+    usual = (total[first + width] - total[first]) / width
+    last = len(spots) - unlisted
+    usual[n:last] = 0
+    if unlisted:
+        radius = max(crystal.profile_radius or 0.0 for crystal in scene.crystals)
+        partiality = np.exp(-0.5 * (spots["excitation"][last:] / radius) ** 2)
+        usual[last:] *= np.maximum(partiality / MEAN_LISTED, LEAST_UNLISTED)
     return usual
 
 

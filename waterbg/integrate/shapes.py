@@ -99,6 +99,11 @@ class Shapes:
     farthest: float
     fallbacks: list[str] = field(default_factory=list)
 
+    def without(self, rows: NDArray[np.int64]) -> Shapes:
+        """The same, but nothing is known of these spots in particular."""
+        kept = ~np.isin(self.which, rows)
+        return replace(self, measured=self.measured[kept], which=self.which[kept])
+
     def widths_at(self, inv_d: NDArray[np.float64], places: Places) -> NDArray[np.float64]:
         """(n, 2) radial and tangential width of the frame's spots, pixels."""
         return np.maximum(self.psf.widths.at(inv_d, FLOOR) * self.stretch.at(places), FLOOR)

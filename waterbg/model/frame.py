@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background import BackgroundEstimate, Estimator, frame_rays, make_estimator
-from waterbg.integrate.profile import integrate_profile
+from waterbg.integrate.profile import integrate_profile, near_spots
 from waterbg.integrate.shapes import Shapes
 from waterbg.model.run_model import RunModel
 from waterbg.settings import SUM
@@ -111,15 +111,19 @@ def integrate_frame(
     """
     model.refuse_another(frame.detector)
     frame = frame.without(model.noise.pedestal - frame.pedestal)
-    background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, targets)
+    wanted = scene.spots if targets is None else targets
+    unlisted = near_spots(scene, int(settings.int_radius[0]))
+    every = np.concatenate([wanted, unlisted])
+    background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, every)
     rays = frame_rays(frame, scene, settings.polarisation)
     result, fits, shapes = integrate_profile(
         frame, scene, settings.int_radius, background, rays,
-        targets=targets, run=model.spots, sigma_scale=model.sigma_scale, summation=settings.integration == SUM,
-        joint=settings.joint,
+        targets=every, unlisted=len(unlisted), run=model.spots, sigma_scale=model.sigma_scale,
+        summation=settings.integration == SUM, joint=settings.joint,
     )  # fmt: skip
+    result, fits, background = result[: len(wanted)], fits[: len(wanted)], background.first(len(wanted))
     if frame.pedestal:  # the stream's numbers are of pixels as they are in the file
-        panel = (scene.spots if targets is None else targets)["panel"]
+        panel = wanted["panel"]
         off = frame.pedestal * frame.adu_per_photon[np.maximum(panel, 0)]
         result["peak"] += off
         result["background"] += off

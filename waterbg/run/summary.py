@@ -48,8 +48,8 @@ class Summary:
             lines.append(f"  background of {whose} from the own ring, where the frame's model does not hold")
         if tally.cut > MANY_CUT * tally.reflections:
             lines.append(
-                f"  the peak disc holds less than 7/8 of the spots of {tally.cut} reflections, and hardly anything is "
-                "added to it: a larger --int-radius would hold more"
+                f"  the peak disc holds less than 7/8 of the spots of {tally.cut} reflections, and at most 6 % is "
+                "added: a larger --int-radius would hold more"
             )
         for name, count in tally.fallbacks.most_common():
             lines.append(f"  fallback on {count} frame{'s' * (count != 1)}: {name}")
