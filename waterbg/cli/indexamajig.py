@@ -137,7 +137,7 @@ class Indexamajig(Command):
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
             return _foreground(Running(program, request.arguments, environment=environment))
-        refuse_existing(request, self.force)
+        refuse_existing(request, self.force, [self.geometry, self.model])
         request.original.unlink(missing_ok=True)
         print(f"waterbg: indexamajig {program.version} ({program.path})", file=sys.stderr)
         log = request.output.with_name(request.output.name + ".log")

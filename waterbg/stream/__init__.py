@@ -5,7 +5,7 @@ from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import OutputFile, add_provenance, splice_reflections, write_file
+from waterbg.stream.writer import OutputFile, add_provenance, refuse_to_replace, splice_reflections, write_file
 
 __all__ = [
     "NUMBERS",
@@ -19,6 +19,7 @@ __all__ = [
     "add_provenance",
     "check_stream",
     "compare_streams",
+    "refuse_to_replace",
     "splice_reflections",
     "write_file",
 ]
