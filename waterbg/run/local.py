@@ -286,10 +286,13 @@ def _ending(follow: Follow | None) -> Iterator[Follow | None]:
         if asked.is_set():  # a second Ctrl-C means it
             raise KeyboardInterrupt
         asked.set()
+        if follow.end is not None:
+            follow.end()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield Follow(follow.until_idle, follow.until_pid, lambda: asked.is_set() or follow.stopped())
+        enough = asked.is_set if follow.end is None else lambda: False
+        yield Follow(follow.until_idle, follow.until_pid, lambda: enough() or follow.stopped())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
