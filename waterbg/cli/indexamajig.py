@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import ProgramError, WaterbgError
+from waterbg.errors import ProgramError, UsageError, WaterbgError
 
 if TYPE_CHECKING:
     from waterbg.crystfel.dropin import Request
@@ -173,6 +174,10 @@ class Indexamajig(Command):
         from waterbg.crystfel.turbo import make_turbo
         from waterbg.run.slurm import slurm_options
 
+        if self.model is not None and not os.path.exists(self.model):
+            raise UsageError(
+                f"--waterbg-model={self.model}: with --slurm it must be there, or each task writes its own"
+            )
         names = ("partition", "account", "qos", "constraint", "reservation", "time")
         folder = make_turbo(
             arguments,
