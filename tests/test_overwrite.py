@@ -436,6 +436,16 @@ def test_the_command_writes_the_stream_and_says_what_it_matched(high, low, tmp_p
     assert "exists; --force" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["high", "low"])
+def test_the_list_of_unmatched_reflections_replaces_neither_stream(high, low, tmp_path, name, capsys):
+    source = {"high": high, "low": low}[name]
+    before = source.read_bytes()
+    command = ["waterbg", "overwrite", str(high), str(low), "-o", str(tmp_path / "out.stream"), "--force"]
+    assert run([*command, "--unmatched", str(source)]) == 1
+    assert "is the input itself" in capsys.readouterr().err
+    assert source.read_bytes() == before
+
+
 def test_the_stream_itself_can_be_the_output_only_with_force_and_a_copy(high, low, capsys):
     command = ["waterbg", "overwrite", str(high), str(low), "-o", str(high)]
     assert run(command) == 1

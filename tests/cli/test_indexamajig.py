@@ -212,6 +212,18 @@ def test_control_c_ends_both_and_keeps_what_is_complete(stand_in, golden, monkey
         os.killpg(process.pid, 0)
 
 
+def test_a_stand_in_that_is_told_to_end_says_so_when_indexamajig_does_not(stand_in, golden, monkeypatch):
+    monkeypatch.setenv("WATERBG_TEST_END", "trap 'exit 0' INT; while :; do sleep 0.1; done")
+    process = subprocess.Popen(["indexamajig", "-o", "run.stream", RINGS], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not Path(".run.stream.part").exists() and time.monotonic() < end:  # while indexamajig still writes
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 128 + signal.SIGINT, said
+    assert Path("run.stream").exists()
+
+
 @pytest.mark.crystfel
 @pytest.mark.shared
 @pytest.mark.slow

@@ -1,3 +1,4 @@
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -76,6 +77,41 @@ def test_what_cannot_be_run_is_told_before_anything_is_written(golden, tmp_path,
     assert before == sorted(path.name for path in tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", [STREAM, "again.geom", "pipe", "again.rerun"])
+def test_what_cannot_be_the_output_is_refused_even_by_force_and_in_a_dry_run(golden, data, tmp_path, capsys, name):
+    folder = fake(tmp_path / "bin")
+    shutil.copy(data / "golden/small/det.geom", "again.geom")
+    os.mkfifo("pipe")
+    Path("again.rerun").mkdir()
+    before = Path(STREAM).read_bytes()
+    words = [STREAM, "-o", name, "-g", "again.geom", "--crystfel-bin", folder, "--force", "--dry-run"]
+    assert run(["waterbg", "rerun", *words]) == 1
+    assert capsys.readouterr().err.startswith(f"waterbg: error: {name}: is ")
+    assert Path(STREAM).read_bytes() == before
+
+
+def test_a_stream_that_an_earlier_rerun_left_is_not_removed_by_its_own_rerun(golden, tmp_path, capsys):
+    Path("again.rerun").mkdir()
+    Path(STREAM).rename("again.rerun/again.stream")
+    words = ["again.rerun/again.stream", "-o", "again.stream", "--crystfel-bin", fake(tmp_path / "bin")]
+    assert run(["waterbg", "rerun", *words]) == 1
+    assert "again.stream: is the input itself" in capsys.readouterr().err
+    assert Path("again.rerun/again.stream").exists()
+
+
+def test_a_geometry_or_cell_in_the_folder_of_an_earlier_rerun_is_used_as_it_is(golden, data, tmp_path):
+    Path("again.rerun").mkdir()
+    mine = {"-g": "again.rerun/geometry.geom", "-p": "again.rerun/target.cell"}
+    for name, path in zip(("det.geom", "xtal.cell"), mine.values()):
+        shutil.copy(data / "golden/small" / name, path)
+        with open(path, "a") as file:
+            file.write("; edited\n")
+    folder = fake(tmp_path / "bin")
+    words = [word for pair in mine.items() for word in pair]
+    assert run(["waterbg", "rerun", STREAM, "-o", "again.stream", "--crystfel-bin", folder, *words]) == 1
+    assert all(Path(path).read_text().endswith("; edited\n") for path in mine.values())
+
+
 @pytest.mark.crystfel
 def test_rerun_writes_the_stream_and_says_what_came_of_it(golden, capsys):
     assert run(["waterbg", "rerun", STREAM, "-o", "again.stream", "--only=2-3"]) == 0
@@ -83,4 +119,4 @@ def test_rerun_writes_the_stream_and_says_what_came_of_it(golden, capsys):
     assert "waterbg: again.stream: 2 of 2 frames, 2 of 2 crystals" in said
     assert Path("again.stream").read_bytes().count(b"----- End chunk -----\n") == 2
     assert run(["waterbg", "rerun", STREAM, "-o", "again.stream"]) == 1
-    assert "exists; choose another name, or --force" in capsys.readouterr().err
+    assert "exists; --force replaces it" in capsys.readouterr().err

@@ -93,6 +93,22 @@ def test_an_existing_stream_is_not_lost(tmp_path):
         (tmp_path / name).unlink()
 
 
+@pytest.mark.parametrize("option", ["-i", "-g", "-p"])
+@pytest.mark.parametrize("name", ["run.stream", "run.orig.stream"])
+def test_what_indexamajig_reads_is_not_replaced_even_by_force(tmp_path, option, name):
+    (tmp_path / name).write_text("mine")
+    request = read_request(["-o", str(tmp_path / "run.stream"), option, str(tmp_path / name)])
+    with pytest.raises(OutputError, match=rf"{name}: is the input itself"):
+        refuse_existing(request, force=True)
+
+
+def test_what_the_subtraction_reads_is_not_replaced_even_by_force(tmp_path):
+    (tmp_path / "run.stream").write_text("mine")
+    request = read_request(["-o", str(tmp_path / "run.stream")])
+    with pytest.raises(OutputError, match="is the input itself"):
+        refuse_existing(request, force=True, reads=[None, str(tmp_path / "run.stream")])
+
+
 def test_a_wrapper_that_leads_back_here_runs_the_next_program_alone(program, tmp_path, monkeypatch):
     real = program("indexamajig", "")
     wrapper = tmp_path / "wrapper"

@@ -2,7 +2,9 @@
 
 import os
 import shutil
+import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -55,9 +57,9 @@ def test_the_list_is_cut_and_image_numbers_go_on_from_block_to_block(fake):
     script = (made / "run_waterbg.sh").read_text()
     assert "#SBATCH --array=0-2" in script
     assert "#SBATCH --partition=all" in script
-    last = script.splitlines()[-1]
+    last = script.splitlines()[-2]
     assert f'-i {made}/files-"${{SLURM_ARRAY_TASK_ID}}".lst' in last
-    assert f'-o {made}/block-"${{SLURM_ARRAY_TASK_ID}}".stream' in last
+    assert f'-o {made}/block-"${{SLURM_ARRAY_TASK_ID}}".task.stream' in last
     assert "--serial-start=$((SLURM_ARRAY_TASK_ID * 3 + 1))" in last
     assert "--min-res=40" in last
     assert last.split("--waterbg-force ")[1] == "--waterbg-background=ring"
@@ -73,6 +75,136 @@ def test_collecting_before_all_is_done_is_refused(fake, capsys):
     assert submit() == 0
     assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 1
     assert "1 of 1 blocks are not done" in capsys.readouterr().err
+
+
+SPELLINGS = [("-i", "frames.lst", "-o", "run.stream"), ("--input=frames.lst", "--output=run.stream")]
+RUN = """echo "$@" >arguments
+while [ $# -gt 0 ]; do case $1 in -o) o=$2;; --output=*) o=${1#*=};; esac; shift; done
+eval "$WATERBG_TEST_RUN"
+"""
+
+
+@pytest.fixture
+def short(fake, data):
+    """Programs that list and index six events, as many of them as $WATERBG_TEST_RUN says."""
+    whole = (data / "golden/small/rings-nocen-nosat-nograd.stream").read_bytes()
+    at = whole.index(b"----- Begin chunk")
+    two = [place for place in range(len(whole)) if whole.startswith(b"----- Begin chunk", place)][2]
+    (fake / "all").write_bytes(whole)
+    (fake / "two").write_bytes(whole[:two])
+    (fake / "none").write_bytes(whole[:at])
+    (fake / "bin/list_events").write_text(FAKE_LIST.replace(" 6;", ";"))
+    (fake / "bin/indexamajig").write_text(
+        '#!/bin/sh\n[ "$1" = --version ] && { echo "CrystFEL: 0.12.0"; exit; }\n' + RUN
+    )
+    return fake
+
+
+def make(words=SPELLINGS[0], *more):
+    rings = "--waterbg-integration=rings"
+    assert (
+        run(["waterbg", "indexamajig", *words, "-g", "det.geom", "--slurm", "--waterbg-no-submit", rings, *more]) == 0
+    )
+    return JobFolder("run.stream.slurm")
+
+
+def task(folder, what, index=0):
+    """How to run a task whose indexamajig does this."""
+    environment = {**os.environ, "SLURM_ARRAY_TASK_ID": str(index), "WATERBG_TEST_RUN": what}
+    return {"args": ["sh", "run_waterbg.sh"], "cwd": folder.path, "env": environment}
+
+
+def done(folder, what):
+    """A task that has ended."""
+    return subprocess.run(**task(folder, what), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", SPELLINGS, ids=["short", "long"])
+def test_a_block_that_is_whole_is_done_whatever_indexamajig_says_at_its_end(short, words, capsys):
+    folder = make(words)
+    (short / "random.py").write_text("raise SystemExit('this is no module of Python')")
+    ended = done(folder, 'cat all >"$o"; exit 134')
+    assert "indexamajig (exit status 134): it ended with an error" in ended.stderr
+    assert ended.returncode == 0, ended.stderr
+    assert folder.missing() == []
+    assert f"{folder.path}/files-0.lst" in (short / "arguments").read_text()
+    assert (folder.path / "block-0.orig.stream").read_bytes() == (short / "all").read_bytes()
+    assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 0
+    assert "6 chunks of 6 events in 1 blocks" in capsys.readouterr().err
+
+
+def test_a_block_whose_indexamajig_failed_is_not_done(short, capsys):
+    folder = make()
+    ended = done(folder, 'cat two >"$o"; exit 1')
+    assert "2 of 6 events are in it; 'waterbg slurm resume' submits the block again" in ended.stderr
+    assert ended.returncode == 1
+    assert run(["waterbg", "slurm", "status", "run.stream.slurm"]) == 1
+    assert "0 of 1 blocks done" in capsys.readouterr().out
+    assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 1
+
+
+def test_a_block_that_failed_leaves_nothing_that_a_later_try_could_be_taken_for(short):
+    folder = make()
+    assert done(folder, 'cat two >"$o"; exit 1').returncode == 1
+    assert done(folder, "exit 0").returncode == 1
+    assert folder.missing() == [0]
+
+
+def test_frames_that_indexamajig_could_not_read_do_not_keep_a_block_from_being_done(short, capsys):
+    folder = make()
+    assert "block 0 is done, 2 of 6 events" in done(folder, 'cat two >"$o"').stdout
+    assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 0
+    assert "2 chunks of 6 events" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["as Slurm's time limit", "the stand-in alone"])
+def test_a_block_that_was_told_to_end_is_not_done(short, everything):
+    folder = make()
+    # indexamajig ends at once when Ctrl-C comes, and says that all is well
+    endless = "trap 'exit 0' INT; cat two >\"$o\"; while :; do sleep 0.1; done"
+    running = subprocess.Popen(**task(folder, endless), start_new_session=True)
+    part = folder.path / ".block-0.task.stream.part"
+    end = time.monotonic() + 60
+    while not part.exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    if everything:
+        os.killpg(running.pid, signal.SIGTERM)
+    else:
+        (child,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+    assert running.wait(timeout=60) != 0
+    time.sleep(2 if everything else 0)  # the shell is gone before the stand-in
+    assert folder.missing() == [0]
+
+
+def test_blocks_that_were_subtracted_in_two_ways_are_not_put_together(short, capsys):
+    folder = make(SPELLINGS[0], "--waterbg-block-size=3")
+    assert done(folder, 'cat two >"$o"').returncode == 0
+    before, mark, after = (folder.path / "block-0.stream").read_bytes().partition(b"\nwaterbg ")
+    other = before + mark + after.replace(b"--integration=rings", b"--integration=other", 1)
+    (folder.path / "block-1.stream").write_bytes(other)
+    assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 1
+    assert "--integration=other" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["frames.lst", "det.geom", "xtal.cell"])
+def test_no_input_is_replaced_by_what_is_collected(fake, name, capsys):
+    words = ["-i", "frames.lst", "-g", "det.geom", "-p", "xtal.cell", "-o", name, "--slurm", "--waterbg-no-submit"]
+    assert run(["waterbg", "indexamajig", *words, "--waterbg-force"]) == 1
+    assert "is the input itself" in capsys.readouterr().err
+    assert not Path(f"{name}.slurm").exists()
+
+
+def test_the_list_of_events_does_not_replace_the_list_of_images(fake, capsys):
+    Path("frames.lst").rename("run.stream.events.lst")
+    words = ["-i", "run.stream.events.lst", "-g", "det.geom", "-o", "run.stream", "--slurm", "--waterbg-no-submit"]
+    assert run(["waterbg", "indexamajig", *words]) == 1
+    assert Path("run.stream.events.lst").read_text() == "images.h5\n"
+
+
+def test_a_model_that_every_task_would_write_is_refused(fake, capsys):
+    assert submit("--waterbg-model=new.json") == 2
+    assert "--waterbg-model=new.json: with --slurm it must be there" in capsys.readouterr().err
 
 
 @pytest.mark.crystfel

@@ -1,5 +1,6 @@
 """The main job as a Slurm job array: what is said to Slurm, and a real cluster of one node."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -29,9 +30,9 @@ def stream(data, tmp_path):
     return path
 
 
-def make(stream, *words):
+def make(stream, *words, block=5):
     out = stream.with_name("out.stream")
-    status = waterbg("subtract", stream, "-o", out, "--slurm", "--no-submit", "--block-size=5", *words)
+    status = waterbg("subtract", stream, "-o", out, "--slurm", "--no-submit", f"--block-size={block}", *words)
     return out, Path(f"{out}.slurm"), status
 
 
@@ -96,6 +97,134 @@ def test_a_second_submission_into_the_same_folder_is_refused(stream, capsys):
     assert "waterbg slurm status" in capsys.readouterr().err
 
 
+def test_a_second_submission_is_refused_before_anything_is_learnt(stream, monkeypatch):
+    make(stream)
+    monkeypatch.setattr("waterbg.run.array.learn_run_model", None)
+    assert make(stream)[2] == 1
+
+
+def test_a_long_header_is_refused_at_submission_and_not_when_all_blocks_are_done(stream, capsys):
+    mark = b"\n----- Begin geometry"
+    text = stream.read_bytes()
+    longer = 4040 - text.index(mark)
+    stream.write_bytes(text.replace(mark, b"\n" + b"x" * 900 + b"\n" * (longer - 900) + mark, 1))
+    assert make(stream)[2] == 1
+    assert "bytes; with the provenance line" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("place", "words"), [(".", []), ("pics", ["--prefix=pics"])])
+def test_images_prefix_and_masks_are_named_from_where_the_command_was_given(stream, monkeypatch, place, words):
+    here = stream.parent
+    for name in ("elsewhere", "pics"):
+        (here / name).mkdir(exist_ok=True)
+    stream = stream.rename(here / "elsewhere" / stream.name)
+    (here / "images.h5").rename(here / place / "images.h5")
+    monkeypatch.chdir(here)
+    assert waterbg("subtract", stream, "-o", "local.stream", *words) == 0
+    out, folder, status = make(stream, *words, block=100)
+    assert status == 0
+    monkeypatch.chdir(folder)  # as Slurm does
+    assert waterbg("slurm", "task", ".", 0) == 0
+    assert Path.cwd() == folder
+    assert waterbg("slurm", "collect", ".") == 0
+    assert out.read_bytes() == (here / "local.stream").read_bytes()
+
+
+def test_a_task_says_when_the_folder_of_the_command_is_not_there(stream, monkeypatch, capsys):
+    (stream.parent / "gone").mkdir()
+    monkeypatch.chdir(stream.parent / "gone")
+    _, folder, _ = make(stream)
+    monkeypatch.chdir(stream.parent)
+    (stream.parent / "gone").rmdir()
+    assert waterbg("slurm", "task", folder, 0) == 1
+    assert f"cannot be worked on from {stream.parent}/gone" in capsys.readouterr().err
+
+
+def test_what_lies_beside_a_link_to_stream_or_geometry_is_found_there(data, stream, monkeypatch):
+    here = stream.parent
+    for name in ("store", "links", "geo", "work"):
+        (here / name).mkdir()
+    stream.rename(here / "store" / "s")
+    shutil.copy(data / "golden/small/det.geom", here / "store/g")
+    (here / "links/run.stream").symlink_to(here / "store/s")
+    (here / "geo/det.geom").symlink_to(here / "store/g")
+    shutil.move(here / "images.h5", here / "links")
+    shutil.move(here / "mask.h5", here / "geo")
+    monkeypatch.chdir(here / "work")
+    words = [here / "links/run.stream", "-g", here / "geo/det.geom", "--integration=rings"]
+    assert waterbg("subtract", *words, "-o", "out.stream", "--slurm", "--no-submit", "--block-size=100") == 0
+    assert waterbg("slurm", "task", "out.stream.slurm", 0) == 0
+
+
+def test_a_geometry_that_is_edited_after_submission_changes_no_block(data, stream, capsys):
+    geometry = Path(shutil.copy(data / "golden/small/det.geom", stream.with_name("my.geom")))
+    local = stream.with_name("local.stream")
+    assert waterbg("subtract", stream, "-o", local, "-g", geometry) == 0
+    out, folder, _ = make(stream, "-g", geometry, block=100)
+    geometry.write_text(geometry.read_text().replace("corner_x = ", "corner_x = 1"))
+    assert waterbg("slurm", "task", folder, 0) == 0
+    geometry.unlink()
+    assert waterbg("slurm", "collect", folder) == 0
+    assert out.read_bytes() == local.read_bytes()
+
+
+def test_a_stream_whose_own_geometry_has_changed_since_is_refused(stream, capsys):
+    _, folder, _ = make(stream)
+    text = stream.read_bytes()
+    stream.write_bytes(text.replace(b"clen = ", b"clen =9", 1))
+    assert stream.stat().st_size == len(text)
+    assert waterbg("slurm", "task", folder, 0) == 1
+    assert "has another header than when job folder" in capsys.readouterr().err
+
+
+def test_blocks_of_two_versions_do_not_come_together(stream, monkeypatch, capsys):
+    _, folder, _ = make(stream)
+    monkeypatch.setattr("waterbg.__version__", "99.0")
+    assert waterbg("slurm", "task", folder, 0) == 1
+    assert "and this is 99.0; make a new one" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("slurm", [[], ["--slurm", "--no-submit"]])
+@pytest.mark.parametrize("name", ["run.stream", "link.stream", "my.geom"])
+def test_no_input_is_ever_replaced(data, stream, capsys, slurm, name):
+    geometry = shutil.copy(data / "golden/small/det.geom", stream.with_name("my.geom"))
+    stream.with_name("link.stream").symlink_to(stream)
+    before = stream.read_bytes()
+    assert waterbg("subtract", stream, "-o", stream.with_name(name), "-g", geometry, "--force", *slurm) == 1
+    assert "is the input itself" in capsys.readouterr().err
+    assert not stream.with_name(f"{name}.slurm").exists()
+    assert stream.read_bytes() == before
+
+
+def test_an_output_that_has_become_the_input_is_not_written(stream, capsys):
+    out, folder, _ = make(stream, "--force", "--integration=rings", block=100)
+    assert waterbg("slurm", "task", folder, 0) == 0
+    before = stream.read_bytes()
+    out.hardlink_to(stream)
+    assert waterbg("slurm", "collect", folder) == 1
+    assert "is the input itself" in capsys.readouterr().err
+    assert stream.read_bytes() == before
+
+
+def test_what_a_run_on_one_machine_notes_is_noted_at_submission_and_at_the_end(stream, capsys):
+    stream.write_bytes(stream.read_bytes().replace(b"\nclen = ", b"\n# of an older CrystFEL\nclen = ", 1))
+    _, folder, _ = make(stream, "--integration=rings", block=100)
+    note = "CrystFEL 0.12 opens neither this stream nor the output"
+    assert note in capsys.readouterr().err
+    assert waterbg("slurm", "task", folder, 0) == 0
+    assert waterbg("slurm", "collect", folder) == 0
+    assert note in capsys.readouterr().err
+
+
+def test_a_model_that_was_learnt_is_written_where_model_says(stream):
+    model = stream.with_name("mine.json")
+    out, folder, _ = make(stream, f"--model={model}", block=100)
+    assert waterbg("slurm", "task", folder, 0) == 0
+    assert waterbg("slurm", "collect", folder) == 0
+    assert model.read_bytes() == (folder / "model.json").read_bytes()
+    assert not Path(f"{out}.model.json").exists()
+
+
 def test_a_folder_that_is_none_is_one_clear_line(tmp_path, capsys):
     assert waterbg("slurm", "status", tmp_path) == 1
     assert "is not a job folder" in capsys.readouterr().err
@@ -129,6 +258,14 @@ def test_a_line_break_cannot_be_smuggled_into_the_batch_script():
 
     with pytest.raises(UsageError, match="line break"):
         SlurmOptions(partition="all\n#SBATCH --uid=0").directives("x", "0-1")
+
+
+def test_values_with_blanks_and_names_of_any_kind_are_quoted_for_sbatch():
+    lines = SlurmOptions(constraint="[a|b] c#d", account="it's \\").directives("my\nrun é", "0-1", "/a b/50%%/")
+    assert "#SBATCH --job-name=my_run__" in lines
+    assert "#SBATCH --output='/a b/50%%/stdout-%a.log'" in lines
+    assert "#SBATCH --constraint='[a|b] c#d'" in lines
+    assert "#SBATCH --account='it'\"'\"'s \\\\'" in lines
 
 
 def test_a_folder_needs_its_description(tmp_path):
@@ -167,6 +304,18 @@ def cluster(shared, tmp_path_factory):
             del local.env[name]
 
 
+def _of_this_cluster(cluster, *names):
+    """Numbers of the processes of those names that this very cluster has started."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "comm").read_text().strip() in names and f"{cluster}/".encode() in (
+                (folder / "environ").read_bytes()
+            ):
+                found.append(int(folder.name))
+    return found
+
+
 def wait(condition, seconds=120):
     end = time.monotonic() + seconds
     while not condition():
@@ -186,6 +335,21 @@ def test_an_array_of_four_blocks_equals_the_local_run_byte_for_byte(cluster, str
     assert waterbg("slurm", "status", folder.path) == 0
     assert waterbg("slurm", "collect", folder.path) == 0
     assert out.read_bytes() == local_run.read_bytes()
+
+
+@pytest.mark.slurm
+@pytest.mark.shared
+@pytest.mark.slow
+def test_any_name_of_folder_and_output_will_do_for_slurm(cluster, stream, monkeypatch):
+    place = stream.parent / "a 'b' #c 50%a exec d"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    words = ["-o", "my run.stream", "--slurm", "--integration=rings"]
+    assert waterbg("subtract", stream, *words) == 0
+    folder = JobFolder("my run.stream.slurm")
+    wait(lambda: not folder.queued())
+    assert (folder.path / "stdout-0.log").read_text() == "block 0 is done\n"
+    assert waterbg("slurm", "collect", "my run.stream.slurm") == 0
 
 
 @pytest.mark.slurm
@@ -242,8 +406,8 @@ def test_a_node_that_disappears_costs_its_block_alone(cluster, stream):
     wait(lambda: folder.missing() == [1] and folder.queued().get(1) == "RUNNING")
     daemon = Path(cluster) / "slurmd.our.pid"
     os.kill(int(daemon.read_text()), 9)
-    subprocess.run(["pkill", "-9", "slurmstepd"], check=False)
-    subprocess.run(["pkill", "-9", "-f", "sleep 300"], check=False)
+    for process in _of_this_cluster(cluster, "slurmstepd", "sleep"):
+        os.kill(process, 9)
     flag.unlink()
     assert waterbg("slurm", "status", path) == 1
     assert folder.missing() == [1]

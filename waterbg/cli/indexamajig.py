@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sys
@@ -10,13 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.errors import ProgramError, WaterbgError
+from waterbg.errors import ProgramError, UsageError, WaterbgError
 
 if TYPE_CHECKING:
     from waterbg.crystfel.dropin import Request
     from waterbg.crystfel.programs import Running
 
 _OWN = "--waterbg-"
+_CUT_SHORT = 128 + signal.SIGINT  # exit status: indexamajig says 0 when Ctrl-C ended it
 _FLAGS = {
     f"{_OWN}{name}"
     for name in (
@@ -35,6 +37,7 @@ class Indexamajig(Command):
 
     HELP = f"{_OWN}help"
     given: ClassVar[list[str]] = []
+    cut_short = False
     USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
 
     @cli.switch(HELP, group="Meta-switches", help="Prints this help message and quits")
@@ -137,7 +140,7 @@ class Indexamajig(Command):
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
             return _foreground(Running(program, request.arguments, environment=environment))
-        refuse_existing(request, self.force)
+        refuse_existing(request, self.force, [self.geometry, self.model])
         request.original.unlink(missing_ok=True)
         print(f"waterbg: indexamajig {program.version} ({program.path})", file=sys.stderr)
         log = request.output.with_name(request.output.name + ".log")
@@ -164,13 +167,17 @@ class Indexamajig(Command):
             print(f"waterbg: error: {error}", file=sys.stderr)
         if trouble is not None:
             print(f"waterbg: error: {trouble}; indexamajig's own stream is {request.original}", file=sys.stderr)
-        return status or (1 if trouble is not None else 0)
+        return status or (1 if trouble is not None else _CUT_SHORT if self.cut_short else 0)
 
     def _submit(self, arguments: tuple[str, ...]) -> int:
         """Make the job array and give it to Slurm."""
         from waterbg.crystfel.turbo import make_turbo
         from waterbg.run.slurm import slurm_options
 
+        if self.model is not None and not os.path.exists(self.model):
+            raise UsageError(
+                f"--waterbg-model={self.model}: with --slurm it must be there, or each task writes its own"
+            )
         names = ("partition", "account", "qos", "constraint", "reservation", "time")
         folder = make_turbo(
             arguments,
@@ -219,6 +226,11 @@ class Indexamajig(Command):
         from waterbg.crystfel.dropin import wait_for_first_chunk
         from waterbg.run import Follow, Images, resolve_job, run_subtract
 
+        def end() -> None:
+            """We are told to end (Ctrl-C, SIGTERM): so is it."""
+            self.cut_short = True
+            running.send(signal.SIGINT)
+
         assert request.output is not None
         assert request.original is not None
         if not wait_for_first_chunk(request.original, running.ended):
@@ -240,15 +252,13 @@ class Indexamajig(Command):
                 jobs=self.jobs or _share(request.arguments),
                 force=self.force,
                 verify=not self.no_verify,
-                follow=Follow(stopped=running.ended),
+                follow=Follow(stopped=running.ended, end=end),
                 model_path=self.model,
             )
         except WaterbgError as err:
             if not running.ended():
                 print(f"waterbg: error: {err}; indexamajig goes on", file=sys.stderr)
             return err
-        if not running.ended():  # we were told to end (Ctrl-C, SIGTERM): so is it
-            running.send(signal.SIGINT)
         print(f"waterbg: {summary.text()}", file=sys.stderr)
         return None
 

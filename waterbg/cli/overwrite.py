@@ -54,7 +54,7 @@ class Overwrite(Command):
             on_unmatched = None
             file = None
             if self.unmatched is not None:
-                file = stack.enter_context(OutputFile(self.unmatched, force=self.force).begin())
+                file = stack.enter_context(OutputFile(self.unmatched, force=self.force, reads=[high, low]).begin())
                 stack.callback(file.discard)  # of a list that is complete nothing is left to discard
                 file.write(b"image\tevent\tcrystal\th\tk\tl\n")
                 on_unmatched = lambda line: file.write(os.fsencode(f"{line}\n"))  # noqa: E731

@@ -34,6 +34,8 @@ class Slurm(Command):
         return verbs[verb](JobFolder(folder))
 
     def _task(self, folder: JobFolder, block: tuple[str, ...]) -> int:
+        if folder.options.get("kind") == "indexing":
+            return self._finish(folder, block)
         spare_compiler()
         from waterbg.run.array import run_task
 
@@ -41,6 +43,15 @@ class Slurm(Command):
             raise UsageError("slurm task needs the number of a block")
         run_task(folder, int(block[0]), self.jobs, lambda message: print(f"waterbg: {message}", file=sys.stderr))
         print(f"block {block[0]} is done")
+        return 0
+
+    def _finish(self, folder: JobFolder, said: tuple[str, ...]) -> int:
+        """Judge what the batch script's indexamajig left."""
+        from waterbg.crystfel.turbo import finish_block
+
+        if len(said) != 2 or not all(word.isdecimal() for word in said):
+            raise UsageError("slurm task needs the number of a block and the exit status of its indexamajig")
+        print(finish_block(folder, int(said[0]), int(said[1])))
         return 0
 
     def _status(self, folder: JobFolder) -> int:
@@ -83,9 +94,8 @@ class Slurm(Command):
             from waterbg.crystfel.turbo import collect_turbo
 
             chunks, seconds = collect_turbo(folder, force=self.force)
-            print(
-                f"{folder.output}: {chunks} chunks from {len(folder.blocks)} blocks, {seconds:.1f} s", file=sys.stderr
-            )
+            blocks = f"{folder.blocks[-1].stop} events in {len(folder.blocks)} blocks"
+            print(f"{folder.output}: {chunks} chunks of {blocks}, {seconds:.1f} s", file=sys.stderr)
             return 0
         print(collect(folder, force=self.force, verify=not self.no_verify).text(), file=sys.stderr)
         return 0

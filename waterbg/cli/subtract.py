@@ -170,12 +170,13 @@ class Subtract(ImageOptions, FitOptions):
         folder = make_folder(
             job,
             self.output,
-            geometry=self.geometry,
             model=self.model,
             force=self.force,
             chunks=self.block or chunks_per_block(self.jobs),
             slurm=options,
         )
+        for note in folder.options["notes"]:
+            print(f"waterbg: {note}", file=sys.stderr)
         what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
         if self.no_submit:
             print(f"{what}, not submitted; 'waterbg slurm resume' does that")

@@ -38,12 +38,15 @@ class Request:
         Where indexamajig's own stream is kept.
     reason : str
         Why indexamajig runs alone; empty when nobody needs to be told.
+    reads : tuple of str
+        List of images, geometry and cell: neither stream may replace one of them.
     """
 
     arguments: list[str]
     output: Path | None = None
     original: Path | None = None
     reason: str = ""
+    reads: tuple[str, ...] = ()
 
 
 def read_request(arguments: Sequence[str]) -> Request:
@@ -72,7 +75,8 @@ def read_request(arguments: Sequence[str]) -> Request:
     if output.exists() and not output.is_file():
         return Request(plain, reason=f"{output} is no ordinary file")
     original = original_name(output)
-    return Request(replace_value(arguments, INDEXAMAJIG, "output", str(original)), output, original)
+    reads = tuple(value for name in ("input", "geometry", "pdb") if (value := value_of(options, name)))
+    return Request(replace_value(arguments, INDEXAMAJIG, "output", str(original)), output, original, reads=reads)
 
 
 def original_name(output: Path) -> Path:
@@ -82,15 +86,20 @@ def original_name(output: Path) -> Path:
     return output.with_name(output.name + ".orig")
 
 
-def refuse_existing(request: Request, force: bool) -> None:
-    """Refuse to lose a stream of an earlier run.
+def refuse_existing(request: Request, force: bool, reads: Sequence[str | None] = ()) -> None:
+    """Refuse to lose a stream of an earlier run, or (forced or not) what is read: by indexamajig, or of ``reads``.
 
     Raises
     ------
     OutputError
     """
+    from waterbg.stream import refuse_to_replace
+
     for path in (request.output, request.original):
-        if path is not None and path.exists() and not force:
+        if path is None:
+            continue
+        refuse_to_replace(path, [*request.reads, *reads])
+        if path.exists() and not force:
             raise OutputError("exists; move it away, or give --waterbg-force to replace it", path=str(path))
 
 

@@ -139,6 +139,8 @@ class Plan:
         Where it runs: the current folder, or that of the stream when the images are found from there only.
     stream, output : Path
         The stream while it grows, and where it will be.
+    own_geometry, own_cell : bool
+        Whether the user named them; otherwise they are those in the stream.
     """
 
     source: str
@@ -151,6 +153,8 @@ class Plan:
     output: Path
     selection: Selection
     naming: Callable[[str], str]
+    own_geometry: bool
+    own_cell: bool
 
     @property
     def command(self) -> str:
@@ -204,7 +208,7 @@ def plan_rerun(
     ------
     StreamError, GeometryError, UsageError, OutputError, ProgramError
     """
-    from waterbg.stream import StreamFile
+    from waterbg.stream import OutputFile, StreamFile, refuse_to_replace
 
     geometry = opt.value_of(changes, "geometry")
     if geometry is not None:
@@ -227,10 +231,10 @@ def plan_rerun(
             raise StreamError(f"its images came in over --{live} and cannot be read again", path=source)
     _check_changes(changes)
     final = Path(output)
-    if final.exists() and not force:
-        raise OutputError("exists; choose another name, or --force", path=output)
+    OutputFile(output, force=force, reads=[source, geometry, opt.value_of(changes, "pdb")])
     program = find_program("indexamajig", crystfel_bin)
     folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
+    refuse_to_replace(folder / final.name, [source])
     naming = _naming(changes)
     cwd = _working_folder(source, naming(first.filename))
     chosen = _chosen_options(original, changes, without, cwd)
@@ -253,7 +257,8 @@ def plan_rerun(
         fixed.append(Option("temp-dir", str(folder)))
     rest = [option for option in chosen if option.long_name not in ("geometry", "pdb")]
     arguments = [word for option in [*fixed, *rest] for word in option.words()]
-    return Plan(source, program, arguments, rest, folder, cwd, folder / final.name, final, only, naming)
+    own = [opt.has(chosen, name) for name in ("geometry", "pdb")]
+    return Plan(source, program, arguments, rest, folder, cwd, folder / final.name, final, only, naming, *own)
 
 
 def _check_changes(changes: Sequence[Option]) -> None:
@@ -361,8 +366,10 @@ def _write_inputs(plan: Plan) -> Frames:
             open(plan.folder / "frames.lst", "w", errors="surrogateescape") as listed,
             open(plan.folder / "solutions.sol", "w", errors="surrogateescape") as solved,
         ):
-            (plan.folder / "geometry.geom").write_bytes(stream.geometry_text)
-            if stream.cell_text:
+            # the user's own are not written over: they may be these very files of an earlier rerun, edited since
+            if not plan.own_geometry:
+                (plan.folder / "geometry.geom").write_bytes(stream.geometry_text)
+            if stream.cell_text and not plan.own_cell:
                 (plan.folder / "target.cell").write_bytes(stream.cell_text)
             for frame, lines in _solutions(stream, plan, frames):
                 listed.write(list_line(*frame) + "\n")

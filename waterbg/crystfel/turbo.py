@@ -11,16 +11,15 @@ import os
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from waterbg.crystfel.dropin import original_name
 from waterbg.crystfel.options import INDEXAMAJIG, parse_unknown, replace_value, value_of
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, UsageError
-from waterbg.run.slurm import SCRIPT, Block, JobFolder, SlurmOptions
+from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.stream import OutputFile, StreamFile
-
-EVENTS = "events.lst"
 
 
 def make_turbo(
@@ -60,54 +59,120 @@ def make_turbo(
     if value_of(options, "serial-start") or value_of(options, "serial-offset"):
         raise UsageError("--slurm sets --serial-start for each block itself; leave it out")
     output = str(said["output"])
-    OutputFile(output, force=force)
+    folder, listing = folder_of(output), f"{output}.events.lst"
+    reads = [said["input"], said["geometry"], value_of(options, "pdb")]
+    OutputFile(output, force=force, reads=reads)
+    OutputFile(listing, force=True, reads=reads)
+    refuse_folder(folder)
     find_program("indexamajig", crystfel_bin)  # better missed now than in every task
-    folder = Path(f"{output}.slurm")
-    listing = Path(f"{output}.events.lst")
     run_program(
         find_program("list_events", crystfel_bin),
-        ["-i", str(said["input"]), "-g", str(said["geometry"]), "-o", str(listing)],
+        ["-i", str(said["input"]), "-g", str(said["geometry"]), "-o", listing],
         log=Path(f"{output}.log"),
     )
-    events = listing.read_text(errors="surrogateescape").splitlines(keepends=True)
+    events = [line + b"\n" for line in Path(listing).read_bytes().split(b"\n") if line]
     if not events:
         raise UsageError(f"{said['input']}: list_events found no events")
     blocks = [Block(at, min(at + block_size, len(events)), 0) for at in range(0, len(events), block_size)]
-    made = JobFolder.create(
-        str(folder),
-        input=str(listing),
+    return JobFolder.create(
+        folder,
+        input=listing,
         output=output,
-        options={"kind": "indexing", "force": force},
+        options={"kind": "indexing", "force": force, "reads": [str(Path(p).absolute()) for p in reads if p]},
         blocks=blocks,
+        files={_list_of(n): b"".join(events[block.start : block.stop]) for n, block in enumerate(blocks)},
+        task=_task(arguments, own, Path(folder).absolute(), block_size, crystfel_bin),
         slurm=slurm,
     )
-    for index, block in enumerate(blocks):
-        lines = "".join(events[block.start : block.stop])
-        (made.path / f"files-{index}.lst").write_text(lines, errors="surrogateescape")
-    script = made.path / SCRIPT
-    head = script.read_text(encoding="utf-8", errors="surrogateescape").rpartition("exec ")[0]
-    script.write_bytes(os.fsencode(head + _task(arguments, own, made.path, block_size, crystfel_bin)))
-    return made
+
+
+def _list_of(block: int | str) -> str:
+    return f"files-{block}.lst"
+
+
+def _unfinished(block: int | str) -> str:
+    """Name of a block's stream while it may still be cut short."""
+    return f"block-{block}.task.stream"
 
 
 def _task(arguments: Sequence[str], own: Sequence[str], folder: Path, block_size: int, crystfel_bin: str | None) -> str:
-    """The line of the batch script that indexes one block, run where the command was given."""
-    mark = {"input": "\1", "output": "\2"}  # stand for what only the shell of the task knows
-    words = list(arguments)
-    for name, value in mark.items():
-        words = replace_value(words, INDEXAMAJIG, name, value)
+    """Lines of the batch script that index one block, run where the command was given."""
     number = '"${SLURM_ARRAY_TASK_ID}"'
-    line = " ".join(shlex.quote(word) for word in words)
-    for value, what in ((mark["input"], "files-%s.lst"), (mark["output"], "block-%s.stream")):
-        path = shlex.quote(f"{folder}/") + what % number
-        line = line.replace(f"'{value}'", path).replace(shlex.quote(value), path).replace(value, path)
+
+    def named(name: str) -> str:
+        before, _, after = f"{folder}/{name}".rpartition("*")
+        return f"{shlex.quote(before)}{number}{shlex.quote(after)}"
+
+    # no argument holds a NUL: it stands for what only the shell of the task knows
+    marks = {"input": ("\0i", named(_list_of("*"))), "output": ("\0o", named(_unfinished("*")))}
+    words = list(arguments)
+    for name, (mark, _) in marks.items():
+        words = replace_value(words, INDEXAMAJIG, name, mark)
+    words = [_quoted(word, dict(marks.values())) for word in words]
     mine = [*own, *([f"--waterbg-crystfel-bin={os.path.abspath(crystfel_bin)}"] if crystfel_bin else [])]
+    # what a module of the user's beside the images is called must not matter: Python would import it for its own
+    waterbg = f"PYTHONSAFEPATH=1 {shlex.quote(sys.executable)} -m waterbg"
     return (
         f"cd {shlex.quote(os.getcwd())} || exit 1\n"
-        f"exec {shlex.quote(sys.executable)} -m waterbg indexamajig {line} "
-        f"--serial-start=$((SLURM_ARRAY_TASK_ID * {block_size} + 1)) --waterbg-force "
-        f"{' '.join(shlex.quote(word) for word in mine)}\n"
+        f"rm -f {marks['output'][1]}  # of an earlier try\n"
+        f"{waterbg} indexamajig {' '.join(words)} "
+        f"--serial-start=$((SLURM_ARRAY_TASK_ID * {block_size} + 1)) --waterbg-force"
+        f"{''.join(f' {shlex.quote(word)}' for word in mine)}\n"
+        f"{waterbg} slurm task {shlex.quote(str(folder))} {number} $?\n"
     )
+
+
+def _quoted(word: str, known: Mapping[str, str]) -> str:
+    """A word for the shell, with what it knows in the place of a mark."""
+    for mark, path in known.items():
+        before, found, after = word.partition(mark)
+        if found:
+            return "".join([shlex.quote(before) if before else "", path, shlex.quote(after) if after else ""])
+    return shlex.quote(word)
+
+
+def finish_block(folder: JobFolder, index: int, status: int) -> str:
+    """Give a block its name, unless its indexing was cut short.
+
+    Parameters
+    ----------
+    folder : JobFolder
+    index : int
+    status : int
+        Exit status of the stand-in for indexamajig. When it is not 0 (which is no proof: ``--indexing=file`` of
+        CrystFEL 0.12 aborts after its last chunk), every event of the block must be in its stream.
+
+    Returns
+    -------
+    str
+        What came of it.
+
+    Raises
+    ------
+    OutputError
+        When the block is not done.
+    """
+    if not 0 <= index < len(folder.blocks):
+        raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
+    path = folder.path / _unfinished(index)
+    if not path.exists():
+        raise OutputError("the task left no stream; its log says why", path=str(path))
+    # list_events wrote it: each line is one event, and none is a file whose events indexamajig would look up
+    wanted = sum(bool(line) for line in (folder.path / _list_of(index)).read_bytes().split(b"\n"))
+    with StreamFile(path) as stream:
+        chunks = sum(chunk.parsed.complete for chunk in stream.all_chunks())
+    if status and chunks != wanted:
+        raise OutputError(
+            f"indexamajig or the subtraction ended with status {status}, and {chunks} of {wanted} events are in it; "
+            f"'waterbg slurm resume' submits the block again, and with the name {folder.block_path(index).name} it "
+            "is taken as it is",
+            path=str(path),
+        )
+    original = original_name(path)
+    if original.exists():
+        original.replace(original_name(folder.block_path(index)))
+    path.replace(folder.block_path(index))
+    return f"block {index} is done" + (f", {chunks} of {wanted} events" if chunks != wanted else "")
 
 
 def collect_turbo(folder: JobFolder, *, force: bool = False) -> tuple[int, float]:
@@ -121,7 +186,7 @@ def collect_turbo(folder: JobFolder, *, force: bool = False) -> tuple[int, float
     Raises
     ------
     OutputError
-        When blocks are missing, their geometries differ, or the output exists.
+        When blocks are missing, their geometries or subtractions differ, or the output exists.
     """
     began = time.monotonic()
     missing = folder.missing()
@@ -130,10 +195,10 @@ def collect_turbo(folder: JobFolder, *, force: bool = False) -> tuple[int, float
             f"{len(missing)} of {len(folder.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
             path=str(folder.path),
         )
-    out = OutputFile(folder.output, force=force or folder.options["force"])
+    out = OutputFile(folder.output, force=force or folder.options["force"], reads=folder.options["reads"])
     chunks = 0
     with out.begin():
-        geometry = None
+        geometry, how = None, b""
         for index in range(len(folder.blocks)):
             path = folder.block_path(index)
             with StreamFile(path) as stream:
@@ -142,6 +207,14 @@ def collect_turbo(folder: JobFolder, *, force: bool = False) -> tuple[int, float
                     out.write(stream.header)
                 elif stream.geometry_text != geometry:
                     raise OutputError("its geometry is another than that of the first block", path=str(path))
+                said = b"\n".join(line for line in stream.audit.splitlines() if line.startswith(b"waterbg "))
+                how = how or said  # a block without chunks says nothing
+                if said not in (b"", how):
+                    raise OutputError(
+                        f"its subtraction ({said.decode(errors='replace')}) is not that of the blocks before "
+                        f"({how.decode(errors='replace')}); remove it and resume",
+                        path=str(path),
+                    )
                 at = stream.header_end
                 for chunk in stream.all_chunks():
                     if not chunk.parsed.complete:

@@ -76,8 +76,11 @@ class RunModel:
         ------
         OutputError
         """
-        text = json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False)
-        write_file(path, text.encode() + b"\n")
+        write_file(path, self.text())
+
+    def text(self) -> bytes:
+        """The model as JSON."""
+        return json.dumps({"format": _FORMAT, **dataclasses.asdict(self)}, indent=1, allow_nan=False).encode() + b"\n"
 
     @classmethod
     def load(cls, path: str | Path) -> RunModel:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
+import shlex
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from waterbg.errors import OutputError, UsageError
+import waterbg
+from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
-from waterbg.run.local import learn_run_model, prove, refuse_input, run_spans
+from waterbg.run.local import doubt_geometry, learn_run_model, open_output, prove, refuse_input, run_spans
 from waterbg.run.pool import Pool
-from waterbg.run.slurm import Block, JobFolder, SlurmOptions
+from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
-from waterbg.settings import Settings
 from waterbg.stream import OutputFile, StreamFile, add_provenance, write_file
 from waterbg.subtract import Tally
 
-MODEL = "model.json"
+GEOMETRY, MODEL = "geometry.geom", "model.json"
 _SECONDS_A_CHUNK = 0.1  # a frame of 4 megapixels with its reading, generously
 _TASK_SECONDS = 300  # what starting a task costs must not matter, what losing one costs neither
 _MOST_BLOCKS = 1000  # a usual limit of Slurm's MaxArraySize
@@ -64,13 +68,14 @@ def make_folder(
     job: Job,
     output: str,
     *,
-    geometry: str | None,
     model: str | None,
     force: bool,
     chunks: int,
     slurm: SlurmOptions,
 ) -> JobFolder:
     """Check and learn what a run on one machine would, and make the folder of the job array.
+
+    Geometry and model are copied into it: what becomes of the user's own files meanwhile changes no block.
 
     Raises
     ------
@@ -79,42 +84,81 @@ def make_folder(
     """
     from waterbg.run.worker import Worker
 
+    path = folder_of(output)
+    open_output(job, output, force=force, model_path=model)
+    refuse_folder(path)
+    header = _header(job)
     say_when_compiling()
-    OutputFile(output, force=force)
-    if job.settings.uses_model and model is None:
-        OutputFile(f"{output}.model.json", force=True)
     worker = Worker(job)
-    refuse_input(worker, 1, _quiet)
+    notes = doubt_geometry(job) + refuse_input(worker, 1, _quiet)
     learnt = learn_run_model(worker, model, None)
+    files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}
+    if learnt is not None:
+        files[MODEL] = learnt.text()
     options: dict[str, Any] = {
         "settings": dataclasses.asdict(job.settings),
         "images": dataclasses.asdict(job.images),
-        "geometry": os.path.realpath(geometry) if geometry else None,
-        "model": os.path.realpath(model) if model else None,
+        "geometry": _absolute(job.geometry_path),
+        "model": _absolute(model),
         "provenance": job.provenance.decode("utf-8", "surrogateescape"),
+        "version": waterbg.__version__,
+        "header": hashlib.sha256(header).hexdigest(),
+        "notes": notes,
         "force": force,
-        "workdir": str(Path.cwd()),
+        "workdir": os.getcwd(),
     }
-    blocks = plan_blocks(job.input, job.header_end, chunks)
-    folder = JobFolder.create(
-        f"{output}.slurm", input=job.input, output=output, options=options, blocks=blocks, slurm=slurm
+    return JobFolder.create(
+        path,
+        input=job.input,
+        output=output,
+        options=options,
+        blocks=plan_blocks(job.input, job.header_end, chunks),
+        files=files,
+        task=_task(Path(path).absolute()),
+        slurm=slurm,
     )
-    if learnt is not None:
-        learnt.save(folder.path / MODEL)
-    return folder
+
+
+def _task(folder: Path) -> str:
+    # the very installation that made the folder, whatever PATH says on the node
+    task = f"{shlex.quote(sys.executable)} -m waterbg slurm task {shlex.quote(str(folder))}"
+    return f'exec {task} "$SLURM_ARRAY_TASK_ID" -j "${{SLURM_CPUS_PER_TASK:-$(nproc)}}"\n'
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).absolute())
+
+
+def _header(job: Job) -> bytes:
+    with StreamFile(job.input) as stream:
+        return add_provenance(stream.header, job.provenance, job.input)
 
 
 def _job(folder: JobFolder) -> Job:
+    """The job as it was when the folder was made.
+
+    Raises
+    ------
+    StreamError
+        When the stream is another by now.
+    """
     folder.check_input()
     options = folder.options
-    settings = {**options["settings"], "int_radius": tuple(options["settings"]["int_radius"])}
+    geometry = options["geometry"]
     job = resolve_job(
         folder.input,
-        geometry=options["geometry"],
-        settings={field.name: settings[field.name] for field in dataclasses.fields(Settings)},
+        geometry=None if geometry is None else str(folder.path / GEOMETRY),
+        settings={**options["settings"], "int_radius": tuple(options["settings"]["int_radius"])},
         images=Images(**options["images"]),
     )
-    return dataclasses.replace(job, provenance=options["provenance"].encode("utf-8", "surrogateescape"))
+    provenance = options["provenance"].encode("utf-8", "surrogateescape")
+    # masks are looked for beside the user's own geometry
+    job = dataclasses.replace(job, geometry_path=geometry, provenance=provenance)
+    if hashlib.sha256(_header(job)).hexdigest() != options["header"]:
+        raise StreamError(
+            f"has another header than when job folder {folder.path} was made; make a new one", path=job.input
+        )
+    return job
 
 
 def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], None]) -> None:
@@ -125,15 +169,42 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     UsageError
         When there is no such block.
     """
-    from waterbg.model import RunModel
-    from waterbg.run.worker import Worker, chunks_per_span, prepare
-
     say_when_compiling()
     if not 0 <= index < len(folder.blocks):
         raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
     if folder.block_path(index).exists():
         report(f"block {index} is done already")
         return
+    if folder.options["version"] != waterbg.__version__:  # the output says that one version made all of it
+        raise OutputError(
+            f"was made by waterbg {folder.options['version']}, and this is {waterbg.__version__}; make a new one",
+            path=str(folder.path),
+        )
+    with _working_folder(folder):
+        _do_block(folder, index, jobs, report)
+
+
+@contextmanager
+def _working_folder(folder: JobFolder) -> Iterator[None]:
+    """Be where the command was given: images, ``--prefix`` and masks may be named from there."""
+    before = os.getcwd()
+    try:
+        os.chdir(folder.options["workdir"])
+    except OSError as err:
+        raise OutputError(
+            f"cannot be worked on from {folder.options['workdir']}, where it was made ({err.strerror})",
+            path=str(folder.path),
+        ) from None
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], None]) -> None:
+    from waterbg.model import RunModel
+    from waterbg.run.worker import Worker, chunks_per_span, prepare
+
     job = _job(folder)
     model = RunModel.load(folder.path / MODEL) if job.settings.uses_model else None
     block = folder.blocks[index]
@@ -170,12 +241,11 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             path=str(folder.path),
         )
     job = _job(folder)
-    out = OutputFile(folder.output, force=force or folder.options["force"])
-    summary = Summary(output=folder.output)
-    with StreamFile(job.input) as stream:
-        header = add_provenance(stream.header, job.provenance, job.input)
+    reads = [job.input, folder.options["geometry"], folder.options["model"]]
+    out = OutputFile(folder.output, force=force or folder.options["force"], reads=reads)
+    summary = Summary(output=folder.output, notes=list(folder.options["notes"]))
     with out.begin():
-        out.write(header)
+        out.write(_header(job))
         for index in range(len(folder.blocks)):
             with folder.block_path(index).open("rb") as file:
                 while data := file.read(8 << 20):
@@ -191,8 +261,9 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
     if (folder.path / MODEL).exists():
         from waterbg.model import RunModel
 
-        if folder.options["model"] is None:
-            write_file(f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
+        mine = folder.options["model"]
+        if mine is None or not Path(mine).exists():  # it was learnt
+            write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
         if job.settings.decoys:
             summary.notes += RunModel.load(folder.path / MODEL).quality.lines()
     summary.seconds = time.monotonic() - began

@@ -45,11 +45,15 @@ class Follow:
         The stream is finished when this process has ended.
     stopped : callable
         True when the user asked (by a signal) to end with what is there.
+    end : callable or None
+        Ends the program that writes the stream, and is called when a signal asks for the end: what is proven against a
+        stream that grows on would differ from it. The stream is then finished when ``stopped`` says so.
     """
 
     until_idle: float | None = None
     until_pid: int | None = None
     stopped: Callable[[], bool] = field(default=lambda: False)
+    end: Callable[[], None] | None = None
 
     def finished(self, idle: float) -> bool:
         """Whether nothing more is expected, ``idle`` seconds after the last growth."""

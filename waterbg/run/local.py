@@ -78,12 +78,7 @@ def run_subtract(
 
     began = time.monotonic()
     size = _size(job.input)
-    if Path(output).exists() and Path(output).samefile(job.input):
-        raise OutputError("is the input itself; give the output another name", path=output)
-    out = OutputFile(output, force=force)
-    if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
-        # where it cannot be written must be known before the work is done
-        OutputFile(model_path or f"{output}.model.json", force=model_path is None)
+    out = open_output(job, output, force=force, model_path=model_path)
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
     worker = Worker(job)
@@ -132,6 +127,15 @@ def run_subtract(
         summary.notes += model.quality.lines()
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def open_output(job: Job, output: str, *, force: bool, model_path: str | None) -> OutputFile:
+    """Find before the work is done that output or model cannot be written, or would replace what the run reads."""
+    reads = [job.input, job.geometry_path, model_path]
+    out = OutputFile(output, force=force, reads=reads)
+    if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
+        OutputFile(model_path or f"{output}.model.json", force=model_path is None, reads=reads)
+    return out
 
 
 def run_spans(worker: Worker, model: RunModel | None, spans: Iterable[Span | None], pool: Pool) -> Iterator[Piece]:
@@ -282,10 +286,13 @@ def _ending(follow: Follow | None) -> Iterator[Follow | None]:
         if asked.is_set():  # a second Ctrl-C means it
             raise KeyboardInterrupt
         asked.set()
+        if follow.end is not None:
+            follow.end()
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield Follow(follow.until_idle, follow.until_pid, lambda: asked.is_set() or follow.stopped())
+        enough = asked.is_set if follow.end is None else lambda: False
+        yield Follow(follow.until_idle, follow.until_pid, lambda: enough() or follow.stopped())
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

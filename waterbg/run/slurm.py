@@ -5,6 +5,7 @@ in the folder alone: a task gives its block its name when it is complete, whatev
 
     OUT.stream.slurm/
         job.json          what to do: input, options, the byte range of each block
+        model.json        what was learnt from the run;  geometry.geom  what -g named
         run_waterbg.sh    the batch script; may be read and edited before it is submitted (again)
         job-ids           Slurm's numbers of what was submitted, one a line
         block-7.stream    a block that is done;  block-7.json  what happened in it
@@ -15,9 +16,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,11 @@ class SlurmOptions:
     cpus: int = 0
     mail_user: str = ""
 
-    def directives(self, name: str, tasks: str) -> list[str]:
-        """``#SBATCH`` lines, in the order of the GUI's."""
-        said = [("job-name", name), ("output", "stdout-%a.log"), ("error", "stderr-%a.log"), ("time", self.time)]
+    def directives(self, name: str, tasks: str, logs: str = "") -> list[str]:
+        """``#SBATCH`` lines, in the order of the GUI's; ``logs`` is put before the names of the logs."""
+        name = re.sub(r"[^\w.+-]", "_", name, flags=re.ASCII)  # it is for people alone
+        said = [("job-name", name), ("output", f"{logs}stdout-%a.log"), ("error", f"{logs}stderr-%a.log")]
+        said += [("time", self.time)]
         said += [(key, getattr(self, key)) for key in ("partition", "constraint", "account", "reservation", "qos")]
         if self.cpus:
             said.append(("cpus-per-task", str(self.cpus)))
@@ -56,9 +59,14 @@ class SlurmOptions:
             if any(char in value for char in "\n\r"):
                 raise UsageError(f"--{key}: a line break cannot be part of it")
             if value:
-                lines.append(f"#SBATCH --{key}={value}")
+                lines.append(f"#SBATCH --{key}={_quoted(value)}")
         lines += ["#SBATCH --exclusive"] if self.exclusive else []
         return [*lines, "#SBATCH --nodes=1"]
+
+
+def _quoted(value: str) -> str:
+    """A value for sbatch: a blank would end it, a ``#`` begin a comment, and a backslash escapes in quotes, too."""
+    return shlex.quote(value).replace("\\", "\\\\")
 
 
 @dataclass(frozen=True)
@@ -85,7 +93,7 @@ class JobFolder:
     """
 
     def __init__(self, path: str) -> None:
-        self.path = Path(os.path.realpath(path))
+        self.path = Path(path).absolute()
         try:
             said = json.loads((self.path / DESCRIPTION).read_text())
             self.input, self.output = str(said["input"]), str(said["output"])
@@ -106,27 +114,48 @@ class JobFolder:
         output: str,
         options: dict[str, Any],
         blocks: Sequence[Block],
+        files: Mapping[str, bytes],
+        task: str,
         slurm: SlurmOptions,
     ) -> JobFolder:
-        """Make the folder with its description and batch script."""
+        """Make the folder with its description and batch script.
+
+        Parameters
+        ----------
+        path : str
+            See :func:`folder_of`.
+        input, output : str
+            Kept as absolute names, but no link is resolved: what lies beside a link is looked for there.
+        options : dict
+            What else the tasks need to know.
+        blocks : sequence of Block
+        files : mapping
+            What else lies in the folder: name -> bytes.
+        task : str
+            Lines of the batch script that do one block.
+        slurm : SlurmOptions
+        """
+        refuse_folder(path)
         folder = Path(path)
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            raise OutputError(
-                f"exists: 'waterbg slurm status {path}' says how far it is; remove it to start anew", path=path
-            ) from None
-        except OSError as err:
-            raise OutputError(f"cannot be made ({err.strerror})", path=path) from None
-        source = Path(os.path.realpath(input))
+        source = Path(input).absolute()
         description = {
             "input": str(source),
-            "output": os.path.realpath(output),
+            "output": str(Path(output).absolute()),
             "size": source.stat().st_size,
             "options": options,
             "blocks": [[block.start, block.stop, block.chunks] for block in blocks],
         }
-        script = _script(Path(os.path.realpath(folder)), Path(output).name, len(blocks), slurm)
+        # a folder with % in its name would be taken for a pattern when Slurm puts it before the names of the logs
+        logs = f"{folder.absolute()}/".replace("%", "%%") if "%" in str(folder.absolute()) else ""
+        directives = slurm.directives(f"waterbg-{Path(output).name}", f"0-{len(blocks) - 1}", logs)
+        comment = "# Load modules or activate an environment here, if the nodes need it."
+        script = "\n".join(["#!/bin/sh", *directives, "", comment, "", task])
+        try:
+            folder.mkdir()
+        except OSError as err:
+            raise OutputError(f"cannot be made ({err.strerror})", path=path) from None
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
         (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
         (folder / SCRIPT).chmod(0o755)
         # last: a folder without it is none
@@ -203,18 +232,22 @@ class JobFolder:
         return numbers
 
 
-def _script(folder: Path, name: str, n_blocks: int, slurm: SlurmOptions) -> str:
-    # the very installation that made the folder, whatever PATH says on the node
-    task = f"{shlex.quote(sys.executable)} -m waterbg slurm task {shlex.quote(str(folder))}"
-    lines = [
-        "#!/bin/sh",
-        *slurm.directives(f"waterbg-{name}", f"0-{n_blocks - 1}"),
-        "",
-        "# Load modules or activate an environment here, if the nodes need it.",
-        "",
-        f'exec {task} "$SLURM_ARRAY_TASK_ID" -j "${{SLURM_CPUS_PER_TASK:-$(nproc)}}"',
-    ]
-    return "\n".join(lines) + "\n"
+def folder_of(output: str) -> str:
+    """Name of the job folder for an output."""
+    return f"{output}.slurm"
+
+
+def refuse_folder(path: str) -> None:
+    """End before any work is done when there is a job folder already.
+
+    Raises
+    ------
+    OutputError
+    """
+    if os.path.lexists(path):
+        raise OutputError(
+            f"exists: 'waterbg slurm status {path}' says how far it is; remove it to start anew", path=path
+        )
 
 
 def compress(tasks: Iterable[int]) -> str:

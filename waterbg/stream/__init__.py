@@ -5,7 +5,14 @@ from waterbg.stream.chunk import Chunk, Crystal, Fault
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import SPLICED, OutputFile, add_provenance, splice_reflections, write_file
+from waterbg.stream.writer import (
+    SPLICED,
+    OutputFile,
+    add_provenance,
+    refuse_to_replace,
+    splice_reflections,
+    write_file,
+)
 
 __all__ = [
     "NUMBERS",
@@ -21,6 +28,7 @@ __all__ = [
     "check_stream",
     "command_line_of",
     "compare_streams",
+    "refuse_to_replace",
     "splice_reflections",
     "write_file",
 ]

@@ -6,7 +6,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -110,6 +110,18 @@ def add_provenance(header: bytes, line: bytes, path: str = "stream") -> bytes:
     return header[:at] + line + b"\n" + header[at:]
 
 
+def refuse_to_replace(path: str | os.PathLike[str], reads: Iterable[str | os.PathLike[str] | None]) -> None:
+    """Refuse to replace what the work reads.
+
+    Raises
+    ------
+    OutputError
+    """
+    for source in reads:
+        if source is not None and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise OutputError("is the input itself; give the output another name", path=os.fspath(path))
+
+
 class OutputFile:
     """A file that gets its name when it is complete.
 
@@ -121,14 +133,22 @@ class OutputFile:
     path : str
     force : bool
         Replace a file that exists.
+    reads : iterable of path or None
+        What the work reads: none of it is replaced, forced or not.
 
     Raises
     ------
     OutputError
-        When the file exists, or its folder does not or cannot be written.
+        When the file exists or is read, or its folder does not exist or cannot be written.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, force: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        force: bool = False,
+        reads: Iterable[str | os.PathLike[str] | None] = (),
+    ) -> None:
         self.path = Path(path)
         self.force = force
         self._file: BinaryIO | None = None
@@ -141,6 +161,7 @@ class OutputFile:
         self.partial = self.path.with_name(f".{self.path.name}.part")
         if self.path.exists() and not self.path.is_file():  # it would be replaced, /dev/null too
             raise OutputError("is a pipe or a device and no file; give the output another name", path=str(self.path))
+        refuse_to_replace(self.path, reads)
         if os.path.lexists(self.path) and not force:
             raise OutputError("exists; --force replaces it", path=str(self.path))
         if not self.path.parent.is_dir():
