@@ -136,10 +136,15 @@ def test_any_number_of_workers_gives_the_same_bytes(small, method):
     assert outputs[0] == outputs[1] == outputs[2]
 
 
-def test_a_model_that_was_written_gives_the_same_bytes_when_it_is_used(small):
+def test_a_model_that_was_written_gives_the_same_bytes_when_it_is_used(small, capsys):
     stream = small / "rings-nocen-nosat-nograd.stream"
     assert subtract(stream, "-o", small / "a.stream") == 0
+    of_its_own = capsys.readouterr().err
     assert subtract(stream, "-o", small / "b.stream", "--model", small / "a.stream.model.json") == 0
+    of_the_other = [line for line in capsys.readouterr().err.splitlines() if "decoys" in line]
+    assert len(of_the_other) == 1
+    assert of_the_other[0].endswith("(in the run that the model is of)")
+    assert "the model is of" not in of_its_own
     a, b = ((small / name).read_bytes().split(b"----- Begin geometry") for name in ("a.stream", "b.stream"))
     assert a[1] == b[1]
 
@@ -378,6 +383,13 @@ def test_streams_that_were_put_together_are_worked_on_whole(small):
     assert list(compare_streams(str(both), str(out))) == []
     with StreamFile(out) as result:
         assert len(list(result.chunks())) == 12
+
+
+def test_another_radius_of_a_stream_behind_the_first_is_told(small, capsys):
+    one = (small / "rings-nocen-nosat-nograd.stream").read_bytes()
+    (small / "both.stream").write_bytes(one + one + one.replace(b"--int-radius=3,5,7", b"--int-radius=4,6,9"))
+    assert subtract(small / "both.stream", "-o", small / "out.stream", "--integration=rings") == 0
+    assert "1 of the file's streams had another --int-radius than was used" in capsys.readouterr().err
 
 
 def test_following_waits_for_a_stream_that_does_not_exist_yet(small):

@@ -10,10 +10,10 @@ from waterbg.crystfel.dropin import (
     original_name,
     read_request,
     refuse_existing,
-    wait_for_first_chunk,
 )
 from waterbg.crystfel.programs import TRIED, with_tried
 from waterbg.errors import OutputError, ProgramError
+from waterbg.run import Follow, wait_for_first_chunk
 
 
 @pytest.mark.parametrize(
@@ -145,13 +145,13 @@ def test_the_first_chunk_is_waited_for(tmp_path):
 
     thread = threading.Thread(target=write)
     thread.start()
-    assert wait_for_first_chunk(path, lambda: False)
+    assert wait_for_first_chunk(str(path), Follow(until_idle=10))
     thread.join()
 
 
 def test_a_program_that_ends_without_a_chunk_is_not_waited_for(tmp_path):
-    assert not wait_for_first_chunk(tmp_path / "nix", lambda: True)
+    assert not wait_for_first_chunk(str(tmp_path / "nix"), Follow(stopped=lambda: True))
     (tmp_path / "run.stream").write_text("header\n")
-    assert not wait_for_first_chunk(tmp_path / "run.stream", lambda: True)
+    assert not wait_for_first_chunk(str(tmp_path / "run.stream"), Follow(stopped=lambda: True))
     (tmp_path / "run.stream").write_text("header\n----- Begin chunk -----\n")
-    assert wait_for_first_chunk(tmp_path / "run.stream", lambda: True)
+    assert wait_for_first_chunk(str(tmp_path / "run.stream"), Follow(stopped=lambda: True))

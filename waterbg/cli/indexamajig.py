@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -210,21 +209,13 @@ class Indexamajig(Command):
             "decoys": False if self.no_decoys else None,
         }
         settings = {name: value for name, value in given.items() if value is not None}
-        chosen = Settings().replace(**settings)
-        if not chosen.uses_model:
-            from waterbg.integrate.rings import parse_integration
-
-            parse_integration(chosen.integration)
-        else:
-            from waterbg.background.rays import parse_polarisation
-
-            parse_polarisation(chosen.polarisation)
+        Settings().replace(**settings)  # refuses what cannot be meant before indexing begins
         return settings
 
     def _follow(self, request: Request, running: Running, settings: dict[str, Any]) -> WaterbgError | None:
         """Subtract while indexamajig writes; an error of ours does not stop it."""
-        from waterbg.crystfel.dropin import wait_for_first_chunk
-        from waterbg.run import Follow, Images, resolve_job, run_subtract
+        from waterbg.run import Follow, Images, resolve_job, run_subtract, wait_for_first_chunk
+        from waterbg.stream import write_file
 
         def end() -> None:
             """We are told to end (Ctrl-C, SIGTERM): so is it."""
@@ -233,10 +224,11 @@ class Indexamajig(Command):
 
         assert request.output is not None
         assert request.original is not None
-        if not wait_for_first_chunk(request.original, running.ended):
+        follow = Follow(stopped=running.ended, end=end)
+        if not wait_for_first_chunk(str(request.original), follow):
             if running.wait() == 0 and request.original.exists():
                 print("waterbg: the stream has no chunks; it is copied as it is", file=sys.stderr)
-                shutil.copyfile(request.original, request.output)
+                write_file(str(request.output), request.original.read_bytes())
             return None
         try:
             job = resolve_job(
@@ -252,7 +244,7 @@ class Indexamajig(Command):
                 jobs=self.jobs or _share(request.arguments),
                 force=self.force,
                 verify=not self.no_verify,
-                follow=Follow(stopped=running.ended, end=end),
+                follow=follow,
                 model_path=self.model,
             )
         except WaterbgError as err:

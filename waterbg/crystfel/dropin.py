@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from waterbg.crystfel.options import INDEXAMAJIG, Option, parse_unknown, replace_value, value_of
 from waterbg.crystfel.programs import Program, find_program, tried
 from waterbg.errors import OutputError
-
-_HEADER = 8 << 20  # more than libcrystfel accepts as header (audit text, geometry of 1 MiB at most, cell)
-_POLL = 0.2
 
 _QUESTIONS = ("help", "usage", "version", "h", "v", "worker-id")
 _NOTHING = {
@@ -111,18 +107,3 @@ def find_real(folder: str | None = None) -> Program:
     ProgramError
     """
     return find_program("indexamajig", folder, exclude=tried())
-
-
-def wait_for_first_chunk(path: Path, ended: Callable[[], bool]) -> bool:
-    """Wait until a stream holds its header and the beginning of a chunk; False if the program ended without."""
-    while True:
-        over = ended()  # asked first: what was written before the end is still seen
-        try:
-            with open(path, "rb") as file:
-                if b"\n----- Begin chunk -----" in file.read(_HEADER):
-                    return True
-        except FileNotFoundError:
-            pass
-        if over:
-            return False
-        time.sleep(_POLL)

@@ -20,7 +20,7 @@ from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
-from waterbg.run.local import doubt_geometry, learn_run_model, open_output, prove, refuse_input, run_spans
+from waterbg.run.local import doubt_geometry, learn_run_model, open_output, prove, refuse_input, run_spans, verdict
 from waterbg.run.pool import Pool
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
@@ -91,6 +91,7 @@ def make_folder(
     say_when_compiling()
     worker = Worker(job)
     notes = doubt_geometry(job) + refuse_input(worker, 1, _quiet)
+    is_given = model is not None and Path(model).exists()
     learnt = learn_run_model(worker, model, None)
     files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}
     if learnt is not None:
@@ -100,6 +101,7 @@ def make_folder(
         "images": dataclasses.asdict(job.images),
         "geometry": _absolute(job.geometry_path),
         "model": _absolute(model),
+        "model_is_given": is_given,
         "provenance": job.provenance.decode("utf-8", "surrogateescape"),
         "version": waterbg.__version__,
         "header": hashlib.sha256(header).hexdigest(),
@@ -265,6 +267,6 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if mine is None or not Path(mine).exists():  # it was learnt
             write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
         if job.settings.decoys:
-            summary.notes += RunModel.load(folder.path / MODEL).quality.lines()
+            summary.notes += verdict(RunModel.load(folder.path / MODEL), is_given=folder.options["model_is_given"])
     summary.seconds = time.monotonic() - began
     return summary

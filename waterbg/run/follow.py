@@ -64,20 +64,22 @@ class Follow:
         return self.until_idle is not None and idle >= self.until_idle
 
 
-def wait_for_first_chunk(path: str, follow: Follow) -> None:
-    """Wait until a stream is there and its header is whole, or until nothing more is expected."""
+def wait_for_first_chunk(path: str, follow: Follow) -> bool:
+    """Wait until a stream is there and its header is whole; False when nothing more is expected before."""
     size, grown = -1, time.monotonic()
     while True:
-        finished = follow.finished(time.monotonic() - grown)
+        finished = follow.finished(
+            time.monotonic() - grown
+        )  # asked first: what was written before the end is still seen
         try:
             with open(path, "rb") as file:
                 if _BEGIN in file.read(_HEADER):
-                    return
+                    return True
                 now = file.tell()
         except FileNotFoundError:
             now = -1
         if finished:
-            return  # what is wrong with it will be said by who opens it
+            return False  # what is wrong with it will be said by who opens it
         if now != size:
             size, grown = now, time.monotonic()
         time.sleep(_POLL)

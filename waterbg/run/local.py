@@ -82,6 +82,7 @@ def run_subtract(
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
     worker = Worker(job)
+    is_given = model_path is not None and Path(model_path).exists()
     notes = refuse_input(worker, jobs, report) if follow is None else []
     summary.notes += doubt_geometry(job) + notes
     say_when_compiling()
@@ -124,9 +125,15 @@ def run_subtract(
                     err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
     if model is not None and job.settings.decoys:
-        summary.notes += model.quality.lines()
+        summary.notes += verdict(model, is_given)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def verdict(model: RunModel, is_given: bool) -> list[str]:
+    """What decoys and strong spots said, and of which run, where the model is not this one's."""
+    lines = model.quality.lines()
+    return [f"{line} (in the run that the model is of)" for line in lines] if is_given else lines
 
 
 def open_output(job: Job, output: str, *, force: bool, model_path: str | None) -> OutputFile:
