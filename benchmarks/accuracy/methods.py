@@ -9,7 +9,7 @@ from waterbg.background import Noise, frame_rays
 from waterbg.background.estimate import box_half, least_variance, without_surface
 from waterbg.background.estimators import flag_pixels
 from waterbg.integrate import Status
-from waterbg.integrate.profile import integrate_profile
+from waterbg.integrate.profile import integrate_profile, near_spots
 from waterbg.model import SAMPLE_FRAMES, learn_model
 from waterbg.run import resolve_job, run_subtract
 from waterbg.run.sample import Sample
@@ -71,9 +71,14 @@ def with_true_background(dataset, experiment):
             number = int(chunk.event.rpartition("/")[2])
             frame = without_pedestals(frame, experiment, number)
             truth, noise = true_background(experiment, number), Noise(1.0, experiment.read_noise**2)
-            background = known_background(frame, scene, settings.int_radius, truth, noise)
-            rays = frame_rays(frame, scene, settings.polarisation)
-            result, _, _ = integrate_profile(frame, scene, settings.int_radius, background, rays, run=model.spots)
+            unlisted = near_spots(scene, int(settings.int_radius[0]))
+            every = np.concatenate([scene.spots, unlisted])
+            background = known_background(frame, scene, every, settings.int_radius, truth, noise)
+            result, _, _ = integrate_profile(
+                frame, scene, settings.int_radius, background, frame_rays(frame, scene, settings.polarisation),
+                targets=every, unlisted=len(unlisted), run=model.spots,
+            )  # fmt: skip
+            result = result[: len(scene.spots)]
             kept = (result["status"] == Status.OK) & (scene.printed >= 0)
             spots = scene.spots[kept]
             key = keys(number, scene.crystal[kept], spots["h"], spots["k"], spots["l"])
@@ -91,9 +96,9 @@ def without_pedestals(frame, experiment, number):
     return dataclasses.replace(frame, data=(frame.data - added).astype(np.float32))
 
 
-def known_background(frame, scene, radii, panels, noise):
-    """The simulated background as an estimator would give it, without error."""
-    spots, half = scene.spots, box_half(radii)
+def known_background(frame, scene, spots, radii, panels, noise):
+    """The simulated background under spots as an estimator would give it, without error."""
+    half = box_half(radii)
     size = 2 * half + 1
     expected = np.full((len(spots), size, size), np.nan, np.float32)
     for panel, picture in enumerate(panels):

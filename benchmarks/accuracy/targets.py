@@ -12,6 +12,7 @@ RMSE = {
     "misplaced": None,  # nothing was promised: shown for what a position map is worth
     "turned": None,  # and here for what knowing a crystal's blocks is
     "pedestal": None,  # and here that dark levels do not matter
+    "lattices": None,  # and here what neighbours in no list do, where discs meet: the bound is that of lonely spots
     "sharp": dict.fromkeys(BINS, 1.15),
     "rough": dict.fromkeys(BINS, 1.25),
     "crowded": dict.fromkeys(BINS, 1.10),

@@ -61,7 +61,7 @@ NO_TAIL = 9.0  # deviance that a tail may save by chance
 STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
-SCALE_RANGE = (0.6, 2.0)
+SCALE_RANGE, SCALE_SPREAD = (0.6, 2.0), 0.1
 
 
 def one_by_one(sample: Iterable[tuple[Frame, Scene]], work: Callable[..., Result], *args: object) -> Iterator[Result]:
@@ -388,7 +388,8 @@ def _judged(trial: _Trial, scale: float) -> Quality:
 
 
 def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 by what two of its own errors are.
+    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 where its own error explains that it differs,
+    or is not small beside what scales differ by.
 
     Without those whose sigma is less than any reflection's (``least``): hardly any of them has a count, and quantiles
     of these say nothing.
@@ -399,4 +400,5 @@ def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
     z = decoys["I"][known] / decoys["sigma_zero"][known]
     excess = robust_std(z) - 1
     error2 = 0.92 / len(z)  # of half the distance of these quantiles
-    return float(np.clip(1 + excess**3 / (excess**2 + 4 * error2), *SCALE_RANGE))
+    believed = excess**2 / (excess**2 + error2) * SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error2)
+    return float(np.clip(1 + believed * excess, *SCALE_RANGE))

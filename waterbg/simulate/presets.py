@@ -38,6 +38,8 @@ PRESETS = {
         width_slope=0.20,
         position_jitter=0.10,
     ),
+    # three to five crystals in a frame: discs meet, also those of reflections that are in no list
+    "lattices": Experiment(seed=670, crystals=(3, 5)),
     # 0.1 to 3 photons of background per pixel
     "lowbg": Experiment(seed=555, scattering=200.0, water=1.4, air=1.0),
     # air scatter only: the method must do no harm
