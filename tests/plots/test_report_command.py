@@ -31,6 +31,9 @@ def test_an_existing_page_stays_unless_forced(stream, subtracted, tmp_path, caps
     assert capsys.readouterr().err == f"waterbg: error: {out}: exists; --force replaces it\n"
     assert out.read_text() == "precious"
     assert run([*command, "--force"]) == 0
+    capsys.readouterr()
+    assert run([*command[:4], "-o", str(command[3]), "--force"]) == 1
+    assert "is the input itself" in capsys.readouterr().err
     assert out.read_text().startswith("<!DOCTYPE html>")
 
 

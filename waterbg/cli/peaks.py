@@ -82,7 +82,7 @@ class Peaks(Command):
         if self.coordinate and self.everything:
             raise UsageError("--coordinate and --all exclude each other")
         if self.csv not in (None, "-"):
-            OutputFile(self.csv, force=self.force)
+            OutputFile(self.csv, force=self.force, reads=[image])
         if self.scatter is not None:
             check_figure_path(self.scatter, self.force)
         say_when_compiling()

@@ -43,7 +43,8 @@ class Report(ImageOptions):
         if "-" in (before, after):
             raise UsageError("report reads its streams more than once, so standard input will not do")
         refuse_standard_output(self.output)
-        output = OutputFile(self.output, force=self.force)  # known now, not after a minute's work
+        reads = [before, after, self.model, self.geometry]
+        output = OutputFile(self.output, force=self.force, reads=reads)  # known now, not after a minute's work
         from waterbg.plots.inline import inline_style
 
         with inline_style():  # so is a missing matplotlib
