@@ -202,6 +202,7 @@ def usual_intensity(
     fits : (n,) FIT
         Of which the sums are taken.
     unlisted : int
+        How many these are.
 
     Returns
     -------

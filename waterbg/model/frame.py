@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from waterbg.settings import Settings
 
 
-HELD = 7 / 8
+HELD = 7 / 8  # of the frame's mean spot; a disc that holds less loses more than may be added
 
 
 @dataclass

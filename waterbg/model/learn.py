@@ -61,7 +61,7 @@ NO_TAIL = 9.0  # deviance that a tail may save by chance
 STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
-SCALE_RANGE, SCALE_SPREAD = (0.6, 2.0), 0.1
+SCALE_RANGE, SCALE_SPREAD = (0.6, 2.0), 0.1  # of sigma; the second is a standard deviation
 
 
 def one_by_one(sample: Iterable[tuple[Frame, Scene]], work: Callable[..., Result], *args: object) -> Iterator[Result]:
@@ -388,11 +388,11 @@ def _judged(trial: _Trial, scale: float) -> Quality:
 
 
 def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 where its own error explains that it differs,
-    or is not small beside what scales differ by.
+    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 by its own error.
 
-    Without those whose sigma is less than any reflection's (``least``): hardly any of them has a count, and quantiles
-    of these say nothing.
+    As far as that explains what it differs from 1 by, and as far as it is not small beside SCALE_SPREAD, by which
+    scales differ. Without decoys whose sigma is less than any reflection's (``least``): hardly any of them has a count,
+    and quantiles of these say nothing.
     """
     known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > least)
     if known.sum() < FEWEST_DECOYS:
