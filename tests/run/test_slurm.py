@@ -1,6 +1,7 @@
 """The main job as a Slurm job array: what is said to Slurm, and a real cluster of one node."""
 
 import contextlib
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from waterbg.cli.base import run
 from waterbg.errors import OutputError, StreamError
-from waterbg.run.slurm import Block, JobFolder, SlurmOptions, compress
+from waterbg.run.slurm import DESCRIPTION, Block, JobFolder, SlurmOptions, compress
 
 
 def waterbg(*words):
@@ -223,6 +224,15 @@ def test_a_model_that_was_learnt_is_written_where_model_says(stream):
     assert waterbg("slurm", "collect", folder) == 0
     assert model.read_bytes() == (folder / "model.json").read_bytes()
     assert not Path(f"{out}.model.json").exists()
+
+
+def test_a_folder_that_an_older_version_made_is_one_clear_line(stream, capsys):
+    _, folder, _ = make(stream, "--integration=rings", block=100)
+    said = json.loads((folder / DESCRIPTION).read_text())
+    del said["options"]["header"]
+    (folder / DESCRIPTION).write_text(json.dumps(said))
+    assert waterbg("slurm", "task", folder, 0) == 1
+    assert "was made by an older waterbg; make a new one" in capsys.readouterr().err
 
 
 def test_a_folder_that_is_none_is_one_clear_line(tmp_path, capsys):

@@ -28,6 +28,7 @@ from waterbg.stream import OutputFile, StreamFile, add_provenance, write_file
 from waterbg.subtract import Tally
 
 GEOMETRY, MODEL = "geometry.geom", "model.json"
+_OPTIONS = {"settings", "images", "geometry", "model", "model_is_given", "provenance", "version", "header", "notes"}
 _SECONDS_A_CHUNK = 0.1  # a frame of 4 megapixels with its reading, generously
 _TASK_SECONDS = 300  # what starting a task costs must not matter, what losing one costs neither
 _MOST_BLOCKS = 1000  # a usual limit of Slurm's MaxArraySize
@@ -177,6 +178,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     if folder.block_path(index).exists():
         report(f"block {index} is done already")
         return
+    _refuse_older(folder)
     if folder.options["version"] != waterbg.__version__:  # the output says that one version made all of it
         raise OutputError(
             f"was made by waterbg {folder.options['version']}, and this is {waterbg.__version__}; make a new one",
@@ -184,6 +186,12 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
         )
     with _working_folder(folder):
         _do_block(folder, index, jobs, report)
+
+
+def _refuse_older(folder: JobFolder) -> None:
+    """End with a word when the folder lacks what this version puts into it."""
+    if _OPTIONS - folder.options.keys():
+        raise OutputError("was made by an older waterbg; make a new one", path=str(folder.path))
 
 
 @contextmanager
@@ -242,6 +250,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             f"{len(missing)} of {len(folder.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
             path=str(folder.path),
         )
+    _refuse_older(folder)
     job = _job(folder)
     reads = [job.input, folder.options["geometry"], folder.options["model"]]
     out = OutputFile(folder.output, force=force or folder.options["force"], reads=reads)
