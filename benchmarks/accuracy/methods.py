@@ -71,7 +71,7 @@ def with_true_background(dataset, experiment):
             number = int(chunk.event.rpartition("/")[2])
             frame = without_pedestals(frame, experiment, number)
             truth, noise = true_background(experiment, number), Noise(1.0, experiment.read_noise**2)
-            unlisted = near_spots(scene, int(settings.int_radius[0]))
+            unlisted = near_spots(frame, scene, int(settings.int_radius[0]))
             every = np.concatenate([scene.spots, unlisted])
             background = known_background(frame, scene, every, settings.int_radius, truth, noise)
             result, _, _ = integrate_profile(

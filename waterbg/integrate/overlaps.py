@@ -17,6 +17,12 @@ from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
 CLOSEST = 0.02  # of its information that a spot keeps beside its neighbours, at least
+MOST_NEIGHBOURS = 30.0  # of a spot, on average
+
+
+def are_countless(n_spots: int, reach: float, n_pixels: int) -> bool:
+    """Whether spots lie so densely that who is whose neighbour says nothing, and takes long to find out."""
+    return n_spots * np.pi * reach**2 > MOST_NEIGHBOURS * n_pixels
 
 
 def find_neighbours(

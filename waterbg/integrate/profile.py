@@ -11,7 +11,7 @@ from waterbg.background.estimate import BackgroundEstimate, Radii, count_constan
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
-from waterbg.integrate.overlaps import find_neighbours, refit_neighbours
+from waterbg.integrate.overlaps import are_countless, find_neighbours, refit_neighbours
 from waterbg.integrate.positions import Places
 from waterbg.integrate.result import INTEGRATED, Status
 from waterbg.integrate.shapes import (
@@ -106,7 +106,8 @@ def integrate_profile(
         first = fits[own].copy()
         _fit_all(ground, spots[own], places[own], shapes, usual[own], first)
         shapes = look_again(ground, spots[own], first, places[own], run, shapes)
-    shapes = shapes.without(_outshone(spots, fits, len(scene.spots), unlisted, inner))
+    if unlisted:
+        shapes = shapes.without(_outshone(spots, fits, len(scene.spots), unlisted, inner))
     expected = _fit_all(ground, spots, places, shapes, usual, fits)
     shift, widths, blur = expected.shift, expected.widths, expected.blur
     start, others = find_neighbours(
@@ -158,17 +159,20 @@ def _fit_all(
     return expected
 
 
-def near_spots(scene: Scene, inner: int) -> NDArray[np.void]:
-    """Spots that are in no list, but may be in the image, beside the scene's: (m,) SPOT.
+def near_spots(frame: Frame, scene: Scene, inner: int) -> NDArray[np.void]:
+    """Spots that are in no list, but may be in the image, beside the scene's: (m,) SPOT, none where they are countless.
 
     Parameters
     ----------
+    frame : Frame
     scene : Scene
     inner : int
         Radius of the peak disc, pixels.
     """
-    n, every = len(scene.spots), np.concatenate([scene.spots, scene.near])
-    start, others = find_neighbours(*columns_of(every), every["panel"] >= 0, 2 * inner + MEETING)
+    n, every, reach = len(scene.spots), np.concatenate([scene.spots, scene.near]), 2 * inner + MEETING
+    if are_countless(len(every), reach, frame.detector.n_pixels):
+        return every[:0]
+    start, others = find_neighbours(*columns_of(every), every["panel"] >= 0, reach)
     beside = np.repeat(np.arange(len(every)), np.diff(start))[others < n]
     return every[np.unique(beside[beside >= n])]
 

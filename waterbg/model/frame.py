@@ -112,7 +112,7 @@ def integrate_frame(
     model.refuse_another(frame.detector)
     frame = frame.without(model.noise.pedestal - frame.pedestal)
     wanted = scene.spots if targets is None else targets
-    unlisted = near_spots(scene, int(settings.int_radius[0]))
+    unlisted = near_spots(frame, scene, int(settings.int_radius[0]))
     every = np.concatenate([wanted, unlisted])
     background = estimator_of(model, settings).estimate(frame, scene, settings.int_radius, every)
     rays = frame_rays(frame, scene, settings.polarisation)

@@ -20,7 +20,7 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes
-from waterbg.integrate.overlaps import find_neighbours
+from waterbg.integrate.overlaps import are_countless, find_neighbours
 from waterbg.integrate.positions import Places
 from waterbg.integrate.psf import FLOOR, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
@@ -36,6 +36,7 @@ from waterbg.model.frame import integrate_frame
 from waterbg.model.places import Teachers, scatter_of_places, shared_map
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
+from waterbg.predict import columns_of
 from waterbg.settings import SUM
 
 if TYPE_CHECKING:
@@ -176,7 +177,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         places=shapes.lab_places(frame, rays, spots[which]),
         crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],
-        alone=_alone(scene, int(radii[0]))[which],
+        alone=_alone(frame, scene, int(radii[0]))[which],
         measured=measured,
         everywhere=spots["inv_d"],
         detector=frame.detector.sizes,
@@ -184,11 +185,12 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     )
 
 
-def _alone(scene: Scene, inner: int) -> NDArray[np.bool_]:
+def _alone(frame: Frame, scene: Scene, inner: int) -> NDArray[np.bool_]:
     """(n,) whether no light of other reflections, listed or not, reaches the pixels that a spot is measured in."""
-    every = np.concatenate([scene.spots, scene.near])
-    on = every["panel"] >= 0
-    start, _ = find_neighbours(every["panel"], every["fs"], every["ss"], on, 2 * inner + shapes.FIT_MARGIN + 1)
+    every, reach = np.concatenate([scene.spots, scene.near]), 2 * inner + shapes.FIT_MARGIN + 1
+    if are_countless(len(every), reach, frame.detector.n_pixels):
+        return np.zeros(len(scene.spots), bool)
+    start, _ = find_neighbours(*columns_of(every), every["panel"] >= 0, reach)
     return (np.diff(start) == 0)[: len(scene.spots)]
 
 
