@@ -319,10 +319,11 @@ class _Work:
                 [*common, "--even-only", "-o", f"{one.hkl}1"],
                 [*common, "--odd-only", "-o", f"{one.hkl}2"],
             ]
+        for half in ("", "1", "2"):  # with --force: an earlier run's are not this one's
+            Path(f"{one.hkl}{half}").unlink(missing_ok=True)
         for i, arguments in enumerate(runs):
             self.report(f"{program.name} {one.stream}" + (f" ({i + 1} of {len(runs)})" if len(runs) > 1 else ""))
             path = arguments[-1]
-            Path(path).unlink(missing_ok=True)  # with --force: an earlier run's is not this one's
             done = run_program(program, arguments, log=self.log)
             if not Path(path).is_file():
                 raise ProgramError(
