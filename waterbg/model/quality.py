@@ -67,8 +67,9 @@ class Quality:
     def lines(self) -> list[str]:
         """The verdict in words."""
         out = []
-        if self.pooled is not None:
-            whole, whole_rings = self.pooled
+        pooled = self.pooled
+        if pooled is not None:
+            whole, whole_rings = pooled
             out.append(
                 f"decoys (true I = 0): {whole.n}; I/sigma has mean {whole.z_mean:+.2f} and scatter {whole.z_std:.2f} "
                 f"(CrystFEL's rings: {whole_rings.z_mean:+.2f} and {whole_rings.z_std:.2f}; 0 and 1 are right)"
