@@ -152,8 +152,7 @@ def finish_block(folder: JobFolder, index: int, status: int) -> str:
     OutputError
         When the block is not done.
     """
-    if not 0 <= index < len(folder.blocks):
-        raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
+    folder.refuse_number(index)
     path = folder.path / _unfinished(index)
     if not path.exists():
         raise OutputError("the task left no stream; its log says why", path=str(path))

@@ -173,8 +173,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
         When there is no such block.
     """
     say_when_compiling()
-    if not 0 <= index < len(folder.blocks):
-        raise UsageError(f"block {index}: {folder.path} has blocks 0 to {len(folder.blocks) - 1}")
+    folder.refuse_number(index)
     if folder.block_path(index).exists():
         report(f"block {index} is done already")
         return

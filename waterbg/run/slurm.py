@@ -162,6 +162,11 @@ class JobFolder:
         (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
         return cls(path)
 
+    def refuse_number(self, index: int) -> None:
+        """UsageError when there is no block of that number."""
+        if not 0 <= index < len(self.blocks):
+            raise UsageError(f"block {index}: {self.path} has blocks 0 to {len(self.blocks) - 1}")
+
     def block_path(self, index: int) -> Path:
         """Where a block's bytes lie once they are complete."""
         return self.path / f"block-{index}.stream"
