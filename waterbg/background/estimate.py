@@ -69,6 +69,8 @@ class BackgroundEstimate:
         Whose background is their own ring's after all, for the frame's model does not hold there.
     fallbacks : list of str
         What could not be done as meant on the whole frame, in words for the summary.
+    dead : int
+        Pixels of the frame that turned out to be dead, or in a full shadow, and are BAD now.
     """
 
     expected: NDArray[np.float32]
@@ -81,6 +83,7 @@ class BackgroundEstimate:
     ring_variance: NDArray[np.float64]
     own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
+    dead: int = 0
 
     @property
     def half(self) -> int:

@@ -179,7 +179,9 @@ def water_estimate(
         )
     own = rings.doubted.copy()
     own[wrong] = True
-    return BackgroundEstimate(expected, variance, factor, least, noise, flags, rings.scale, rings.variance, own)
+    return BackgroundEstimate(
+        expected, variance, factor, least, noise, flags, rings.scale, rings.variance, own, dead=surface.dead
+    )
 
 
 def make_estimator(

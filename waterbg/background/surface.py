@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from waterbg.background.dead import flag_dead
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
@@ -28,6 +29,7 @@ ENOUGH = 800  # pixels: with its neighbours a radial bin of that many adds nothi
 PLENTY = 1_500_000
 FEWEST_PIXELS, FEWEST_PHOTONS = 2000, 100.0  # clean ones; with fewer a frame has no model
 UNQUIET = 0.04  # relative: tiles with finer structure (edges of shadows) say nothing about the radial profile
+MANY_DEAD = 0.002  # share of the pixels: with so many that are dead, all is learnt again without them
 _HALF = 31  # px, of the boxes that a whole frame is made of
 
 
@@ -53,6 +55,8 @@ class Surface:
         Number of clean pixels.
     counted : float
         Photons in them.
+    dead : int
+        Number of pixels that turned out to be dead, or in a full shadow.
     """
 
     rays: Rays
@@ -66,6 +70,7 @@ class Surface:
     pixels: NDArray[np.float32]
     clean: int
     counted: float
+    dead: int
 
     @property
     def usable(self) -> bool:
@@ -130,7 +135,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     frame : Frame
         ADU.
     flags : (n_pixels,) uint8
-        See :mod:`waterbg.background.masks`; BAD and WIDE pixels are left out.
+        See :mod:`waterbg.background.masks`; BAD and WIDE pixels are left out. Dead pixels become BAD.
     rays : Rays
     noise : 2 floats
         Variance of a pixel per expected count, and at no counts.
@@ -154,6 +159,12 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     every -= np.where(every > step, every % step, 0).astype(np.uint8)  # of rows that are walked
     sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
+    many = MANY_DEAD * frame.detector.n_pixels
+    dead = flag_dead(*fixed, grid, curve(means), sums.tile_n, noise, many)
+    if dead > many:  # they pulled everything down with them
+        surface = fit_surface(frame, flags, rays, noise)
+        surface.dead += dead
+        return surface
     # the tiles were summed before the profile changed: their expected counts change with it
     error = _at_tiles(grid, rays, shapes, change)
     sums.tile_s *= error
@@ -166,7 +177,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
-    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted)
+    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead)
 
 
 def _update_means(

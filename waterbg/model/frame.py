@@ -68,6 +68,8 @@ def process_frame(
     """
     frame_result = integrate_frame(frame, scene, model, settings)
     fallbacks = [*frame_result.background.fallbacks, *frame_result.shapes.fallbacks]
+    if frame_result.background.dead:
+        fallbacks.append("pixels without light, or all the same, were taken for bad: a mask should say so")
     listed = scene.printed >= 0
     own_rings = int(np.count_nonzero(frame_result.background.own_ring[listed]))
     cut = int(np.count_nonzero(frame_result.fits["held"][listed] < HELD))
