@@ -291,6 +291,23 @@ def test_a_model_that_could_not_be_written_is_told_before_the_work_and_one_that_
     assert world.out.read_bytes().split(b"----- Begin geometry")[1] == first
 
 
+def test_the_model_of_an_earlier_run_is_replaced_only_by_force_or_by_the_same_run_resumed(world, capsys):
+    assert world.subtract() == 0
+    model = world.folder / "out.stream.model.json"
+    learnt = model.read_bytes()
+    world.out.rename(world.folder / "best.stream")
+    capsys.readouterr()
+    assert world.subtract() == 1
+    err = capsys.readouterr().err
+    assert_one_line(err)
+    assert err.endswith("out.stream.model.json: exists; --force replaces it\n")
+    assert not world.out.exists()
+    assert world.subtract("--resume") == 0
+    assert model.read_bytes() == learnt
+    world.out.unlink()
+    assert world.subtract("--force") == 0
+
+
 @pytest.mark.parametrize(
     ("out", "said"),
     [

@@ -1,8 +1,12 @@
 """What the stream has, and what it does not have, on one frame."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from waterbg.background.estimators import flag_pixels
+from waterbg.background.masks import WIDE
 from waterbg.predict import LIMIT, NEAR, build_scene, predict
 from waterbg.stream import REFLECTION
 
@@ -51,6 +55,22 @@ def test_near_spots_lie_between_the_limits(detector):
     assert len(scene.near) > 0.9 * len(scene.spots)
     assert reduced.min() >= LIMIT
     assert reduced.max() <= NEAR
+
+
+@pytest.mark.parametrize(("bandwidth", "sign"), [(1e-8, 1), (0.01, 1), (0.03, 1), (1e-8, -1)])
+def test_light_of_all_near_spots_is_kept_out_of_the_background(bandwidth, sign):
+    """Also with a bandwidth, where spots are seen farther from the sphere, and with a profile radius below zero."""
+    wide = tiles(2, 2, 600, 600, extra=f"bandwidth = {bandwidth}\n")
+    crystal, _ = crystal_of(wide, lattice(4))
+    crystal.profile_radius *= sign
+    scene = scene_of([crystal], wide)
+    assert len(scene.near) > 100
+    assert scene.near["reduced"].min() >= LIMIT
+    assert scene.near["reduced"].max() <= NEAR
+    frame = SimpleNamespace(bad=np.zeros(wide.n_pixels, np.uint8), detector=wide)
+    flags = flag_pixels(frame, scene, (3.0, 5.0, 7.0))
+    panel, fs, ss = scene.near["panel"], scene.near["fs"].astype(int), scene.near["ss"].astype(int)
+    assert (flags[wide.offsets[panel] + ss * 600 + fs] & WIDE).all()
 
 
 def test_push_res_moves_spots_beyond_the_limit_to_the_near_ones(detector):

@@ -232,15 +232,13 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *columns_of(spots), int(radii[0]))  # as stencils are cut
     usable = flags.size - int(np.count_nonzero(frame.bad))
-    radius = max((crystal.profile_radius or 0.0 for crystal in scene.crystals), default=0.0)
     for margin, limit in (WIDE, CROWDED):
         if limit != WIDE[1]:
             flags &= ~np.uint8(MASK_WIDE)
-        # every crystal's own limit is at least this; the widest is only ever too careful
-        scattering = (spots, near[np.abs(near["excitation"]) <= limit * radius])
+        scattering = (spots, near[near["reduced"] <= limit])
         masked = sum(add_wide(flags, frame.detector, *columns_of(rows), int(radii[0]) + margin) for rows in scattering)
         if usable - masked >= LEAST_CLEAN * usable:
             break
-    seen = near[np.abs(near["excitation"]) <= CROWDED[1] * radius]
+    seen = near[near["reduced"] <= CROWDED[1]]
     add_wide(flags, frame.detector, *columns_of(seen), int(radii[0]), NEAR)
     return flags

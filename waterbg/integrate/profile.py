@@ -226,8 +226,7 @@ def usual_intensity(
     last = len(spots) - unlisted
     usual[n:last] = 0
     if unlisted:
-        radius = max(abs(crystal.profile_radius or 0.0) for crystal in scene.crystals)
-        partiality = np.exp(-0.5 * (spots["excitation"][last:] / radius) ** 2)
+        partiality = np.exp(-0.5 * spots["reduced"][last:] ** 2)
         usual[last:] *= np.maximum(partiality / MEAN_LISTED, LEAST_UNLISTED)
     return usual
 

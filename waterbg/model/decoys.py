@@ -60,7 +60,7 @@ def half_index_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.vo
             frame.detector,
             frame.clen,
             frame.photon_energy_eV,
-            crystal.profile_radius,
+            abs(crystal.profile_radius),
             det_shift_mm=(float(shift[0]), float(shift[1])),
             limit=LIMIT,
         )

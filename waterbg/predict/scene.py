@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.predict.refine import refine_crystal
-from waterbg.predict.spots import LIMIT, NEAR, SPOT, predict_reduced, project, wavenumber
+from waterbg.predict.spots import LIMIT, NEAR, SPOT, predict, project, wavenumber
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -147,7 +147,7 @@ class _Crystal:
             seen = np.sqrt((points**2).sum(axis=1))
             reach = max(reach, float(seen[seen <= reach + _LIMIT_ROUNDING].max(initial=0.0)))
         limit = max(LIMIT, NEAR * self.radius / width)
-        spots, reduced = predict_reduced(
+        spots = predict(
             self.axes,
             self.centering,
             self.detector,
@@ -158,7 +158,8 @@ class _Crystal:
             self.shift,
             limit,
         )
-        inside = (reduced <= LIMIT) & (spots["inv_d"] <= reach)
+        inside = (spots["reduced"] <= LIMIT) & (spots["inv_d"] <= reach)
+        spots["reduced"] *= width / self.radius
         return spots[inside], spots[~inside]
 
     def lacking(self, which: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.int64]]:

@@ -25,6 +25,7 @@ SPOT = np.dtype(
         ("ss", "f8"),
         ("excitation", "f8"),
         ("inv_d", "f8"),
+        ("reduced", "f8"),  # excitation error in profile radii, `lattice.reduced_error`; 0 where nobody asked
     ]
 )
 
@@ -72,7 +73,7 @@ def predict(
     det_shift_mm : tuple of float
         Shift of the detector in x and y.
     limit : float
-        Largest excitation error in profile radii.
+        Largest excitation error in profile radii; with a bandwidth, in widths (`lattice.reduced_error`).
 
     Returns
     -------
@@ -80,27 +81,10 @@ def predict(
         Ordered by h, k, l; position panel-local and exact, excitation error and 1/d in nm⁻¹. Empty where axes, profile
         radius, energy or camera length are no numbers to predict from.
     """
-    return predict_reduced(
-        axes, centering, detector, clen, photon_energy_eV, profile_radius, max_inv_d, det_shift_mm, limit
-    )[0]
-
-
-def predict_reduced(
-    axes: NDArray[np.float64],
-    centering: str,
-    detector: Detector,
-    clen: float,
-    photon_energy_eV: float,
-    profile_radius: float,
-    max_inv_d: float,
-    det_shift_mm: tuple[float, float],
-    limit: float,
-) -> tuple[NDArray[np.void], NDArray[np.float64]]:
-    """As `predict`, with the excitation error in widths that ``limit`` is compared with (`lattice.reduced_error`)."""
     axes = np.ascontiguousarray(axes, float)
     k = wavenumber(photon_energy_eV)
     spread = detector.bandwidth * k
-    nothing = np.zeros(0, SPOT), np.zeros(0)
+    nothing = np.zeros(0, SPOT)
     numbers = (k, spread, profile_radius, limit, clen, *det_shift_mm)
     if not (np.isfinite(axes).all() and np.isfinite(numbers).all() and k > 0 and profile_radius > 0):
         return nothing
@@ -120,8 +104,8 @@ def predict_reduced(
         return nothing
     hkl, reduced = near_sphere(axes, centering, k, spread, profile_radius, limit, reach, highest)
     spots = _spots(hkl, axes, detector, clen, k, det_shift_mm, profile_radius)
-    on_panel = spots["panel"] >= 0
-    return spots[on_panel], reduced[on_panel]
+    spots["reduced"] = reduced
+    return spots[spots["panel"] >= 0]
 
 
 def project(

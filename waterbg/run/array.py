@@ -252,7 +252,12 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
     _refuse_older(folder)
     job = _job(folder)
     reads = [job.input, folder.options["geometry"], folder.options["model"]]
-    out = OutputFile(folder.output, force=force or folder.options["force"], reads=reads)
+    force = force or folder.options["force"]
+    out = OutputFile(folder.output, force=force, reads=reads)
+    mine = folder.options["model"]
+    is_learnt = (folder.path / MODEL).exists() and (mine is None or not Path(mine).exists())
+    if is_learnt:
+        OutputFile(mine or f"{folder.output}.model.json", force=force, reads=reads)
     summary = Summary(output=folder.output, notes=list(folder.options["notes"]))
     with out.begin():
         out.write(_header(job))
@@ -271,8 +276,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
     if (folder.path / MODEL).exists():
         from waterbg.model import RunModel
 
-        mine = folder.options["model"]
-        if mine is None or not Path(mine).exists():  # it was learnt
+        if is_learnt:
             write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
         if job.settings.decoys:
             summary.notes += verdict(RunModel.load(folder.path / MODEL), is_given=folder.options["model_is_given"])

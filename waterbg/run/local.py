@@ -78,7 +78,7 @@ def run_subtract(
 
     began = time.monotonic()
     size = _size(job.input)
-    out = open_output(job, output, force=force, model_path=model_path)
+    out = open_output(job, output, force=force, resume=resume, model_path=model_path)
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
     worker = Worker(job)
@@ -136,12 +136,15 @@ def verdict(model: RunModel, is_given: bool) -> list[str]:
     return [f"{line} (in the run that the model is of)" for line in lines] if is_given else lines
 
 
-def open_output(job: Job, output: str, *, force: bool, model_path: str | None) -> OutputFile:
-    """Find before the work is done that output or model cannot be written, or would replace what the run reads."""
+def open_output(job: Job, output: str, *, force: bool, model_path: str | None, resume: bool = False) -> OutputFile:
+    """Find before the work is done that output or model cannot be written, or would replace what the run reads.
+
+    A run that was killed at its very end has left its model, which is the same again when it is resumed.
+    """
     reads = [job.input, job.geometry_path, model_path]
     out = OutputFile(output, force=force, reads=reads)
     if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
-        OutputFile(model_path or f"{output}.model.json", force=model_path is None, reads=reads)
+        OutputFile(model_path or f"{output}.model.json", force=force or resume, reads=reads)
     return out
 
 
