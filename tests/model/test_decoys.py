@@ -17,6 +17,7 @@ from waterbg.model.decoys import (
     rings_on_decoys,
     shells,
 )
+from waterbg.model.quality import judge
 from waterbg.predict import project
 
 
@@ -96,6 +97,19 @@ def test_shells_state_mean_scatter_and_rms():
         assert mine.rms == pytest.approx(np.hypot(2, 0.5), rel=0.05)
         assert theirs.z_std == pytest.approx(4 / 3, abs=0.08)
         assert theirs.rms == pytest.approx(4, rel=0.05)
+
+
+def test_a_shell_of_decoys_with_hardly_a_count_says_nothing():
+    """Where two thirds and more of the rings' intensities are 0, nothing tells what is an outlier."""
+    rng = np.random.default_rng(8)
+    decoys = np.zeros(400, DECOY)
+    decoys["inv_d"], decoys["I"], decoys["sigma"], decoys["rings_sigma"] = 0.5, rng.normal(0, 1, 400), 1, 1
+    decoys["rings"][:80] = rng.normal(0, 3, 80)
+    for shell in (*shells(decoys, [0, 1])[0], *shells(decoys, [0, 1])[1]):
+        assert (shell.n, shell.z_mean, shell.z_std, shell.rms) == (400, None, None, None)
+    verdict = judge(decoys, decoys[:0], np.zeros(0))
+    assert verdict.lines() == ["decoys (true I = 0): 400: too few, or too few counts in them, to say anything"]
+    assert verdict.table()[-1].endswith("too few")
 
 
 def test_a_shell_without_decoys_says_nothing():

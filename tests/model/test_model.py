@@ -204,16 +204,24 @@ def test_frames_with_hardly_a_count_do_not_make_sigma_small(level):
     assert _sigma_scale(decoys, 1.0) == 1
 
 
-def test_a_wrong_noise_is_found_by_decoys(run):
-    """Counts are Poisson; a model that is told half the variance has sigmas that are too small, and says so."""
+def pooled_scatter(quality):
+    return np.mean([shell.z_std for shell in quality.half if shell.z_std is not None])
+
+
+def test_a_noise_that_is_told_wrong_is_put_right_by_the_frames_own_scatter(run):
+    """Counts are Poisson; sigmas of a model that is told half the variance are almost as large as they should be."""
     frame_scenes = [(frame, scene) for frame, scene, _ in run]
     good = learn_model(frame_scenes, SETTINGS)
-    honest = check_model(frame_scenes, good, SETTINGS)
-    bold = check_model(frame_scenes, dataclasses.replace(good, sigma_scale=0.6), SETTINGS)
-    pool = [shell.z_std for shell in honest.half if shell.z_std is not None]
-    pool_bold = [shell.z_std for shell in bold.half if shell.z_std is not None]
-    assert np.mean(pool_bold) == pytest.approx(np.mean(pool) * good.sigma_scale / 0.6, rel=0.02)
-    assert np.mean(pool) == pytest.approx(1, abs=0.1)
+    told = dataclasses.replace(good, noise=dataclasses.replace(good.noise, gain=0.5 * good.noise.gain))
+    assert pooled_scatter(check_model(frame_scenes, good, SETTINGS)) == pytest.approx(1, abs=0.1)
+    assert pooled_scatter(check_model(frame_scenes, told, SETTINGS)) == pytest.approx(1, abs=0.12)
+
+
+def test_a_sigma_that_is_too_small_shows_in_the_decoys(run):
+    frame_scenes = [(frame, scene) for frame, scene, _ in run]
+    good = learn_model(frame_scenes, SETTINGS)
+    bold = check_model(frame_scenes, dataclasses.replace(good, sigma_scale=0.6 * good.sigma_scale), SETTINGS)
+    assert pooled_scatter(bold) == pytest.approx(1 / 0.6, abs=0.2)
 
 
 def test_blank_frames_and_frames_without_spots_fall_back_and_say_so(run, model):

@@ -76,6 +76,8 @@ class Quality:
             )
             gain = (whole.rms or 0) / (whole_rings.rms or 1)
             out.append(f"error of a reflection without signal: {gain:.2f} of that of CrystFEL's rings")
+        elif self.decoys:
+            out.append(f"decoys (true I = 0): {self.decoys}: too few, or too few counts in them, to say anything")
         if self.ratio is not None:
             verdict = "" if RATIO[0] <= self.ratio <= RATIO[1] else ": the profile does not fit these spots"
             out.append(
