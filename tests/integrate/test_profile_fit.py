@@ -369,7 +369,8 @@ def test_a_joint_fit_knows_more_of_close_neighbours():
     assert 0.85 < z.std() < 1.25
 
 
-def test_light_of_reflections_that_are_in_no_list_is_taken_off():
+@pytest.mark.parametrize("integration", ["profile", "sum"])
+def test_light_of_reflections_that_are_in_no_list_is_taken_off(integration):
     """Pairs 3.5 px apart, of which one is listed: what the others have is an eighth of the usual intensity or so."""
     rng = np.random.default_rng(7)
     listed = [(p, 20.4 + 28 * i, 20.6 + 28 * j) for p in (0, 1) for j in range(6) for i in range(13)]
@@ -379,14 +380,15 @@ def test_light_of_reflections_that_are_in_no_list_is_taken_off():
         intensity = rng.exponential(np.repeat([500.0, 300.0], n))
         world = make_world(flat(3.0), seed=50 + seed, places=listed + beside, intensity=intensity)
         near = world.scene.spots[n:].copy()
-        near["excitation"] = 0.04  # two profile radii
+        near["reduced"] = 2.0
         rows = np.arange(n, dtype=np.int32)
         scene = replace(
             world.scene, spots=world.scene.spots[:n], near=near, printed=rows, rows=(rows,), crystal=0 * rows
         )
         for with_them in (False, True):
             here = scene if with_them else replace(scene, near=near[:0])
-            result = integrate_frame(world.frame, here, RunModel(spots=ROUND), Settings(int_radius=RADII)).result
+            settings = Settings(int_radius=RADII, integration=integration)
+            result = integrate_frame(world.frame, here, RunModel(spots=ROUND), settings).result
             off.append((result["I"] - intensity[:n]) / result["sigma"])
     without, taken_off = np.concatenate(off[::2]), np.concatenate(off[1::2])
     assert without.mean() > 4

@@ -65,6 +65,18 @@ def likely_intensity(measured, sigma, usual):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def completed_sum(signal, complete, empty, beyond, per_photon, guess, usual):
+    """Sum over a disc, its sigma, and sigma if the true intensity is 0.
+
+    ``complete``: factor for what the disc has lost. ``empty``: variance of the counts without the spot; ``beyond``: of
+    what was taken off them. ``per_photon``: what a photon of the spot adds, of which ``guess`` are likely by the fit.
+    """
+    guess = likely_intensity(signal, np.sqrt(empty + per_photon * guess), usual)
+    sigma, zero = np.sqrt(empty + per_photon * guess + beyond), np.sqrt(empty + beyond)
+    return complete * signal, complete * sigma, complete * zero
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
     """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
 
@@ -81,6 +93,34 @@ def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, expected, factor, gain, read2):
+    """Index of a pixel in the peak disc that is not Bragg scattering, or -1.
+
+    It stands 50 standard deviations above the background and ten times as high above it as any of its neighbours: a
+    spot of 0.4 px about a pixel's middle still gives its neighbours an eighth.
+    """
+    half = expected.shape[0] // 2
+    highest, at = 0.0, -1
+    hj = hi = 0
+    for m in range(peak.shape[0]):
+        j, i = peak[m, 0], peak[m, 1]
+        q = offset + (cs + j) * n_fs + cf + i
+        if not flags[q] & BAD:
+            excess = counts[q] * photons_per_adu - expected[half + j, half + i]
+            if excess > highest:
+                highest, at, hj, hi = excess, q, j, i
+    if at < 0 or not highest > HOT * np.sqrt(factor * (gain * max(expected[half + hj, half + hi], 0.0) + read2)):
+        return -1
+    for j in range(max(hj - 1, -cs), min(hj + 1, n_ss - 1 - cs) + 1):
+        for i in range(max(hi - 1, -cf), min(hi + 1, n_fs - 1 - cf) + 1):
+            q = offset + (cs + j) * n_fs + cf + i
+            excess = counts[q] * photons_per_adu - expected[half + j, half + i]
+            if q != at and (flags[q] & BAD or excess * ISOLATED > highest):
+                return -1
+    return at
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def sum_spots(
     counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
     expected, scale_variance, factor, least, gain, read2, out,
@@ -90,7 +130,8 @@ def sum_spots(
     Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and
     at least four pixels in peak and ring. ``out`` (n,) FIT: all but what the profile fit finds.
 
-    CrystFEL never looks between disc and ring. The fit does: pixels there that are ALONE are flagged.
+    Pixels that no Bragg reflection makes become ALONE: in the disc, and between disc and ring, where CrystFEL never
+    looks. CrystFEL's acceptance does not know of them, but the sum is without.
     """
     half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
     for k in range(panel.size):
@@ -105,8 +146,13 @@ def sum_spots(
             result.status = _EDGE
             continue
         centre = offsets[p] + cs * n_fs + cf
+        hot = hot_pixel(
+            counts, photons_per_adu[p], flags, offsets[p], n_ss, n_fs, cf, cs, peak, expected[k], factor[k], gain, read2
+        )
+        if hot >= 0:
+            flags[hot] |= ALONE
         highest = np.float32(-np.inf)
-        n_peak = n_ring = 0
+        n_peak = n_ring = n_summed = 0
         saturated = is_bad = False
         total = under = np.float64(0)
         for q in range(peak.shape[0]):
@@ -120,8 +166,10 @@ def sum_spots(
                 saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
                 highest = max(highest, value)
                 n_peak += 1
-                total += value
-                under += expected[k, half + j, half + i]
+                if not flag & ALONE:
+                    n_summed += 1
+                    total += value
+                    under += expected[k, half + j, half + i]
         for q in range(ring.shape[0]):
             at = centre + ring[q, 0] * n_fs + ring[q, 1]
             if flags[at] & NOT_RING == 0:
@@ -136,9 +184,9 @@ def sum_spots(
             result.status = _FEW_PIXELS
         else:
             signal = total * photons_per_adu[p] - under
-            empty = max(factor[k] * (gain * under + read2 * n_peak), least[k] * n_peak)
+            empty = max(factor[k] * (gain * under + read2 * n_summed), least[k] * n_summed)
             variance = empty + factor[k] * gain * max(signal - 0.5 * np.sqrt(empty), 0.0)
-            result.disc, result.background = signal, under / n_peak
+            result.disc, result.background = signal, under / n_summed
             result.disc_sigma = np.sqrt(variance + under * under * scale_variance[k])
             if not result.disc_sigma > 0:  # also where the background has no answer
                 result.status = _BACKGROUND
@@ -165,34 +213,6 @@ def sum_spots(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, inner, expected, factor, gain, read2):
-    """Index of a pixel in the peak disc that is not Bragg scattering, or -1.
-
-    It stands 50 standard deviations above the background and ten times as high above it as any of its neighbours: a
-    spot of 0.4 px about a pixel's middle still gives its neighbours an eighth.
-    """
-    half = expected.shape[0] // 2
-    highest, at = 0.0, -1
-    hj = hi = 0
-    for j in range(-inner, inner + 1):
-        for i in range(-inner, inner + 1):
-            q = offset + (cs + j) * n_fs + cf + i
-            if i * i + j * j <= inner * inner and not flags[q] & BAD:
-                excess = counts[q] * photons_per_adu - expected[half + j, half + i]
-                if excess > highest:
-                    highest, at, hj, hi = excess, q, j, i
-    if at < 0 or not highest > HOT * np.sqrt(factor * (gain * max(expected[half + hj, half + hi], 0.0) + read2)):
-        return -1
-    for j in range(max(hj - 1, -cs), min(hj + 1, n_ss - 1 - cs) + 1):
-        for i in range(max(hi - 1, -cf), min(hi + 1, n_fs - 1 - cf) + 1):
-            q = offset + (cs + j) * n_fs + cf + i
-            excess = counts[q] * photons_per_adu - expected[half + j, half + i]
-            if q != at and (flags[q] & BAD or excess * ISOLATED > highest):
-                return -1
-    return at
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
 def fit_spots(
     counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
     expected, scale_variance, factor, least, gain, read2, usual, out,
@@ -204,7 +224,6 @@ def fit_spots(
     counts : (n_pixels,) float32, ADU
     photons_per_adu : (n_panels,) float32
     flags : (n_pixels,) uint8
-        Hot pixels in the discs become ALONE.
     rays : (n_panels, 9) float64
     inner : int
         Radius of the peak disc about the predicted pixel.
@@ -242,23 +261,6 @@ def fit_spots(
         core = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
         wide = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
         far = reach[k]
-        hot = hot_pixel(
-            counts,
-            photons_per_adu[p],
-            flags,
-            offsets[p],
-            n_ss,
-            n_fs,
-            cf,
-            cs,
-            inner,
-            expected[k],
-            factor[k],
-            gain,
-            read2,
-        )
-        if hot >= 0:
-            flags[hot] |= ALONE
         used = 0
         in_disc = np.float64(0)
         disc_n = disc_b = disc_pixels = lost = seen2 = hidden2 = np.float64(0)
@@ -332,13 +334,10 @@ def fit_spots(
                 chi2 += left * left * inverse
         # what the disc has lost to bad pixels and neighbours is what the profile says it is
         complete = 1 + lost / in_disc if in_disc > 0 else np.nan
-        signal = disc_n - disc_b
         empty = max(factor[k] * (gain * disc_b + read2 * disc_pixels), least[k] * disc_pixels)
-        error = np.sqrt(empty + factor[k] * gain * guess)
-        variance = empty + factor[k] * gain * likely_intensity(signal, error, usual[k])
-        result.sum = complete * signal
-        result.sum_sigma = complete * np.sqrt(variance + disc_b * disc_b * scale_variance[k])
-        result.sum_zero = complete * np.sqrt(empty + disc_b * disc_b * scale_variance[k])
+        result.sum, result.sum_sigma, result.sum_zero = completed_sum(
+            disc_n - disc_b, complete, empty, disc_b * disc_b * scale_variance[k], factor[k] * gain, guess, usual[k]
+        )
         result.I = intensity
         result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
         result.chi2 = chi2 / max(used - 1, 1)

@@ -12,7 +12,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import is_usable
-from waterbg.integrate.fit import likely_intensity
+from waterbg.integrate.fit import completed_sum, likely_intensity
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
@@ -71,7 +71,7 @@ def refit_neighbours(
 
     ``start``, ``others``: lists of neighbours. ``hidden`` (n,): spots of which so little is seen that not what was
     measured, but what is likely, is taken off their neighbours. ``joint``: use shared pixels, too. ``out`` holds the
-    first fits and gets the new I, sigma, sigma_zero, chi2 and flat.
+    first fits and gets the new I, sigma, sigma_zero, chi2 and flat, and sums without what neighbours have in the disc.
     """
     half = expected.shape[1] // 2
     size = expected.shape[1]
@@ -113,18 +113,23 @@ def refit_neighbours(
             far = reach[k]
             mine = start[k + 1] - start[k]
             cross = np.zeros(mine)  # sum P_k P_j / V of the neighbours
+            in_disc = np.zeros(mine)  # share of the neighbours in the disc
             top = information = pull = bare = bare_pull = chi2 = flat = 0.0
-            used = 0
+            used = disc_pixels = 0
+            signal = disc_b = disc_others = held = lost = np.float64(0)  # of the disc
             for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
                 for i in range(max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far)) + 1):
-                    if (i + 0.5 - x) ** 2 + (j + 0.5 - y) ** 2 > far * far:
+                    r2 = (i + 0.5 - x) ** 2 + (j + 0.5 - y) ** 2
+                    if r2 > far * far:
                         continue
                     at = offsets[p] + j * n_fs + i
                     own = (i - cf) ** 2 + (j - cs) ** 2 <= inner * inner
+                    P = share[place[k], half + j - cs, half + i - cf]
                     if not is_usable(flags[at], own, joint):
+                        if r2 <= inner * inner:
+                            lost += P
                         continue
                     b = expected[k, half + j - cs, half + i - cf]
-                    P = share[place[k], half + j - cs, half + i - cf]
                     others_n = others_v = 0.0
                     for m in range(mine):
                         q = others[start[k] + m]
@@ -144,12 +149,17 @@ def refit_neighbours(
                     bare_pull += P * b / v_bare
                     chi2 += (n - intensity[k] * P) ** 2 / v
                     used += 1
+                    if r2 <= inner * inner:
+                        signal, disc_b, disc_others = signal + n, disc_b + b, disc_others + others_v
+                        held, disc_pixels = held + P, disc_pixels + 1
                     if sweep == last:
                         for m in range(mine):
                             q = others[start[k] + m]
                             jj, ii = half + j - int(ss[q]), half + i - int(fs[q])
                             if 0 <= jj < size and 0 <= ii < size:
-                                cross[m] += P * share[place[q], jj, ii] / v
+                                Q = share[place[q], jj, ii]
+                                cross[m] += P * Q / v
+                                in_disc[m] += Q if r2 <= inner * inner else 0.0
             if not information > 0:
                 continue
             if sweep < last:
@@ -163,7 +173,7 @@ def refit_neighbours(
                 continue
             # what the neighbours take of the spot's information: exact for two, else as if they were strangers to
             # each other
-            kept = 1.0
+            kept, beyond = 1.0, disc_b * disc_b * scale_variance[k]
             for m in range(mine):
                 q = others[start[k] + m]
                 known = knowledge[q]
@@ -171,9 +181,14 @@ def refit_neighbours(
                     known += 1 / (usual[q] * usual[q])
                 if known > 0:
                     kept -= cross[m] * cross[m] / (information * known)
+                    beyond += in_disc[m] * in_disc[m] / known
             kept = max(kept, CLOSEST)
             out[k].I = intensity[k]
             out[k].sigma_zero = np.sqrt(1 / (bare * kept) + (bare_pull / bare) ** 2 * scale_variance[k])
             out[k].sigma = np.sqrt(1 / (information * kept) + (pull / information) ** 2 * scale_variance[k])
             out[k].chi2 = chi2 / max(used - 1, 1)
             out[k].flat = flat / information
+            empty = max(factor[k] * (gain * (disc_b + disc_others) + read2 * disc_pixels), least[k] * disc_pixels)
+            out[k].sum, out[k].sum_sigma, out[k].sum_zero = completed_sum(
+                signal, 1 + lost / held if held > 0 else np.nan, empty, beyond, factor[k] * gain, guess[k], usual[k]
+            )
