@@ -202,7 +202,7 @@ def learn_positions(
     offset: NDArray[np.float64],
     variance: NDArray[np.float64],
     run: PositionMap = NO_MAP,
-) -> tuple[PositionMap, int]:
+) -> PositionMap:
     """Robust map through what the offsets of strong spots have beyond the run's.
 
     A single shift from 6 spots, affine from 20, quadratic from 60, cubic from 150, quartic from 300; of these the one
@@ -221,16 +221,10 @@ def learn_positions(
         Of an offset along one axis, from counting.
     run : PositionMap
         What all frames have in common (errors of the geometry, above all).
-
-    Returns
-    -------
-    positions : PositionMap
-    n_terms : int
-        Terms of the polynomial that the frame itself decided: 0, 1, 3, 6, 10 or 15.
     """
     n = len(places)
     if n < SHIFT_FROM:
-        return run, 0
+        return run
     beyond = offset - run._unbounded(places)
     orders = [m for m, needed in _ORDERS if n >= needed]
     most = orders[-1]
@@ -257,7 +251,7 @@ def learn_positions(
             best, gain, which = m, gained, rows
     whole = np.zeros(len(right))
     whole[which] = np.linalg.solve(normal[np.ix_(which, which)], right[which])
-    return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :]), best
+    return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :])
 
 
 def _explained(normal: NDArray[np.float64], right: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
@@ -344,5 +338,10 @@ def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:
 
 
 def _terms(x: NDArray[np.float64], y: NDArray[np.float64], n_terms: int) -> NDArray[np.float64]:
-    powers = [(order - j, j) for order in range(5) for j in range(order + 1)]
-    return np.stack([x**i * y**j for i, j in powers[:n_terms]], axis=1) if n_terms else np.zeros((len(x), 0))
+    """(n, n_terms) 1, x, y, x², xy, y² … by multiplication, which powers take ten times as long as."""
+    terms = [np.ones_like(x)]
+    for order in range(1, 5):
+        if len(terms) < n_terms:
+            highest = terms[-order:]
+            terms += [x * term for term in highest] + [y * highest[-1]]
+    return np.stack(terms[:n_terms], axis=1) if n_terms else np.zeros((len(x), 0))

@@ -76,8 +76,6 @@ class Shapes:
     stretch : Stretch
         Factors on the widths.
     positions : PositionMap
-    n_terms : int
-        Terms of the map's polynomial that the frame decided.
     places : Scatter
         Scatter of places about the map.
     measured : (m,) MEASURED
@@ -92,7 +90,6 @@ class Shapes:
     psf: Psf
     stretch: Stretch
     positions: PositionMap
-    n_terms: int
     places: Scatter
     measured: NDArray[np.void]
     which: NDArray[np.int64]
@@ -169,7 +166,7 @@ def _shapes_of(
 ) -> Shapes:
     strong = places[which]
     found, counting = offsets_of(measured)
-    positions, n_terms = learn_positions(strong, found, counting.mean(axis=1), run.map)
+    positions = learn_positions(strong, found, counting.mean(axis=1), run.map)
     mapped = len(which) >= AFFINE_FROM
     scatter = run.about_map if mapped else run.about_run
     if len(which):
@@ -182,7 +179,7 @@ def _shapes_of(
     if len(which) < FEW:
         fallbacks.append("too few strong spots for spot widths of the frame: the run's are taken")
     psf = replace(run.psf, widths=widths, scatter=of_widths)
-    return Shapes(psf, stretch, positions, n_terms, scatter, measured, which, farthest, fallbacks)
+    return Shapes(psf, stretch, positions, scatter, measured, which, farthest, fallbacks)
 
 
 def learn_widths(
@@ -419,7 +416,10 @@ def kept_shares(
     core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
     in_disc = capture(mean, blur, tail, inner)
-    return core, capture(expected.widths, blur, tail, inner) / in_disc * counted, counted / in_disc
+    fitted, own = counted.copy(), shapes.which
+    if len(own):  # all others have the frame's widths
+        fitted[own] *= capture(expected.widths[own], blur[own], tail, inner) / in_disc[own]
+    return core, fitted, counted / in_disc
 
 
 def shape_error(

@@ -90,7 +90,7 @@ def _agreement(one: NDArray[np.float64], other: NDArray[np.float64], both: NDArr
 
 def _pooled_map(frames: list[Teachers]) -> PositionMap:
     found, counting = _offsets(frames)
-    return learn_positions(Places.joined([frame.places for frame in frames]), found, counting.mean(axis=1))[0]
+    return learn_positions(Places.joined([frame.places for frame in frames]), found, counting.mean(axis=1))
 
 
 def _offsets(frames: list[Teachers]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -120,7 +120,7 @@ def scatter_of_places(
 
 def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
     found, counting = shapes.offsets_of(frame.measured)
-    return learn_positions(frame.own_places, found, counting.mean(axis=1), shared)[0]
+    return learn_positions(frame.own_places, found, counting.mean(axis=1), shared)
 
 
 def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
