@@ -49,23 +49,21 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Add another tally's counts to this one's."""
-        self.chunks += other.chunks
-        self.crystals += other.crystals
-        self.reflections += other.reflections
-        self.integrated += other.integrated
-        self.own_rings += other.own_rings
-        self.cut += other.cut
-        self.astray += other.astray
-        self.other_radii += other.other_radii
-        self.dropped += other.dropped
-        self.images += other.images
-        self.fallbacks += other.fallbacks
+        for name, value in vars(other).items():
+            if name != "unreadable":
+                setattr(self, name, getattr(self, name) + value)
         self.unreadable += other.unreadable[: MOST_NAMED - len(self.unreadable)]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
         # dataclasses.asdict would make a Counter of a Counter's items
         return {name: dict(value) if isinstance(value, Counter) else value for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Tally:
+        """Inverse of `as_dict`."""
+        values: dict[str, Any] = {n: Counter(value) if isinstance(value, dict) else value for n, value in data.items()}
+        return cls(**values)
 
 
 class Subtractor:

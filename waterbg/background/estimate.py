@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import GeometryError
+from waterbg.settings import Radii
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
 
-Radii = tuple[float, float, float]
 LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 
 
@@ -127,10 +127,6 @@ def without_surface(
 
 class Estimator(Protocol):
     """Gives the background under the spots of a scene; chosen by ``--background``."""
-
-    @property
-    def name(self) -> str:
-        """What ``--background`` calls it."""
 
     def estimate(
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None

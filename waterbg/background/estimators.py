@@ -12,7 +12,6 @@ from waterbg.background.estimate import (
     BackgroundEstimate,
     Estimator,
     Noise,
-    Radii,
     Trust,
     box_half,
     count_constant,
@@ -20,12 +19,12 @@ from waterbg.background.estimate import (
     without_surface,
 )
 from waterbg.background.local import judge_by_rings, ring_planes
-from waterbg.background.masks import NEAR, add_wide, spot_mask, stencil
-from waterbg.background.masks import WIDE as MASK_WIDE
+from waterbg.background.masks import NEAR, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.errors import UsageError
 from waterbg.predict import columns_of
+from waterbg.settings import BACKGROUNDS, Radii
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 # The frame's model keeps clear of everything that may scatter: pixels beyond the peak disc, excitation error in profile
 # radii. Where crowded spots would leave less than a quarter of the detector, the second choice: its bias stays below
 # 5 % of the statistical error, while a tenth of the pixels costs half the precision near the beam.
-WIDE, CROWDED = (3.5, 4.0), (1.5, 3.0)
+AMPLE, CROWDED = (3.5, 4.0), (1.5, 3.0)
 LEAST_CLEAN = 0.25
 WRONG = 25.0  # deviance, five standard deviations, by which a level ring must explain its pixels better
 
@@ -44,7 +43,6 @@ class Ring:
     """Mean of the reflection's own ring, CrystFEL's background (``nograd``)."""
 
     noise: Noise = field(default_factory=Noise)
-    name: str = "ring"
     gradient: bool = False
 
     def estimate(
@@ -61,7 +59,6 @@ class Ring:
 class Plane(Ring):
     """Least-squares plane through the reflection's own ring (``grad``)."""
 
-    name: str = "plane"
     gradient: bool = True
 
 
@@ -71,15 +68,12 @@ class Radial:
 
     noise: Noise = field(default_factory=Noise)
     polarisation: str = "horiz"
-    name: str = "radial"
 
     def estimate(
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
-        flags = flag_pixels(frame, scene, radii)
-        noise = (self.noise.gain, self.noise.read2)
-        surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
+        flags, surface = _flags_and_surface(frame, scene, radii, self.noise, self.polarisation)
         surface.ratio[:] = 1
         spots = scene.spots if targets is None else targets
         if not surface.usable:
@@ -96,19 +90,23 @@ class Water:
     noise: Noise = field(default_factory=Noise)
     polarisation: str = "horiz"
     trust: Trust = field(default_factory=Trust)
-    name: str = "water"
 
     def estimate(
         self, frame: Frame, scene: Scene, radii: Radii, targets: NDArray[np.void] | None = None
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
-        flags = flag_pixels(frame, scene, radii)
-        noise = (self.noise.gain, self.noise.read2)
-        surface = fit_surface(frame, flags, frame_rays(frame, scene, self.polarisation), noise)
+        flags, surface = _flags_and_surface(frame, scene, radii, self.noise, self.polarisation)
         spots = scene.spots if targets is None else targets
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
         return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
+
+
+def _flags_and_surface(
+    frame: Frame, scene: Scene, radii: Radii, noise: Noise, polarisation: str
+) -> tuple[NDArray[np.uint8], Surface]:
+    flags = flag_pixels(frame, scene, radii)
+    return flags, fit_surface(frame, flags, frame_rays(frame, scene, polarisation), (noise.gain, noise.read2))
 
 
 def ring_estimate(
@@ -213,7 +211,7 @@ def make_estimator(
         return Radial(noise, polarisation)
     if name == "water":
         return Water(noise, polarisation, trust or Trust())
-    raise UsageError(f"--background={name}: ring, plane, radial or water is needed")
+    raise UsageError(f"--background={name}: one of {', '.join(BACKGROUNDS)} is needed")
 
 
 def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
@@ -232,9 +230,8 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *columns_of(spots), int(radii[0]))  # as stencils are cut
     usable = flags.size - int(np.count_nonzero(frame.bad))
-    for margin, limit in (WIDE, CROWDED):
-        if limit != WIDE[1]:
-            flags &= ~np.uint8(MASK_WIDE)
+    for margin, limit in (AMPLE, CROWDED):
+        flags &= ~np.uint8(WIDE)
         scattering = (spots, near[near["reduced"] <= limit])
         masked = sum(add_wide(flags, frame.detector, *columns_of(rows), int(radii[0]) + margin) for rows in scattering)
         if usable - masked >= LEAST_CLEAN * usable:

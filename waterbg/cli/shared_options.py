@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from plumbum import cli
 
 from waterbg.cli.base import Command
+from waterbg.settings import BACKGROUNDS
 
 if TYPE_CHECKING:
     from waterbg.run import Images
@@ -49,7 +50,7 @@ class IntegrationOptions(Command):
 
     background = cli.SwitchAttr(
         "--background",
-        cli.Set("water", "radial", "ring", "plane"),
+        cli.Set(*BACKGROUNDS),
         argname="MODEL",
         group="Integration",
         help="background of profile and sum; default water",

@@ -32,7 +32,7 @@ FIT = np.dtype(
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
         ("visible", "f8"),  # share of the squares of the profile that neighbours and bad pixels leave
         ("flat", "f8"),  # share of the background in the variance of the pixels, as they count
-        ("held", "f8"),  # share of the frame's mean spot that the peak disc holds there
+        ("held", "f8"),  # share of the core of the frame's mean spot that the peak disc holds there
         ("status", "u1"),
         ("saturated", "u1"),
     ]

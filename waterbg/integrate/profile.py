@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate, Radii, count_constant
+from waterbg.background.estimate import BackgroundEstimate, count_constant
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
@@ -30,6 +30,7 @@ from waterbg.integrate.shapes import (
     spot_shapes,
 )
 from waterbg.predict import columns_of
+from waterbg.settings import Radii
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame

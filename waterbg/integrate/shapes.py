@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate, Radii, count_constant
+from waterbg.background.estimate import BackgroundEstimate, count_constant
 from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
@@ -18,6 +18,7 @@ from waterbg.integrate.robust import MEDIAN_CHI2, median
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
 from waterbg.predict import columns_of, wavenumber
+from waterbg.settings import Radii
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -382,10 +383,9 @@ def spot_shapes(shapes: Shapes, rays: Rays, spots: NDArray[np.void], places: Pla
         scatter = (shapes.psf.scatter * widths[which]) ** 2
         like = ((found - widths[which]) > -NARROW * np.sqrt(scatter + counting)).all(axis=1)
         own, which = own[like], which[like]
-        counting = np.stack([own["var_u"], own["var_v"]], axis=1)
+        found, counting = offsets_of(own)
         trust = blur[which] / (blur[which] + counting)
-        found = np.stack([own["dx"], own["dy"]], axis=1) - offset[which]
-        moved = trust * places[which].along_radius(found)
+        moved = trust * places[which].along_radius(found - offset[which])
         offset[which] += places[which].off_radius(moved)
         blur[which] *= 1 - trust
         found, counting = widths_of(own)
@@ -404,11 +404,11 @@ def fit_reach(expected: Expected, inner: int) -> NDArray[np.float64]:
 def kept_shares(
     shapes: Shapes, inv_d: NDArray[np.float64], expected: Expected, inner: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) what the disc holds of the frame's mean spot, and what a fitted flux, and the sum over a disc, are to be
-    multiplied with for a spot's intensity.
+    """(n,) what the disc holds of the core of the frame's mean spot; what a fitted flux, and the sum over a disc,
+    are to be multiplied with for a spot's intensity.
 
     The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
-    is a guess, and only a smooth function of resolution. A strong spot's own width says how its counts are to be
+    is a guess, and only a smooth function of the spot's place. A strong spot's own width says how its counts are to be
     weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
     spot has.
     """

@@ -16,12 +16,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import Radii
 from waterbg.background.masks import WIDE, add_wide
 from waterbg.integrate.result import Status
 from waterbg.integrate.rings import integrate_rings
 from waterbg.integrate.robust import robust_std
 from waterbg.predict import LIMIT, SPOT, columns_of, predict
+from waterbg.settings import Radii
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -88,7 +88,7 @@ def _clear(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii: Radii) -
     """Those far from all that may scatter, and from each other: one decoy's peak is not in another's ring."""
     flags = np.zeros(len(frame.bad), np.uint8)
     for rows in (scene.spots, scene.near):
-        add_wide(flags, frame.detector, *columns_of(rows), radii[0] + CLEAR)
+        add_wide(flags, frame.detector, *columns_of(rows), int(radii[0]) + CLEAR)
     keep = _pick(flags, frame.detector.offsets, frame.detector.shapes, *columns_of(decoys), int(radii[0] + radii[2]))
     return decoys[keep]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from waterbg.settings import Settings
 
 
-HELD = 7 / 8  # of the frame's mean spot; a disc that holds less loses more than may be added
+HELD = 7 / 8  # of the core of the frame's mean spot; a disc that holds less loses more than may be added
 
 
 @dataclass
@@ -34,7 +34,7 @@ class FrameReport:
     own_rings : int
         Listed reflections whose background is their own ring's, for the frame's model does not hold there.
     cut : int
-        Listed reflections of whose spots the peak disc holds less than HELD.
+        Listed reflections of whose spots the peak disc holds less than HELD, tails aside.
     """
 
     fallbacks: list[str]

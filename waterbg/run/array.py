@@ -9,7 +9,6 @@ import os
 import shlex
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -266,9 +265,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
                 while data := file.read(8 << 20):
                     out.write(data)
             said = json.loads((folder.path / f"block-{index}.json").read_text())
-            for name in ("dropped", "images", "fallbacks"):
-                said[name] = Counter(said[name])
-            summary.tally.add(Tally(**said))
+            summary.tally.add(Tally.from_dict(said))
         out.flush()
         if verify:
             prove(job, out, 1, _quiet)
