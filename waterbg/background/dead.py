@@ -21,7 +21,7 @@ _ALIVE, _DARK, _ALIKE = 0, 1, 2
 
 def flag_dead(
     counts: NDArray[np.float32],
-    adu_per_photon: NDArray[np.float64],
+    photons_per_adu: NDArray[np.float32],
     flags: NDArray[np.uint8],
     shapes: NDArray[np.int64],
     rays: Rays,
@@ -38,7 +38,7 @@ def flag_dead(
 
     Parameters
     ----------
-    counts, adu_per_photon, flags, shapes, rays, grid, profile, noise
+    counts, photons_per_adu, flags, shapes, rays, grid, profile, noise
         As in :func:`waterbg.background.scan.walk`.
     tile_n : (n_tiles,) float32
         Counts of the clean pixels of each tile; where there are any, it is alive.
@@ -46,7 +46,7 @@ def flag_dead(
         Pixels. Where so many are all the same, the profile may be theirs, and what light it expects says nothing.
     """
     found = _flag_dead(
-        counts, (1 / adu_per_photon).astype(np.float32), flags, shapes, rays.panel, rays.length, rays.polarisation,
+        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation,
         grid.shapes, profile, tile_n, noise[0], noise[1], many,
     )  # fmt: skip
     return int(found)
@@ -119,7 +119,7 @@ def _ring_and_light(ray, area, length, polarisation, profile):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _flag_dead(
-    counts, inverse_adu, flags, shapes, rays, length, polarisation, grid_shapes, profile, tile_n, gain, read2, many,
+    counts, photons_per_adu, flags, shapes, rays, length, polarisation, grid_shapes, profile, tile_n, gain, read2, many,
 ):  # fmt: skip
     most = gain + 4.0 * TILE * np.sqrt(read2)  # what noise makes of nothing
     state = np.zeros(tile_n.size, np.uint8)
@@ -134,7 +134,7 @@ def _flag_dead(
             _, light = _ring_and_light(rays[p], area, length, polarisation, profile)
             if tile_n[t] == 0 or light * TILE * TILE >= CERTAIN * gain:
                 state[t] = _is_dead(
-                    counts, flags, first, n_fs, area, inverse_adu[p], light, read2, CERTAIN * gain, ALIKE
+                    counts, flags, first, n_fs, area, photons_per_adu[p], light, read2, CERTAIN * gain, ALIKE
                 )  # fmt: skip
                 dark += state[t] == _DARK
                 alike += state[t] == _ALIKE
@@ -177,7 +177,9 @@ def _flag_dead(
                         break
                     if state[tile + (line[0] // TILE) * n_tf + line[2] // TILE] != _ALIVE:
                         break
-                    here = _is_dead(counts, flags, first, n_fs, line, inverse_adu[p], light, read2, LIKELY * gain, TILE)
+                    here = _is_dead(
+                        counts, flags, first, n_fs, line, photons_per_adu[p], light, read2, LIKELY * gain, TILE
+                    )
                     if here != state[t]:
                         break
                     flagged += _spoil(flags, first, n_fs, line)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.errors import GeometryError
 from waterbg.settings import Radii
 
 if TYPE_CHECKING:
@@ -62,9 +61,6 @@ class BackgroundEstimate:
     noise : Noise
     flags : (n_pixels,) uint8
         What each pixel of the frame may be used for, see :mod:`waterbg.background.masks`.
-    scale, ring_variance : (n,) float64
-        What the spot's own ring says about the frame's model: counts over expected counts, and the variance of that
-        from counting; NaN for estimators without such a model.
     own_ring : (n,) bool
         Whose background is their own ring's after all, for the frame's model does not hold there.
     fallbacks : list of str
@@ -79,8 +75,6 @@ class BackgroundEstimate:
     least: NDArray[np.float64]
     noise: Noise
     flags: NDArray[np.uint8]
-    scale: NDArray[np.float64]
-    ring_variance: NDArray[np.float64]
     own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
     dead: int = 0
@@ -98,8 +92,6 @@ class BackgroundEstimate:
             scale_variance=self.scale_variance[:n],
             factor=self.factor[:n],
             least=self.least[:n],
-            scale=self.scale[:n],
-            ring_variance=self.ring_variance[:n],
             own_ring=self.own_ring[:n],
         )
 
@@ -120,9 +112,8 @@ def without_surface(
     flags: NDArray[np.uint8],
 ) -> BackgroundEstimate:
     """Make the estimate of somebody who knows no surface of the frame that rings could be compared with."""
-    n = len(expected)
-    unknown = np.full(n, np.nan), np.full(n, np.nan), np.zeros(n, bool)
-    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, *unknown)
+    no_ring = np.zeros(len(expected), bool)
+    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, no_ring)
 
 
 class Estimator(Protocol):
@@ -167,30 +158,7 @@ class Trust:
         return np.asarray(self.tau2, float)[np.searchsorted(np.asarray(self.edges, float), inv_d)]
 
 
-ADU_RANGE = (1e-6, 1e9)  # ADU per photon; beyond, sums of squares would pass the range of a float32
-
-
 def box_half(radii: Radii) -> int:
     """Half width of the boxes: the ring, and the peak disc moved by as much as a second look may (4 px)."""
     inner, _, outer = (int(radius) for radius in radii)
     return max(outer, inner + 4)
-
-
-def count_constant(frame: Frame) -> NDArray[np.float32]:
-    """(n_panels,) float32, photons per ADU.
-
-    Raises
-    ------
-    GeometryError
-        When the geometry says that a photon makes no ADU, or a number of them that no detector makes.
-    """
-    adu = np.asarray(frame.adu_per_photon, float)
-    right = (adu >= ADU_RANGE[0]) & (adu <= ADU_RANGE[1])
-    if not right.all():
-        number = int(np.argmin(right))
-        raise GeometryError(
-            f"panel {frame.detector.panels[number].name}: {adu[number]:g} ADU per photon; a positive number is needed, "
-            f"from {ADU_RANGE[0]:g} to {ADU_RANGE[1]:g}",
-            path=frame.detector.path,
-        )
-    return (1 / adu).astype(np.float32)

@@ -14,11 +14,10 @@ from waterbg.background.estimate import (
     Noise,
     Trust,
     box_half,
-    count_constant,
     least_variance,
     without_surface,
 )
-from waterbg.background.local import judge_by_rings, ring_planes
+from waterbg.background.local import RingFindings, judge_by_rings, ring_planes
 from waterbg.background.masks import NEAR, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.surface import Surface, fit_surface
@@ -99,7 +98,7 @@ class Water:
         spots = scene.spots if targets is None else targets
         if not surface.usable:
             return _from_rings(frame, scene, radii, spots, self.noise)
-        return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)
+        return water_estimate(frame, surface, flags, spots, radii, self.noise, self.trust)[0]
 
 
 def _flags_and_surface(
@@ -117,7 +116,7 @@ def ring_estimate(
     expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
     spread = np.empty((len(spots), 2))
     ring_planes(
-        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, *columns_of(spots),
+        frame.data, frame.photons_per_adu, flags, detector.offsets, detector.shapes, *columns_of(spots),
         stencil(radii)[1], gradient, expected, spread,
     )  # fmt: skip
     middle = expected[:, half, half].astype(float)
@@ -151,8 +150,8 @@ def water_estimate(
     radii: Radii,
     noise: Noise,
     trust: Trust,
-) -> BackgroundEstimate:
-    """Scale a frame's surface to each target's own ring, as far as the surface is not to be trusted.
+) -> tuple[BackgroundEstimate, RingFindings]:
+    """Scale a frame's surface to each target's own ring, as far as the surface is not to be trusted; what rings say.
 
     The ring's ratio a to the surface, with variance v from counting, is shrunk towards 1 by what surfaces are known
     to be off: 1 + w (a - 1), w = tau²/(tau² + v), with variance w v (empirical Bayes: Efron & Morris 1973, JASA 68,
@@ -162,7 +161,7 @@ def water_estimate(
     expected, factor = surface.boxes(*columns_of(targets), box_half(radii), detector.shapes)
     tau2 = trust.at(targets["inv_d"])
     rings = judge_by_rings(
-        frame.data, count_constant(frame), flags, detector.offsets, detector.shapes, targets,
+        frame.data, frame.photons_per_adu, flags, detector.offsets, detector.shapes, targets,
         *stencil(radii), expected, factor, noise.gain, noise.read2, tau2,
     )  # fmt: skip
     expected *= rings.shrunk[:, None, None].astype(np.float32)
@@ -177,9 +176,7 @@ def water_estimate(
         )
     own = rings.doubted.copy()
     own[wrong] = True
-    return BackgroundEstimate(
-        expected, variance, factor, least, noise, flags, rings.scale, rings.variance, own, dead=surface.dead
-    )
+    return BackgroundEstimate(expected, variance, factor, least, noise, flags, own, dead=surface.dead), rings
 
 
 def make_estimator(
@@ -216,7 +213,6 @@ def make_estimator(
 
 def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
     """Rays of a frame; the beam's centre is where the crystals, by their number of reflections, say it is."""
-    count_constant(frame)  # refuses what would make no photons, before anything is made of them
     shift = (0.0, 0.0)
     if len(scene.det_shift):
         weight = [max(len(crystal.reflections), 1) for crystal in scene.crystals]

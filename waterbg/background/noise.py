@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import Noise, count_constant
+from waterbg.background.estimate import Noise
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.start import first_profile
 
@@ -38,9 +38,7 @@ def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays, lowest: f
     levels are below zero (``lowest``, from :func:`lowest_level`), the pedestal that lifts them above it.
     """
     frame = frame.without(lowest)
-    means, excess = first_profile(
-        frame.data, np.asarray(frame.adu_per_photon, float), flags, frame.detector.shapes, rays, (1.0, 0.0)
-    )
+    means, excess = first_profile(frame.data, frame.photons_per_adu, flags, frame.detector.shapes, rays, (1.0, 0.0))
     known = np.isfinite(excess)
     least = -_STAYS * lowest
     if known.sum() < 8:
@@ -61,7 +59,7 @@ def lowest_level(frame: Frame, flags: NDArray[np.uint8]) -> float:
     some = slice(None, None, max(1, len(flags) // _GLANCE))
     if np.mean((frame.data[some] < 0) & (flags[some] & NOT_CLEAN == 0)) < _FEW_NEGATIVE:
         return 0.0
-    detector, constant = frame.detector, count_constant(frame)
+    detector, constant = frame.detector, frame.photons_per_adu
     along = max(1, int((_BLOCKS / max(len(detector.panels), 1)) ** 0.5))
     levels = []
     for number in range(len(detector.panels)):

@@ -41,7 +41,7 @@ class Sums:
 
 def walk(
     counts: NDArray[np.float32],
-    adu_per_photon: NDArray[np.float64],
+    photons_per_adu: NDArray[np.float32],
     flags: NDArray[np.uint8],
     shapes: NDArray[np.int64],
     rays: Rays,
@@ -61,7 +61,7 @@ def walk(
     ----------
     counts : (n_pixels,) float32
         ADU.
-    adu_per_photon : (n_panels,) float64
+    photons_per_adu : (n_panels,) float32
     flags : (n_pixels,) uint8
         See :mod:`waterbg.background.masks`.
     shapes : (n_panels, 2) int64
@@ -90,7 +90,7 @@ def walk(
     )
     _walk(
         counts,
-        (1 / adu_per_photon).astype(np.float32),
+        photons_per_adu,
         flags,
         shapes,
         rays.panel,
@@ -205,7 +205,7 @@ def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _walk(
-    counts, inverse_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
+    counts, photons_per_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
     slack, quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
 ):  # fmt: skip
     # Rows between those that are walked whole are walked near the beam only, as far as bins want them.
@@ -239,7 +239,7 @@ def _walk(
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
         n_ts, n_tf = grid_shapes[p]
-        to_photons = inverse_adu[p]
+        to_photons = photons_per_adu[p]
         for top in range(0, n_ss, TILE):
             walked = False
             for ss in range(top, min(top + TILE, n_ss)):

@@ -17,7 +17,7 @@ _PIXELS = 80_000  # looked at in all
 
 def first_profile(
     counts: NDArray[np.float32],
-    adu_per_photon: NDArray[np.float64],
+    photons_per_adu: NDArray[np.float32],
     flags: NDArray[np.uint8],
     shapes: NDArray[np.int64],
     rays: Rays,
@@ -30,7 +30,7 @@ def first_profile(
 
     Parameters
     ----------
-    counts, adu_per_photon, flags, shapes, rays, noise
+    counts, photons_per_adu, flags, shapes, rays, noise
         As in :func:`waterbg.background.scan.walk`.
 
     Returns
@@ -43,7 +43,7 @@ def first_profile(
     n_pixels = int((shapes[:, 0] * shapes[:, 1]).sum())
     stride = max(1, round((n_pixels / _PIXELS) ** 0.5))
     means, excess, weight = _sample(
-        counts, (1 / adu_per_photon).astype(np.float32), flags, shapes, rays.panel, rays.length, rays.polarisation,
+        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation,
         rays.n_bins, stride, noise[0], noise[1],
     )  # fmt: skip
     # few counts: bins share theirs, and nothing is exactly zero, or the model could not grow from there
@@ -54,7 +54,7 @@ def first_profile(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bins, stride, gain, read2):
+def _sample(counts, photons_per_adu, flags, shapes, rays, length, polarisation, n_bins, stride, gain, read2):
     values, factors = np.empty((n_bins, SAMPLE), np.float32), np.empty((n_bins, SAMPLE), np.float32)
     used = np.zeros(n_bins, np.int64)
     widest = 0
@@ -78,7 +78,7 @@ def _sample(counts, inverse_adu, flags, shapes, rays, length, polarisation, n_bi
                 if hashed * (6.28 * r[j]) > 4294967296.0 * 0.8 * SAMPLE * stride * stride:
                     continue
                 if used[k] < SAMPLE:
-                    values[k, used[k]] = counts[row + i] * inverse_adu[p]
+                    values[k, used[k]] = counts[row + i] * photons_per_adu[p]
                     factors[k, used[k]] = g[j]
                     used[k] += 1
         first += n_ss * n_fs

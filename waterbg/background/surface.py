@@ -141,7 +141,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
         Variance of a pixel per expected count, and at no counts.
     """
     shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
-    fixed = (frame.data, np.asarray(frame.adu_per_photon, float), flags, shapes, rays)
+    fixed = (frame.data, frame.photons_per_adu, flags, shapes, rays)
     means, _ = first_profile(*fixed, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.

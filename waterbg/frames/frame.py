@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.errors import GeometryError
 from waterbg.geometry import Detector
+
+ADU_RANGE = (1e-6, 1e9)  # ADU per photon; beyond, sums of squares would pass the range of a float32
 
 
 @dataclass
@@ -56,6 +60,26 @@ class Frame:
             return most
         # rounded as the pixels are: one that is just saturated stays so
         return (most.astype(np.float32) - self._in_adu(self.pedestal)).astype(np.float64)
+
+    @cached_property
+    def photons_per_adu(self) -> NDArray[np.float32]:
+        """(n_panels,) what makes photons of ADU.
+
+        Raises
+        ------
+        GeometryError
+            When the geometry says that a photon makes no ADU, or a number of them that no detector makes.
+        """
+        adu = np.asarray(self.adu_per_photon, float)
+        right = (adu >= ADU_RANGE[0]) & (adu <= ADU_RANGE[1])
+        if not right.all():
+            number = int(np.argmin(right))
+            raise GeometryError(
+                f"panel {self.detector.panels[number].name}: {adu[number]:g} ADU per photon; a positive number is "
+                f"needed, from {ADU_RANGE[0]:g} to {ADU_RANGE[1]:g}",
+                path=self.detector.path,
+            )
+        return (1 / adu).astype(np.float32)
 
     def _in_adu(self, photons: float) -> NDArray[np.float32]:
         return (photons * self.adu_per_photon).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate, count_constant
+from waterbg.background.estimate import BackgroundEstimate
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
 from waterbg.integrate.fit import FIT, fit_spots, sum_spots
@@ -122,7 +122,7 @@ def integrate_profile(
     fits["I"][is_unlisted] = 0  # of two that lie on each other, the listed one is where the light is
     if len(others):
         refit_neighbours(
-            frame.data, count_constant(frame), flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
+            frame.data, frame.photons_per_adu, flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
             *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
             background.expected, background.scale_variance, background.factor, background.least,
             background.noise.gain, background.noise.read2, usual, start, others, hidden, joint, fits,
@@ -152,7 +152,7 @@ def _fit_all(
     expected, inner = spot_shapes(shapes, ground.rays, spots, places), int(ground.radii[0])
     frame, background = ground.frame, ground.background
     fit_spots(
-        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes,
+        frame.data, frame.photons_per_adu, background.flags, frame.detector.offsets, frame.detector.shapes,
         ground.rays.panel, *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths,
         expected.blur, shapes.psf.tail, background.expected, background.scale_variance, background.factor,
         background.least, background.noise.gain, background.noise.read2, usual, fits,
@@ -238,7 +238,7 @@ def sum_all(ground: Ground, spots: NDArray[np.void]) -> NDArray[np.void]:
     fits = np.zeros(len(spots), FIT).view(np.recarray)
     has_map = frame.saturation is not None
     sum_spots(
-        frame.data, count_constant(frame), background.flags,
+        frame.data, frame.photons_per_adu, background.flags,
         frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
         *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate, count_constant
+from waterbg.background.estimate import BackgroundEstimate
 from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
@@ -269,7 +269,7 @@ def _measure(
 ) -> None:
     frame, background, inner = ground.frame, ground.background, int(ground.radii[0])
     measure_spots(
-        frame.data, count_constant(frame), background.flags, frame.detector.offsets, frame.detector.shapes,
+        frame.data, frame.photons_per_adu, background.flags, frame.detector.offsets, frame.detector.shapes,
         ground.rays.panel, *columns_of(spots), which, inner, inner + FIT_MARGIN, background.expected, background.factor,
         background.least, background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
     )  # fmt: skip

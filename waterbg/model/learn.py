@@ -161,19 +161,19 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     frame = frame.without(noise.pedestal)
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
-    background = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
+    background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
     ground = shapes.Ground(frame, radii, rays, background)
     fits = profile.sum_all(ground, targets)
     n = len(spots)
-    known = (fits["status"][n:] == 0) & np.isfinite(background.scale[n:])
+    known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 
     which, measured = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
         lowest=lowest,
         inv_d=decoys["inv_d"][known],
-        scale=background.scale[n:][known],
-        variance=background.ring_variance[n:][known],
+        scale=rings.scale[n:][known],
+        variance=rings.variance[n:][known],
         places=shapes.lab_places(frame, rays, spots[which]),
         crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],

@@ -8,7 +8,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import count_constant
 from waterbg.background.masks import ALONE, BAD, ONE, TWO
 from waterbg.integrate import Status
 from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
@@ -125,7 +124,7 @@ def close_up(look: Look, row: int) -> CloseUp:
     )
     begin, end = detector.offsets[panel : panel + 2]
     observed, flags = np.full((size, size), np.nan), np.full((size, size), BAD, np.uint8)
-    observed[rows, columns] = frame.panel(panel)[0][source] * np.float64(count_constant(frame)[panel])
+    observed[rows, columns] = frame.panel(panel)[0][source] * np.float64(frame.photons_per_adu[panel])
     flags[rows, columns] = background.flags[begin:end].reshape(n_ss, n_fs)[source]
 
     radii = tuple(int(radius) for radius in look.settings.int_radius)

@@ -13,7 +13,6 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background import Noise, frame_rays
-from waterbg.background.estimate import count_constant
 from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.noise import lowest_level, starting_noise
@@ -287,7 +286,7 @@ def radial_means(
     sums = np.zeros((3, rays.n_bins))
     detector = frame.detector
     _add_up(
-        frame.data, count_constant(frame), flags, expected, detector.offsets, detector.shapes, rays.panel, rays.length,
+        frame.data, frame.photons_per_adu, flags, expected, detector.offsets, detector.shapes, rays.panel, rays.length,
         noise.gain, noise.read2, sums,
     )  # fmt: skip
     at = np.searchsorted(edges, _inv_d(rays, np.arange(rays.n_bins) + 0.5, frame.photon_energy_eV), "right") - 1
