@@ -12,10 +12,18 @@ from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.rays import make_rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
-from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, pixel_share, scaled_lines
+from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, scaled_lines
 from waterbg.integrate.shapes import shape_error
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
+
+
+def pixel_share(shape, x, y):
+    """Share of a Gaussian in one pixel, its middle (x, y) from the centre: the four points one by one."""
+    a, b, c, height = shape
+    h = 0.5 / np.sqrt(3)
+    points = [(x + u, y + v) for u in (-h, h) for v in (-h, h)]
+    return height * np.mean([np.exp(-0.5 * (a * u * u + 2 * b * u * v + c * v * v)) for u, v in points])
 
 
 @pytest.mark.parametrize("sigma", [0.5, 0.8, 1.1, 2.0])

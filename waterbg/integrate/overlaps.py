@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from waterbg.background.masks import is_usable
 from waterbg.integrate.fit import completed_sum, likely_intensity
-from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.integrate.psf import fill_shares
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
 CLOSEST = 0.02  # of its information that a spot keeps beside its neighbours, at least
@@ -86,15 +86,7 @@ def refit_neighbours(
     for k in range(n_spots):
         if place[k] < 0:
             continue
-        core = gaussian(rays[panel[k]], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
-        wide = gaussian(rays[panel[k]], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
-        left, top = int(fs[k]) - half, int(ss[k]) - half
-        for j in range(size):
-            for i in range(size):
-                dx, dy = left + i + 0.5 - fs[k] - shift[k, 0], top + j + 0.5 - ss[k] - shift[k, 1]
-                share[place[k], j, i] = pixel_share(core, dx, dy)
-                if tail > 0:
-                    share[place[k], j, i] += pixel_share(wide, dx, dy)
+        fill_shares(rays[panel[k]], fs[k], ss[k], shift[k], widths[k], blur[k], tail, share[place[k]])
     intensity, guess, knowledge = np.zeros(n_spots), np.zeros(n_spots), np.zeros(n_spots)
     taken = np.zeros(n_spots)  # off neighbours
     for k in range(n_spots):

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import ALONE, BAD, ONE, TWO
 from waterbg.integrate import Status
-from waterbg.integrate.psf import TAIL_WIDTH, gaussian, pixel_share
+from waterbg.integrate.psf import fill_shares
 from waterbg.integrate.shapes import fit_reach, kept_shares, scene_places, spot_shapes
 from waterbg.plots.look import Look
 
@@ -138,7 +137,7 @@ def close_up(look: Look, row: int) -> CloseUp:
     flux = float(found.fits["I"][row]) / share if found.fits["status"][row] == 0 else np.nan
     fitted = float(spot["fs"] + shift[0]), float(spot["ss"] + shift[1])
     profile = np.empty((size, size))
-    _fill_profile(
+    fill_shares(
         look.rays.panel[panel],
         float(spot["fs"]),
         float(spot["ss"]),
@@ -183,17 +182,3 @@ def close_up(look: Look, row: int) -> CloseUp:
         stream_intensity=float(printed["I"]),
         stream_sigma=float(printed["sigma"]),
     )
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def _fill_profile(ray, fs, ss, shift, widths, blur, tail, out):
-    """Share of a spot in each pixel of its box, as `waterbg.integrate.fit.fit_spots` has it."""
-    half = out.shape[0] // 2
-    core = gaussian(ray, fs, ss, widths, blur, 1.0, 1 - tail)
-    wide = gaussian(ray, fs, ss, widths, blur, TAIL_WIDTH, tail)
-    for j in range(out.shape[0]):
-        for i in range(out.shape[1]):
-            dx, dy = int(fs) - half + i + 0.5 - fs - shift[0], int(ss) - half + j + 0.5 - ss - shift[1]
-            out[j, i] = pixel_share(core, dx, dy)
-            if tail > 0:
-                out[j, i] += pixel_share(wide, dx, dy)
