@@ -277,9 +277,9 @@ def _for_tasks(given: list[str]) -> list[str]:
 
 def _share(arguments: list[str]) -> int:
     """Processes for the subtraction beside ``-j`` of indexing, which takes several times as long per image."""
-    from waterbg.crystfel.options import INDEXAMAJIG, parse_unknown, value_of
+    from waterbg.crystfel.options import INDEXAMAJIG, parse_words, value_of
 
-    given = value_of(parse_unknown(arguments, INDEXAMAJIG), "j") or "1"
+    given = value_of(parse_words(arguments, INDEXAMAJIG), "j") or "1"
     return max(1, int(given) // 8) if given.isdecimal() else 1
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from waterbg.crystfel.options import INDEXAMAJIG, Option, parse_unknown, replace_value, value_of
+from waterbg.crystfel.options import INDEXAMAJIG, Option, parse_words, replace_value, value_of
 from waterbg.crystfel.programs import Program, find_program, tried
 from waterbg.errors import OutputError
 
@@ -53,7 +53,7 @@ def read_request(arguments: Sequence[str]) -> Request:
     arguments : sequence of str
         indexamajig's, without the program's name.
     """
-    options = parse_unknown(arguments, INDEXAMAJIG)
+    options = parse_words(arguments, INDEXAMAJIG)
     plain = list(arguments)
     names = {option.long_name for option in options if isinstance(option, Option)}
     asked = names & set(_QUESTIONS) or any(name.startswith("help-") for name in names)

@@ -99,7 +99,7 @@ class Option:
 
 
 def parse_words(words: Sequence[str], table: Mapping[str, bool]) -> list[Option | str]:
-    """Read an argument list as getopt would.
+    """Read an argument list as getopt would; what it would refuse is taken for a flag.
 
     Parameters
     ----------
@@ -112,19 +112,14 @@ def parse_words(words: Sequence[str], table: Mapping[str, bool]) -> list[Option 
     -------
     list of Option or str
         In the order given; a string is a word that is no option.
-
-    Raises
-    ------
-    UsageError
-        For an option the table does not have, an ambiguous abbreviation, a missing or unwanted value.
     """
-    return [item for item, _ in _parsed(words, table, lenient=False)]
+    return [item for item, _ in _parsed(words, table)]
 
 
 def replace_value(words: Sequence[str], table: Mapping[str, bool], long_name: str, value: str) -> list[str]:
     """Argument list with another value for one option, every other word as it was, unknown options too."""
     replaced: list[str] = []
-    for item, original in _parsed(words, table, lenient=True):
+    for item, original in _parsed(words, table):
         if isinstance(item, Option) and item.long_name == long_name:
             replaced += Option(item.name, value).words()
         else:
@@ -132,22 +127,13 @@ def replace_value(words: Sequence[str], table: Mapping[str, bool], long_name: st
     return replaced
 
 
-def parse_unknown(words: Sequence[str], table: Mapping[str, bool]) -> list[Option | str]:
-    """Like `parse_words`, but an option the table does not have is taken for a flag."""
-    return [item for item, _ in _parsed(words, table, lenient=True)]
-
-
-def _parsed(
-    words: Sequence[str], table: Mapping[str, bool], *, lenient: bool
-) -> Iterator[tuple[Option | str, list[str]]]:
+def _parsed(words: Sequence[str], table: Mapping[str, bool]) -> Iterator[tuple[Option | str, list[str]]]:
     """Each option or other word, with the words it was made of."""
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            if lenient:
-                yield word, [word]
-            for other in rest:
+            for other in (word, *rest):
                 yield other, [other]
             return
         if not word.startswith("-") or word == "-":
@@ -156,8 +142,6 @@ def _parsed(
         try:
             option, used = _option(word, rest, table)
         except UsageError:
-            if not lenient:
-                raise
             name, equals, value = word.lstrip("-").partition("=")
             option, used = Option(name, value if equals else None), 0
         yield option, [word, *rest[:used]]

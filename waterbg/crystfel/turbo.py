@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from waterbg.crystfel.dropin import original_name
-from waterbg.crystfel.options import INDEXAMAJIG, parse_unknown, replace_value, value_of
+from waterbg.crystfel.options import INDEXAMAJIG, parse_words, replace_value, value_of
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, UsageError
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
@@ -51,7 +51,7 @@ def make_turbo(
     ProgramError
         When ``list_events`` fails, or ``indexamajig`` is not there.
     """
-    options = parse_unknown(arguments, INDEXAMAJIG)
+    options = parse_words(arguments, INDEXAMAJIG)
     said = {name: value_of(options, name) for name in ("input", "geometry", "output")}
     for name, value in said.items():
         if not value:

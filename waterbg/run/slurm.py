@@ -19,7 +19,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -279,9 +279,8 @@ def _run(program: str, *arguments: str) -> str:
 
 
 def slurm_options(given: dict[str, Any]) -> SlurmOptions:
-    """Pick the fields of :class:`SlurmOptions` out of the command line's switches."""
-    known = {field.name for field in fields(SlurmOptions)}
-    return SlurmOptions(**{name: value for name, value in given.items() if name in known and value})
+    """Options of those switches that were given; the names are those of the fields."""
+    return SlurmOptions(**{name: value for name, value in given.items() if value})
 
 
 __all__ = ["Block", "JobFolder", "SlurmOptions", "compress", "slurm_options"]
