@@ -123,15 +123,16 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
 @njit(cache=True, nogil=True, error_model="numpy")
 def sum_spots(
     counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
-    expected, scale_variance, factor, least, gain, read2, out,
+    expected, scale_variance, factor, least, gain, read2, wide, out,
 ):  # fmt: skip
     """CrystFEL's acceptance, and the sum over the peak disc.
 
     Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and
-    at least four pixels in peak and ring. ``out`` (n,) FIT: all but what the profile fit finds.
+    at least four pixels in peak and ring. ``wide`` (n,) bool: spots that cannot be of one pixel. ``out`` (n,) FIT: all
+    but what the profile fit finds.
 
-    Pixels that no Bragg reflection makes become ALONE: in the disc, and between disc and ring, where CrystFEL never
-    looks. CrystFEL's acceptance does not know of them, but the sum is without.
+    Pixels that no Bragg reflection makes become ALONE: in the discs of wide spots, and between disc and ring, where
+    CrystFEL never looks. CrystFEL's acceptance does not know of them, but the sum is without.
     """
     half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
     for k in range(panel.size):
@@ -146,11 +147,13 @@ def sum_spots(
             result.status = _EDGE
             continue
         centre = offsets[p] + cs * n_fs + cf
-        hot = hot_pixel(
-            counts, photons_per_adu[p], flags, offsets[p], n_ss, n_fs, cf, cs, peak, expected[k], factor[k], gain, read2
-        )
-        if hot >= 0:
-            flags[hot] |= ALONE
+        if wide[k]:
+            hot = hot_pixel(
+                counts, photons_per_adu[p], flags, offsets[p], n_ss, n_fs, cf, cs, peak, expected[k], factor[k], gain,
+                read2,
+            )  # fmt: skip
+            if hot >= 0:
+                flags[hot] |= ALONE
         highest = np.float32(-np.inf)
         n_peak = n_ring = n_summed = 0
         saturated = is_bad = False

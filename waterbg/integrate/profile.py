@@ -20,6 +20,7 @@ from waterbg.integrate.shapes import (
     Ground,
     Shapes,
     Spots,
+    are_wide,
     fit_reach,
     kept_shares,
     lead_far,
@@ -97,7 +98,7 @@ def integrate_profile(
     """
     spots = scene.spots if targets is None else targets
     flags, ground = background.flags, Ground(frame, radii, rays, background)
-    fits = sum_all(ground, spots)
+    fits = sum_all(ground, spots, are_wide(spots["inv_d"], run))
     places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
     shapes = learn_shapes(ground, spots[own], fits[own], places[own], run)
@@ -232,8 +233,8 @@ def usual_intensity(
     return usual
 
 
-def sum_all(ground: Ground, spots: NDArray[np.void]) -> NDArray[np.void]:
-    """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs."""
+def sum_all(ground: Ground, spots: NDArray[np.void], wide: NDArray[np.bool_]) -> NDArray[np.void]:
+    """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs; ``wide`` (n,): spots of several pixels."""
     frame, background, radii = ground.frame, ground.background, ground.radii
     fits = np.zeros(len(spots), FIT).view(np.recarray)
     has_map = frame.saturation is not None
@@ -242,7 +243,8 @@ def sum_all(ground: Ground, spots: NDArray[np.void]) -> NDArray[np.void]:
         frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
         *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,
-        background.factor, background.least, background.noise.gain, background.noise.read2, fits,
+        background.factor, background.least, background.noise.gain, background.noise.read2, wide,
+        fits,
     )  # fmt: skip
     return fits
 

@@ -284,9 +284,14 @@ def is_one_pixel(measured: NDArray[np.void]) -> NDArray[np.bool_]:
     return (measured["radial"] <= ONE_PIXEL) & (measured["tangential"] <= ONE_PIXEL)
 
 
+def are_wide(inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
+    """Where the run's spots are so wide that none is of one pixel."""
+    return run.psf.widths.at(inv_d, FLOOR).min(axis=1) > NARROW_SPOTS
+
+
 def _like_the_runs(measured: NDArray[np.void], inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
     """Which are not one pixel where the run's spots are wider."""
-    return ~is_one_pixel(measured) | (run.psf.widths.at(inv_d, FLOOR).min(axis=1) <= NARROW_SPOTS)
+    return ~(is_one_pixel(measured) & are_wide(inv_d, run))
 
 
 def strongest(

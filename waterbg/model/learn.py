@@ -163,7 +163,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     targets = np.concatenate([spots, decoys])
     background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
     ground = shapes.Ground(frame, radii, rays, background)
-    fits = profile.sum_all(ground, targets)
+    fits = profile.sum_all(ground, targets, np.zeros(len(targets), bool))  # how wide spots are is to be learnt
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 
