@@ -183,6 +183,17 @@ def test_panels_in_their_places_are_not_moved(seed):
     assert learn_panels(places, rng.normal(0, 0.3, (300, 2)), np.full(300, 1e-3), 30) == ()
 
 
+def test_one_panel_that_is_far_off_is_not_taken_for_outliers():
+    panel = (np.arange(400) % 8).astype(np.int32)
+    places, rng = random_places(400, 5, panel)
+    truth = np.zeros((8, 2))
+    truth[5] = 1.2, -0.9
+    offset = truth[panel] + rng.normal(0, 0.12, (400, 2))
+    offset[::25] = rng.uniform(-2.5, 2.5, (16, 2))  # something else
+    found = np.array(learn_panels(places, offset, np.full(400, 1e-4), 8))
+    assert found == pytest.approx(truth, abs=0.06)
+
+
 def test_panels_of_few_spots_are_moved_less():
     panel = np.repeat(np.arange(10), [2, 60, 60, 60, 60, 60, 60, 60, 60, 60]).astype(np.int32)
     places, rng = random_places(len(panel), 5, panel)

@@ -17,7 +17,7 @@ from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
 from waterbg.model.decoys import DECOY, Shell
-from waterbg.model.learn import NO_TAIL, TAILS, _sigma_scale, best_tail
+from waterbg.model.learn import NO_TAIL, TAILS, _sigma_scale, _stray_share, best_tail
 from waterbg.model.quality import judge
 from waterbg.settings import Settings
 
@@ -284,7 +284,7 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 4"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 5"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
@@ -380,3 +380,49 @@ def test_wrong_adu_per_photon_is_found_and_does_no_harm(run, gain):
     z = np.concatenate(z)
     assert abs(z.mean()) < 0.15
     assert 0.88 < z.std() < 1.18
+
+
+def test_spots_of_another_crystal_leave_intensities_right_on_average():
+    """A lattice that nobody indexed: its light is in the discs of the other now and then."""
+    own, other = (
+        make_run(6, seed=seed, signal=signal, level=level, cell=60.0, size=500)
+        for seed, signal, level in ((31, 150.0, 12.0), (32, 200.0, 0.0))
+    )
+    both = [
+        (dataclasses.replace(frame, data=frame.data + beside.data), scene, truth)
+        for (frame, scene, truth), (beside, _, _) in zip(own, other, strict=True)
+    ]
+    sample = [(frame, scene) for frame, scene, _ in both]
+    model = learn_model(sample, SETTINGS)
+    blind = dataclasses.replace(model, trust=dataclasses.replace(model.trust, stray=0.0))
+    off = {}
+    for name, each in (("told", model), ("blind", blind)):
+        left = []
+        for frame, scene, truth in both:
+            result, _ = process_frame(frame, scene, each, SETTINGS)
+            kept = result["status"] == Status.OK
+            left.append((result["I"] - truth)[kept])
+        left = np.concatenate(left)
+        off[name] = left.mean(), left.std() / np.sqrt(len(left))
+    assert off["blind"][0] > 4 * off["blind"][1]
+    assert abs(off["told"][0]) < 2.5 * off["told"][1]
+    assert 0.6 < model.trust.stray < 1.8
+
+
+@pytest.mark.parametrize("wrong", [0.0, 0.4, 1.0, 1.5])
+def test_decoys_say_which_share_of_the_stray_light_is_in_discs(wrong):
+    rng = np.random.default_rng(9)
+    decoys = np.zeros(20000, DECOY)
+    decoys["stray"] = rng.exponential(10, 20000)
+    hit = rng.random(20000) < 0.1  # a tenth of the discs has it all
+    decoys["I"] = rng.normal(0, 20, 20000) + wrong * 100 * hit - decoys["stray"]
+    assert _stray_share(decoys) == pytest.approx(wrong, abs=0.08)
+    assert _stray_share(decoys[:50]) == 1
+
+
+def test_without_stray_light_nothing_is_said_of_it():
+    decoys = np.zeros(3000, DECOY)
+    decoys["I"] = np.random.default_rng(9).normal(0, 20, 3000)
+    assert _stray_share(decoys) == 1
+    decoys["stray"] = 1e-3  # next to none
+    assert _stray_share(decoys) == pytest.approx(1, abs=0.01)

@@ -61,6 +61,9 @@ class BackgroundEstimate:
     noise : Noise
     flags : (n_pixels,) uint8
         What each pixel of the frame may be used for, see :mod:`waterbg.background.masks`.
+    stray : (n,) float32
+        Photons of ``expected`` that are not of the frame's surface but of what it leaves out, see
+        :mod:`waterbg.background.stray`.
     own_ring : (n,) bool
         Whose background is their own ring's after all, for the frame's model does not hold there.
     fallbacks : list of str
@@ -75,6 +78,7 @@ class BackgroundEstimate:
     least: NDArray[np.float64]
     noise: Noise
     flags: NDArray[np.uint8]
+    stray: NDArray[np.float32]
     own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
     dead: int = 0
@@ -92,6 +96,7 @@ class BackgroundEstimate:
             scale_variance=self.scale_variance[:n],
             factor=self.factor[:n],
             least=self.least[:n],
+            stray=self.stray[:n],
             own_ring=self.own_ring[:n],
         )
 
@@ -112,8 +117,8 @@ def without_surface(
     flags: NDArray[np.uint8],
 ) -> BackgroundEstimate:
     """Make the estimate of somebody who knows no surface of the frame that rings could be compared with."""
-    no_ring = np.zeros(len(expected), bool)
-    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, no_ring)
+    no_stray, no_ring = np.zeros(len(expected), np.float32), np.zeros(len(expected), bool)
+    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, no_stray, no_ring)
 
 
 class Estimator(Protocol):
@@ -140,18 +145,22 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class Trust:
-    """How far the true background strays from the surface of a frame, by resolution.
+    """How far the surface of a frame is to be believed.
 
     Attributes
     ----------
     edges : sequence of float
         Ascending 1/d in nm⁻¹ between the shells; one less than ``tau2``.
     tau2 : sequence of float
-        Relative variance in each shell, learnt from decoys.
+        Relative variance of the true background about the surface in each shell, learnt from decoys.
+    stray : float
+        Share of the light that the surface leaves out which discs keep, learnt from decoys: all of it where nothing
+        tells it from spots, none where it is in rings that overrule the surface.
     """
 
     edges: Sequence[float] = ()
     tau2: Sequence[float] = (1e-4,)  # 1 %: what non-radial water does within a ring
+    stray: float = 1.0
 
     def at(self, inv_d: NDArray[np.float64]) -> NDArray[np.float64]:
         """Relative variance at each 1/d."""

@@ -168,6 +168,8 @@ def water_estimate(
     factor *= rings.rough
     known = np.where(rings.weight > 0, rings.variance, 0)
     variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
+    stray = np.float32(trust.stray) * surface.stray_at(*columns_of(targets))
+    expected += stray[:, None, None]
     least = least_variance(expected, factor, noise)
     wrong = np.flatnonzero(rings.misfit > WRONG)
     if len(wrong):
@@ -175,8 +177,8 @@ def water_estimate(
             frame, flags, targets[wrong], radii, noise, gradient=False
         )
     own = rings.doubted.copy()
-    own[wrong] = True
-    return BackgroundEstimate(expected, variance, factor, least, noise, flags, own, dead=surface.dead), rings
+    own[wrong], stray[wrong] = True, 0
+    return BackgroundEstimate(expected, variance, factor, least, noise, flags, stray, own, dead=surface.dead), rings
 
 
 def make_estimator(

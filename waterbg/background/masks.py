@@ -30,6 +30,8 @@ NOT_SCALE = NOT_RING | NEAR  # and where it scales the frame's model
 # Tighter tails would bias integrating detectors, whose counts are not Poisson.
 TAIL = 4.3
 SKEW = 3.2
+HOT = 50.0  # standard deviations that a hot pixel is above the background
+SHARP = 4.0  # times its neighbours that a pixel which stands alone is above the background
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -38,6 +40,22 @@ def is_usable(flag, in_disc, joint):
     if flag & (BAD | ALONE):
         return False
     return joint or not (flag & TWO or (flag & ONE and not in_disc))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
+    """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
+
+    Of a spot that is wider than half a pixel, wherever it is, several neighbours have more: half, as a rule.
+    """
+    here = offset + row * n_fs + column
+    limit = level + (counts[here] - level) / SHARP
+    bright = 0
+    for j in range(max(row - 1, 0), min(row + 1, n_ss - 1) + 1):
+        for i in range(max(column - 1, 0), min(column + 1, n_fs - 1) + 1):
+            at = offset + j * n_fs + i
+            bright += at != here and counts[at] > limit
+    return bright <= 1
 
 
 @lru_cache(maxsize=16)

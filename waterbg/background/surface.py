@@ -16,6 +16,7 @@ from waterbg.background.dead import flag_dead
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
+from waterbg.background.stray import stray_light
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
 
@@ -57,6 +58,8 @@ class Surface:
         Photons in them.
     dead : int
         Number of pixels that turned out to be dead, or in a full shadow.
+    stray : (n_rings,) float64
+        Light that is left out, photons a pixel by radius (`waterbg.background.stray`).
     """
 
     rays: Rays
@@ -71,6 +74,7 @@ class Surface:
     clean: int
     counted: float
     dead: int
+    stray: NDArray[np.float64]
 
     @property
     def usable(self) -> bool:
@@ -108,6 +112,15 @@ class Surface:
             self.rays.polarisation, self.profile, self.ratio, self.factor, expected, factor,
         )  # fmt: skip
         return expected, factor
+
+    def stray_at(
+        self, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
+    ) -> NDArray[np.float32]:
+        """(n,) photons a pixel of light that the model leaves out, at positions as of `boxes`."""
+        ray = self.rays.panel[np.maximum(panel, 0)]
+        x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+        ring = np.nan_to_num(self.rays.length * np.hypot(x, y) / z / TILE)
+        return self.stray[np.clip(ring, 0, len(self.stray) - 1).astype(int)].astype(np.float32)
 
     def everywhere(self, shapes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Expected counts of every pixel of the frame: (n_pixels,) photons, panel after panel.
@@ -177,7 +190,10 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
-    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead)
+    stray = stray_light(*fixed, grid, curve(means), ratio, noise, 2 * step)
+    return Surface(
+        rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead, stray
+    )
 
 
 def _update_means(

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import ALONE, BAD, NOT_RING, ONE, SKEW, TWO, is_usable
+from waterbg.background.masks import ALONE, BAD, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
@@ -32,6 +32,7 @@ FIT = np.dtype(
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
         ("visible", "f8"),  # share of the squares of the profile that neighbours and bad pixels leave
         ("flat", "f8"),  # share of the background in the variance of the pixels, as they count
+        ("area", "f8"),  # what a photon more in every pixel adds to I
         ("held", "f8"),  # share of the core of the frame's mean spot that the peak disc holds there
         ("status", "u1"),
         ("saturated", "u1"),
@@ -40,9 +41,9 @@ FIT = np.dtype(
 """What the fit finds about a spot; photons, but for ``peak``."""
 
 ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
-FAR_OUT, SHARP = 8.0, 4.0  # standard deviations, and times its neighbours, that a pixel stands above the background
+FAR_OUT = 8.0  # standard deviations that a pixel which stands alone is above the background
 _NEGATIVE = -20.0  # standard deviations: below, what is left of the normal distribution is an exponential
-HOT, ISOLATED = 50.0, 10.0  # a hot pixel's height in standard deviations, and over its brightest neighbour's
+ISOLATED = 10.0  # a hot pixel's height over its brightest neighbour's
 _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Status.OFF_PANEL)
 _FEW_PIXELS, _BACKGROUND = int(Status.FEW_PIXELS), int(Status.BACKGROUND)
 
@@ -74,22 +75,6 @@ def completed_sum(signal, complete, empty, beyond, per_photon, guess, usual):
     guess = likely_intensity(signal, np.sqrt(empty + per_photon * guess), usual)
     sigma, zero = np.sqrt(empty + per_photon * guess + beyond), np.sqrt(empty + beyond)
     return complete * signal, complete * sigma, complete * zero
-
-
-@njit(cache=True, nogil=True, error_model="numpy")
-def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
-    """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
-
-    Of a spot that is wider than half a pixel, wherever it is, several neighbours have more: half, as a rule.
-    """
-    here = offset + row * n_fs + column
-    limit = level + (counts[here] - level) / SHARP
-    bright = 0
-    for j in range(max(row - 1, 0), min(row + 1, n_ss - 1) + 1):
-        for i in range(max(column - 1, 0), min(column + 1, n_fs - 1) + 1):
-            at = offset + j * n_fs + i
-            bright += at != here and counts[at] > limit
-    return bright <= 1
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -325,12 +310,13 @@ def fit_spots(
         # sigma is that of the likely intensity: a low fluctuation must not look precise, nor a high one too poor
         for _ in range(2):  # the error that the likely intensity follows from depends on it in turn
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
-            information = chi2 = pull = flat = 0.0
+            information = chi2 = pull = flat = whole = 0.0
             for q in range(used):
                 weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least[k])
             for q in range(used):
                 inverse, w = weight[q], P[q] * weight[q]
                 information += w * P[q]
+                whole += w
                 flat += w * P[q] * (1 - factor[k] * gain * guess * w)
                 pull += w * B[q]
                 left = n[q] - B[q] - intensity * P[q]
@@ -345,3 +331,4 @@ def fit_spots(
         result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])
         result.chi2 = chi2 / max(used - 1, 1)
         result.flat = flat / information
+        result.area = whole / information

@@ -279,8 +279,14 @@ def learn_panels(
     """
     if n_panels < 2 or len(places) < AFFINE_FROM:
         return ()
-    total = _spread2(left, variance) + variance
-    weights = biweight((left**2).sum(axis=1) / total) / total
+    # about the middle of each panel: all spots of one that is far off would else be outliers
+    about = left.copy()
+    for panel in np.unique(places.panel):
+        here = places.panel == panel
+        if np.count_nonzero(here) >= SHIFT_FROM:
+            about[here] -= np.median(left[here], axis=0)
+    total = _spread2(about, variance) + variance
+    weights = biweight((about**2).sum(axis=1) / total) / total
     sums = np.bincount(places.panel, weights, n_panels)
     seen = sums > 0
     error2 = 1 / sums[seen, None]

@@ -133,7 +133,7 @@ def integrate_profile(
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
     fits["held"], share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
-    for name in ("I", "sigma", "sigma_zero"):
+    for name in ("I", "sigma", "sigma_zero", "area"):
         fits[name] *= share
     for name in ("sum", "sum_sigma", "sum_zero"):
         fits[name] *= summed

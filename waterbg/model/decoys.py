@@ -116,6 +116,7 @@ DECOY = np.dtype(
         ("I", "f8"),
         ("sigma", "f8"),
         ("sigma_zero", "f8"),  # what sigma should be, as the true intensity is known to be 0
+        ("stray", "f8"),  # what was taken off I for light that the frame's model leaves out
         ("rings", "f8"),
         ("rings_sigma", "f8"),
     ]
@@ -140,12 +141,15 @@ def paired(
     decoys: NDArray[np.void],
     ours: NDArray[np.void],
     sigma_zero: NDArray[np.float64],
+    stray: NDArray[np.float64],
     rings: NDArray[np.void],
 ) -> NDArray[np.void]:
-    """Put both methods' numbers side by side: (n,) DECOY; ``sigma_zero`` (n,) is in photons, as what is given back."""
+    """Put both methods' numbers side by side: (n,) DECOY; ``sigma_zero`` and ``stray`` (n,) are in photons, as what is
+    given back.
+    """
     adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
     out = np.zeros(len(decoys), DECOY)
-    out["inv_d"], out["sigma_zero"] = decoys["inv_d"], sigma_zero
+    out["inv_d"], out["sigma_zero"], out["stray"] = decoys["inv_d"], sigma_zero, stray
     for name, result in (("I", ours), ("rings", rings)):
         out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
     out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu

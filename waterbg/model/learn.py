@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -63,6 +64,8 @@ STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE, SCALE_SPREAD = (0.6, 2.0), 0.1  # of sigma; the second is a standard deviation
+STRAY_RANGE, STRAY_SPREAD = (0.0, 2.0), 0.5  # of the stray light that is left in discs, likewise
+STRAY_MOST = 50.0  # standard deviations that a decoy may count for, in the mean of all
 
 
 def one_by_one(sample: Iterable[tuple[Frame, Scene]], work: Callable[..., Result], *args: object) -> Iterator[Result]:
@@ -308,12 +311,16 @@ def _calibrate(
     tries = itertools.islice(walk(sample, _try_frame, model, settings), model.frames)
     trial = _pooled_trial(tries, ENOUGH_DECOYS)
     least = profile.LEAST_SIGMA * model.noise.gain
+    share = _stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else model.trust.stray
+    for decoys in (trial.half, trial.displaced):
+        decoys["I"] += (model.trust.stray - share) * decoys["stray"]
     scale = _sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
         beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
         spots = dataclasses.replace(spots, signal_error=max(LEAST_SIGNAL_ERROR, SHARED * float(np.sqrt(beyond))))
-    return dataclasses.replace(model, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
+    trust = dataclasses.replace(model.trust, stray=share)
+    return dataclasses.replace(model, trust=trust, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
 
 
 def check_model(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> Quality:
@@ -352,8 +359,10 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
     for decoys in kinds:
         rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
         rows = slice(start, start + len(decoys))
-        sigma_zero = found.fits["sum_zero" if settings.integration == SUM else "sigma_zero"][rows]
-        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, rings))
+        by_sum, fits = settings.integration == SUM, found.fits[rows]
+        sigma_zero = fits["sum_zero" if by_sum else "sigma_zero"]
+        stray = found.background.stray[rows] * (math.pi * int(settings.int_radius[0]) ** 2 if by_sum else fits["area"])
+        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, rings))
         start += len(decoys)
     fits = found.fits[: len(scene.spots)]
     strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
@@ -387,6 +396,22 @@ def _judged(trial: _Trial, scale: float) -> Quality:
     for decoys in (trial.half, trial.displaced):
         decoys["sigma"] *= scale
     return judge(trial.half, trial.displaced, trial.ratio)
+
+
+def _stray_share(decoys: NDArray[np.void]) -> float:
+    """Share of the stray light that decoys' intensities have, whose mean is then 0; drawn to 1 by its own error.
+
+    ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations.
+    """
+    known = decoys[np.isfinite(decoys["I"])]
+    off = float(known["stray"].sum())
+    if len(known) < FEWEST_DECOYS or not off > 0:
+        return 1.0
+    most = STRAY_MOST * robust_std(known["I"])
+    left = np.clip(known["I"], -most, most)
+    excess, error2 = float(left.sum()) / off, float((left**2).sum()) / off**2
+    believed = STRAY_SPREAD**2 / (STRAY_SPREAD**2 + error2)
+    return float(np.clip(1 + believed * excess, *STRAY_RANGE))
 
 
 def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:

@@ -19,6 +19,7 @@ from waterbg.integrate.positions import (
 from waterbg.integrate.scatter import Scatter
 
 FEWEST_FRAMES = 4  # in two halves, which must find the same
+ROUNDS = 6  # of learning where panels are
 
 
 @dataclass(frozen=True)
@@ -56,13 +57,15 @@ def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
     frames : list of Teachers
     n_panels : int
     """
-    smooth = _smooth_map(frames)
-    left = []
-    for frame in frames:
-        found, _ = shapes.offsets_of(frame.measured)
-        left.append(found - _own_map(frame, smooth).at(frame.own_places))
-    places, (_, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
-    return replace(smooth, panels=learn_panels(places, np.concatenate(left), counting.mean(axis=1), n_panels))
+    shared = _smooth_map(frames)
+    places, (found, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
+    for _ in range(ROUNDS):  # a frame's map follows panels as far as it can, until they are known
+        maps = [replace(_own_map(frame, shared), panels=()).at(frame.own_places) for frame in frames]
+        panels = learn_panels(places, found - np.concatenate(maps), counting.mean(axis=1), n_panels)
+        shared = replace(shared, panels=panels)
+        if not panels:
+            break
+    return shared
 
 
 def _smooth_map(frames: list[Teachers]) -> PositionMap:

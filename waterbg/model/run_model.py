@@ -21,7 +21,7 @@ from waterbg.stream import write_file
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
-_FORMAT = "waterbg run model 4"
+_FORMAT = "waterbg run model 5"
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class RunModel:
             psf = spots.pop("psf")
             return cls(
                 noise=Noise(**data.pop("noise")),
-                trust=Trust(**{name: tuple(values) for name, values in data.pop("trust").items()}),
+                trust=_trust(**data.pop("trust")),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
                     map=_map(**spots["map"]),
@@ -127,6 +127,10 @@ def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: li
         raise ValueError
     pairs = (tuple((float(x), float(y)) for x, y in column) for column in (coefficients, panels))
     return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))
+
+
+def _trust(edges: list[float], tau2: list[float], stray: float) -> Trust:
+    return Trust(tuple(edges), tuple(tau2), float(stray))
 
 
 def _scatter(data: dict[str, Any]) -> Scatter:

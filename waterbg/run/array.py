@@ -19,7 +19,16 @@ from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
-from waterbg.run.local import doubt_geometry, learn_run_model, open_output, prove, refuse_input, run_spans, verdict
+from waterbg.run.local import (
+    doubt_geometry,
+    learn_run_model,
+    moved_panels,
+    open_output,
+    prove,
+    refuse_input,
+    run_spans,
+    verdict,
+)
 from waterbg.run.pool import Pool
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
@@ -272,10 +281,13 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         out.finish()
     if (folder.path / MODEL).exists():
         from waterbg.model import RunModel
+        from waterbg.run.worker import Worker
 
         if is_learnt:
             write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
+        model = RunModel.load(folder.path / MODEL)
         if job.settings.decoys:
-            summary.notes += verdict(RunModel.load(folder.path / MODEL), is_given=folder.options["model_is_given"])
+            summary.notes += verdict(model, is_given=folder.options["model_is_given"])
+        summary.notes += moved_panels(model, Worker(job).detector)
     summary.seconds = time.monotonic() - began
     return summary

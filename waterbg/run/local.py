@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -29,8 +30,12 @@ from waterbg.stream.check import Comparison, first_loss
 from waterbg.stream.grammar import BEGIN_CHUNK
 
 if TYPE_CHECKING:
+    from waterbg.geometry import Detector
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
+
+MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
+NAMED = 3  # such panels, the farthest ones first
 
 
 def run_subtract(
@@ -126,8 +131,22 @@ def run_subtract(
                 raise
     if model is not None and job.settings.decoys:
         summary.notes += verdict(model, is_given)
+    if model is not None:
+        summary.notes += moved_panels(model, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
+
+
+def moved_panels(model: RunModel, detector: Detector) -> list[str]:
+    """Name the panels whose spots are, in all frames, not where the geometry has them."""
+    apart = [math.hypot(*offset) for offset in model.spots.map.panels]  # empty where none is known to be off
+    names = [panel.name for panel in detector.panels]
+    far = sorted((pair for pair in zip(apart, names, strict=False) if pair[0] > MOVED), reverse=True)
+    if not far:
+        return []
+    named = ", ".join(f"{name} by {distance:.1f} px" for distance, name in far[:NAMED])
+    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
+    return [f"panels are not where the geometry has them: {named}{more} (followed here; refine the geometry)"]
 
 
 def verdict(model: RunModel, is_given: bool) -> list[str]:

@@ -1,0 +1,119 @@
+"""Light that the frame's model leaves out, but that falls into discs as well as beside them.
+
+Spots of crystals that nobody indexed, spotty ice, noisy pixels: the model clips them, or intensities would follow every
+bright one. On average they are in the discs all the same, and without them the background is too low by as much.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, stands_alone
+from waterbg.background.rays import Rays, column_middles, trace_row
+from waterbg.background.table import PER_BIN
+from waterbg.background.tiles import TILE, TileGrid
+
+REACH = 4.0  # tiles, Gaussian sigma along the radius
+USUAL, MOST = 0.9, 8.0  # share of the tiles with stray light that are as usual; times their mean that any may count for
+
+
+def stray_light(
+    counts: NDArray[np.float32],
+    photons_per_adu: NDArray[np.float32],
+    flags: NDArray[np.uint8],
+    shapes: NDArray[np.int64],
+    rays: Rays,
+    grid: TileGrid,
+    profile: NDArray[np.float32],
+    ratio: NDArray[np.float32],
+    noise: tuple[float, float],
+    step: int,
+) -> NDArray[np.float64]:
+    """Mean light of a pixel that is no background and belongs to no reflection, by radius.
+
+    The excess of pixels above the model's clipping limit, but for hot ones, which no disc keeps. No tile
+    counts for more than MOST times the mean of the usual ones: a bright spot of ice or salt would be taken off
+    everything at its radius.
+
+    Parameters
+    ----------
+    counts, photons_per_adu, flags, shapes, rays, grid, profile, ratio, noise
+        As in :func:`waterbg.background.scan.walk`.
+    step : int
+        Only every step-th row is looked at.
+
+    Returns
+    -------
+    (n_rings,) float64
+        Photons, by radius in steps of TILE pixels.
+    """
+    n_rings = rays.n_bins // TILE + 1
+    excess, ring = np.zeros(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.int32)
+    area = np.zeros(n_rings)
+    _collect(
+        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation, grid.shapes, profile, ratio,
+        noise[0], noise[1], step, excess, ring, area,
+    )  # fmt: skip
+    bright = np.flatnonzero(excess)
+    usual = np.sort(excess[bright])[: int(USUAL * len(bright))]
+    if not len(usual):
+        return np.zeros(n_rings)
+    light = np.bincount(ring[bright], np.minimum(excess[bright], MOST * usual.mean()), n_rings)
+    reach = np.arange(-int(3 * REACH), int(3 * REACH) + 1)
+    kernel = np.exp(-0.5 * (reach / REACH) ** 2)
+    half = len(kernel) // 2
+    light, area = (np.convolve(values, kernel)[half : half + n_rings] for values in (light, area))
+    return light / np.maximum(area, 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _glance(counts, flags, limit):
+    """How many pixels are clean, and how many of them are above a limit."""
+    seen, bright, not_clean = np.uint8(0), np.uint8(0), np.uint8(NOT_CLEAN)
+    for i in range(counts.size):
+        clean = np.uint8(flags[i] & not_clean == 0)
+        seen += clean
+        bright += clean & np.uint8(counts[i] > limit)
+    return seen, bright
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _collect(
+    counts, photons_per_adu, flags, shapes, rays, length, polarisation, grid_shapes, profile, ratio, gain, read2, step,
+    excess, ring, area,
+):  # fmt: skip
+    not_clean, last = np.uint8(NOT_CLEAN), profile.shape[1] - 1
+    widest = 0
+    for p in range(shapes.shape[0]):
+        widest = max(widest, grid_shapes[p, 1])
+    columns = column_middles(widest, 0.5 * TILE - 0.5, TILE)
+    r, g = np.empty(widest, np.float32), np.empty(widest, np.float32)
+    first = tile = 0
+    for p in range(shapes.shape[0]):
+        n_ss, n_fs = shapes[p]
+        n_ts, n_tf = grid_shapes[p]
+        to_photons = photons_per_adu[p]
+        for ss in range(0, n_ss, step):
+            j, row = ss // TILE, first + ss * n_fs
+            trace_row(rays[p], j * TILE + 0.5 * TILE - 0.5, columns[:n_tf], length, polarisation, r, g)
+            for i in range(n_tf):
+                t, at_curve = tile + j * n_tf + i, min(r[i] * np.float32(PER_BIN), np.float32(last))
+                k = int(at_curve)
+                mu = max((profile[0, k] + profile[1, k] * at_curve) * g[i] * ratio[t], np.float32(0))
+                limit = mu + TAIL * np.sqrt(gain * mu + read2) + SKEW * gain
+                begin, end, adu = row + i * TILE, row + min((i + 1) * TILE, n_fs), np.float32(limit / to_photons)
+                seen, bright = _glance(counts[begin:end], flags[begin:end], adu)
+                area[k // (PER_BIN * TILE)] += seen
+                if not bright:
+                    continue
+                ring[t] = k // (PER_BIN * TILE)
+                hot = (mu + HOT * np.sqrt(gain * mu + read2)) / to_photons
+                for at in range(begin, end):
+                    if not counts[at] > adu or flags[at] & not_clean:
+                        continue
+                    if counts[at] < hot or not stands_alone(counts, first, n_ss, n_fs, ss, at - row, mu / to_photons):
+                        excess[t] += counts[at] * to_photons - mu
+        first += n_ss * n_fs
+        tile += n_ts * n_tf
