@@ -22,6 +22,7 @@ _ORDERS = (
     (15, 300),
 )  # terms up to fourth powers, spots for them
 LEANS = 5
+FAR2 = 4.0  # square of how many standard deviations of a spot a panel is far off
 _SETTLED = 1e-3  # px
 
 
@@ -279,12 +280,14 @@ def learn_panels(
     """
     if n_panels < 2 or len(places) < AFFINE_FROM:
         return ()
-    # about the middle of each panel: all spots of one that is far off would else be outliers
+    total = _spread2(left, variance) + variance
+    # of a panel that is far off all spots would be outliers, but for those about its own middle
     about = left.copy()
     for panel in np.unique(places.panel):
         here = places.panel == panel
-        if np.count_nonzero(here) >= SHIFT_FROM:
-            about[here] -= np.median(left[here], axis=0)
+        middle = np.median(left[here], axis=0)
+        if np.count_nonzero(here) >= SHIFT_FROM and (middle**2).sum() > FAR2 * total[here].mean():
+            about[here] -= middle
     total = _spread2(about, variance) + variance
     weights = biweight((about**2).sum(axis=1) / total) / total
     sums = np.bincount(places.panel, weights, n_panels)
