@@ -63,7 +63,7 @@ NO_TAIL = 9.0  # deviance that a tail may save by chance
 STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
-SCALE_RANGE, SCALE_SPREAD = (0.6, 2.0), 0.1  # of sigma; the second is a standard deviation
+SCALE_RANGE, SCALE_SPREAD = (0.6, 4.0), 0.1  # of sigma; the second is a standard deviation
 STRAY_RANGE, STRAY_SPREAD = (0.0, 2.0), 0.5  # of the stray light that is left in discs, likewise
 STRAY_MOST = 50.0  # standard deviations that a decoy may count for, in the mean of all
 

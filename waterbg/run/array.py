@@ -21,8 +21,8 @@ from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
 from waterbg.run.local import (
     doubt_geometry,
+    doubts,
     learn_run_model,
-    moved_panels,
     open_output,
     prove,
     refuse_input,
@@ -288,6 +288,6 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         model = RunModel.load(folder.path / MODEL)
         if job.settings.decoys:
             summary.notes += verdict(model, is_given=folder.options["model_is_given"])
-        summary.notes += moved_panels(model, Worker(job).detector)
+        summary.notes += doubts(model, Worker(job).detector)
     summary.seconds = time.monotonic() - began
     return summary

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first
+GAIN = 0.7, 1.5  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
 def run_subtract(
@@ -132,12 +133,23 @@ def run_subtract(
     if model is not None and job.settings.decoys:
         summary.notes += verdict(model, is_given)
     if model is not None:
-        summary.notes += moved_panels(model, worker.detector)
+        summary.notes += doubts(model, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def moved_panels(model: RunModel, detector: Detector) -> list[str]:
+def doubts(model: RunModel, detector: Detector) -> list[str]:
+    """What a run's frames say against its geometry: panels that are elsewhere, pixels that scatter otherwise."""
+    said = []
+    if model.frames and not GAIN[0] <= model.noise.gain <= GAIN[1]:
+        said.append(
+            f"the variance of pixels is {model.noise.gain:.2f} of what adu_per_photon says: it is wrong, or pixels "
+            "share light (a phosphor's do), and sigma of strong reflections is too small"
+        )
+    return said + _moved_panels(model, detector)
+
+
+def _moved_panels(model: RunModel, detector: Detector) -> list[str]:
     """Name the panels whose spots are, in all frames, not where the geometry has them."""
     apart = [math.hypot(*offset) for offset in model.spots.map.panels]  # empty where none is known to be off
     names = [panel.name for panel in detector.panels]

@@ -1,0 +1,28 @@
+"""What the summary says against the geometry."""
+
+from tests.background.worlds import detector
+from waterbg.background import Noise
+from waterbg.integrate.positions import PositionMap
+from waterbg.integrate.shapes import Spots
+from waterbg.model import RunModel
+from waterbg.run.local import doubts
+
+DETECTOR = detector(rows=2, columns=3)
+
+
+def test_a_run_that_agrees_with_its_geometry_is_not_doubted():
+    panels = ((0.3, 0.3), *((0.0, 0.0),) * 5)
+    assert doubts(RunModel(frames=3, spots=Spots(map=PositionMap(panels=panels))), DETECTOR) == []
+    assert doubts(RunModel(noise=Noise(gain=0.2)), DETECTOR) == []  # the defaults, or somebody's idea
+
+
+def test_pixels_that_scatter_otherwise_are_named():
+    for gain in (0.21, 2.0):
+        (said,) = doubts(RunModel(frames=3, noise=Noise(gain=gain)), DETECTOR)
+        assert said.startswith(f"the variance of pixels is {gain:.2f} of what adu_per_photon says")
+
+
+def test_panels_that_are_elsewhere_are_named_the_farthest_first():
+    panels = ((0.6, 0.0), (0.0, -1.5), (0.0, 0.1), (0.9, 0.0), (2.0, 0.0), (0.0, 0.7))
+    (said,) = doubts(RunModel(frames=3, spots=Spots(map=PositionMap(panels=panels))), DETECTOR)
+    assert "p4 by 2.0 px, p1 by 1.5 px, p3 by 0.9 px and 2 more" in said
