@@ -99,6 +99,18 @@ def test_shells_state_mean_scatter_and_rms():
         assert theirs.rms == pytest.approx(4, rel=0.05)
 
 
+def test_what_is_taken_off_for_few_discs_does_not_make_the_mean_of_all_others_wrong():
+    rng = np.random.default_rng(2)
+    decoys = np.zeros(4000, DECOY)
+    decoys["inv_d"], decoys["sigma"], decoys["rings_sigma"], decoys["stray"] = 0.5, 2, 3, 1
+    decoys["I"] = rng.normal(0, 2, 4000) - 1
+    decoys["I"][:80] += 50  # whose light it is
+    decoys["rings"] = rng.normal(0, 3, 4000)
+    ours, _ = shells(decoys, [0, 1])
+    assert ours[0].z_mean == pytest.approx(0, abs=0.05)
+    assert ours[0].z_std == pytest.approx(1, abs=0.05)
+
+
 def test_a_shell_of_decoys_with_hardly_a_count_says_nothing():
     """Where two thirds and more of the rings' intensities are 0, nothing tells what is an outlier."""
     rng = np.random.default_rng(8)

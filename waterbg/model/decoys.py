@@ -166,7 +166,8 @@ class Shell:
         1/d in nm⁻¹.
     n : int
     z_mean : float or None
-        Mean of I/sigma, without those beyond five robust standard deviations. None where there are too few decoys, or
+        Mean of I/sigma, without those beyond five robust standard deviations. As the few discs that stray light falls
+        into are among these, what all discs are given less for it is not counted. None where there are too few decoys, or
         hardly one of them has a count; so are the others then.
     z_std : float or None
         Robust standard deviation of I/sigma: 1 means that sigma says what it means.
@@ -200,15 +201,16 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         here = (d["inv_d"] >= low) & (d["inv_d"] < high)
         columns = [v[here] for v in (z, z_rings, d["I"], d["rings"])]
+        left_in = d["stray"][here] / d["sigma"][here], np.zeros(len(columns[1]))
         common = np.logical_and.reduce([_inliers(column) for column in columns])
         # where hardly a decoy has a count there is no spread that an outlier could be told by
         enough = common.sum() >= 3 and all(robust_std(column) > 0 for column in columns)
-        for out, scores, values in ((ours, columns[0], columns[2]), (rings, columns[1], columns[3])):
+        for out, scores, values, light in zip((ours, rings), columns[:2], columns[2:], left_in, strict=True):
             if not enough:
                 out.append(Shell(float(low), float(high), int(here.sum()), None, None, None))
                 continue
             rms = float(np.sqrt((values[common] ** 2).mean()))
-            mean, std = float(scores[common].mean()), robust_std(scores)
+            mean, std = float((scores + light)[common].mean()), robust_std(scores)
             out.append(Shell(float(low), float(high), int(here.sum()), mean, std, rms))
     return ours, rings
 

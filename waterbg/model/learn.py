@@ -314,6 +314,7 @@ def _calibrate(
     share = _stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else model.trust.stray
     for decoys in (trial.half, trial.displaced):
         decoys["I"] += (model.trust.stray - share) * decoys["stray"]
+        decoys["stray"] *= share / max(model.trust.stray, 1e-9)
     scale = _sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:

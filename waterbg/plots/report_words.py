@@ -13,6 +13,7 @@ from waterbg.plots.report_bins import STRONG, Shell
 from waterbg.plots.report_figures import mean_of
 from waterbg.plots.report_numbers import COUNTED, Numbers, Provenance
 from waterbg.plots.report_sample import Sample, WaterRing, find_ring
+from waterbg.subtract import ASTRAY
 
 METHODS = {"profile": "a weighted profile fit", "sum": "summation"}
 BACKGROUNDS = {
@@ -170,6 +171,11 @@ def _doubts_of_sample(findings: Findings) -> list[str]:
             f"{count(sample.differ)} of {count(len(sample.read), 'frame')} integrated again for this report did not "
             f"give the numbers of {name_of(findings.numbers.after)}: images, geometry, run model or waterbg's version "
             "are not those of that run, and what is said below of the sample is not quite about it."
+        )
+    if sample.again.astray:
+        found.append(
+            f"Predictions of {count(sample.again.astray, 'crystal')} of the sample lie more than {ASTRAY:g} px from the "
+            "positions in the stream: the geometry is not that of these images."
         )
     if provenance.geometry != findings.geometry_sum:
         said = (
