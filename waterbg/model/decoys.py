@@ -167,8 +167,8 @@ class Shell:
     n : int
     z_mean : float or None
         Mean of I/sigma, without those beyond five robust standard deviations. As the few discs that stray light falls
-        into are among these, what all discs are given less for it is not counted. None where there are too few decoys, or
-        hardly one of them has a count; so are the others then.
+        into are among these, what all discs are given less for it is not counted. None where there are too few
+        decoys, or hardly one of them has a count; so are the others then.
     z_std : float or None
         Robust standard deviation of I/sigma: 1 means that sigma says what it means.
     rms : float or None

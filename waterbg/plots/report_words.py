@@ -174,8 +174,8 @@ def _doubts_of_sample(findings: Findings) -> list[str]:
         )
     if sample.again.astray:
         found.append(
-            f"Predictions of {count(sample.again.astray, 'crystal')} of the sample lie more than {ASTRAY:g} px from the "
-            "positions in the stream: the geometry is not that of these images."
+            f"Predictions of {count(sample.again.astray, 'crystal')} of the sample lie more than {ASTRAY:g} px from "
+            "the positions in the stream: the geometry is not that of these images."
         )
     if provenance.geometry != findings.geometry_sum:
         said = (
