@@ -155,12 +155,12 @@ class Trust:
         Relative variance of the true background about the surface in each shell, learnt from decoys.
     stray : float
         Share of the light that the surface leaves out which discs keep, learnt from decoys: all of it where nothing
-        tells it from spots, none where it is in rings that overrule the surface.
+        tells it from spots, less where it is in rings that overrule the surface, none where nobody knows.
     """
 
     edges: Sequence[float] = ()
     tau2: Sequence[float] = (1e-4,)  # 1 %: what non-radial water does within a ring
-    stray: float = 1.0
+    stray: float = 0.0
 
     def at(self, inv_d: NDArray[np.float64]) -> NDArray[np.float64]:
         """Relative variance at each 1/d."""

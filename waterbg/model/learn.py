@@ -64,7 +64,7 @@ STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
 FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
 SCALE_RANGE, SCALE_SPREAD = (0.6, 4.0), 0.1  # of sigma; the second is a standard deviation
-STRAY_RANGE, STRAY_SPREAD = (0.0, 2.0), 0.5  # of the stray light that is left in discs, likewise
+STRAY_RANGE, STRAY_SPREAD = (0.0, 2.0), 1.0  # of the stray light that is left in discs, likewise
 STRAY_MOST = 50.0  # standard deviations that a decoy may count for, in the mean of all
 
 
@@ -308,13 +308,14 @@ def _calibrate(
     walk: Callable[..., Iterator[Any]],
 ) -> RunModel:
     """Let decoys say what every sigma is multiplied with, and strong spots what their error is at least."""
-    tries = itertools.islice(walk(sample, _try_frame, model, settings), model.frames)
+    wholly = dataclasses.replace(model, trust=dataclasses.replace(model.trust, stray=1.0))
+    tries = itertools.islice(walk(sample, _try_frame, wholly, settings), model.frames)
     trial = _pooled_trial(tries, ENOUGH_DECOYS)
     least = profile.LEAST_SIGMA * model.noise.gain
-    share = _stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else model.trust.stray
+    share = _stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 0.0
     for decoys in (trial.half, trial.displaced):
-        decoys["I"] += (model.trust.stray - share) * decoys["stray"]
-        decoys["stray"] *= share / max(model.trust.stray, 1e-9)
+        decoys["I"] += (1 - share) * decoys["stray"]
+        decoys["stray"] *= share
     scale = _sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_FOR_TAIL:
@@ -400,19 +401,19 @@ def _judged(trial: _Trial, scale: float) -> Quality:
 
 
 def _stray_share(decoys: NDArray[np.void]) -> float:
-    """Share of the stray light that decoys' intensities have, whose mean is then 0; drawn to 1 by its own error.
+    """Share of the stray light that decoys' intensities have, whose mean is then 0; drawn to none by its own error.
 
     ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations.
     """
     known = decoys[np.isfinite(decoys["I"])]
     off = float(known["stray"].sum())
     if len(known) < FEWEST_DECOYS or not off > 0:
-        return 1.0
+        return 0.0
     most = STRAY_MOST * robust_std(known["I"])
     left = np.clip(known["I"], -most, most)
     excess, error2 = float(left.sum()) / off, float((left**2).sum()) / off**2
     believed = STRAY_SPREAD**2 / (STRAY_SPREAD**2 + error2)
-    return float(np.clip(1 + believed * excess, *STRAY_RANGE))
+    return float(np.clip(believed * (1 + excess), *STRAY_RANGE))
 
 
 def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
