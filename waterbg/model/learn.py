@@ -406,10 +406,9 @@ def _stray_share(decoys: NDArray[np.void]) -> float:
     ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations.
     """
     known = decoys[np.isfinite(decoys["I"])]
-    off = float(known["stray"].sum())
-    if len(known) < FEWEST_DECOYS or not off > 0:
+    off, most = float(known["stray"].sum()), STRAY_MOST * robust_std(known["I"])
+    if len(known) < FEWEST_DECOYS or not (off > 0 and most > 0):
         return 0.0
-    most = STRAY_MOST * robust_std(known["I"])
     left = np.clip(known["I"], -most, most)
     excess, error2 = float(left.sum()) / off, float((left**2).sum()) / off**2
     believed = STRAY_SPREAD**2 / (STRAY_SPREAD**2 + error2)
