@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +70,7 @@ def make_printable(figure: Any) -> None:
 
     for text in figure.findobj(Text):
         said = text.get_text()
-        shown = os.fsencode(said).decode(errors="backslashreplace")
+        # not as the system would: what it cannot write in its locale can be drawn all the same
+        shown = said.encode("utf-8", "surrogateescape").decode(errors="backslashreplace")
         if shown != said:
             text.set_text(shown)

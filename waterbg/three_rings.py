@@ -83,7 +83,8 @@ def three_rings(
     pixels = as_coordinates(coordinates, image.shape)
     if saturation is None:
         saturation = float(np.iinfo(image.dtype).max) if image.dtype.kind in "iu" else np.inf
-    step = np.arange(-radius, radius + 1)
+    reach = min(radius, max(image.shape))  # the ring is cut at the edges anyway
+    step = np.arange(-reach, reach + 1)
     di, dj = (part.ravel() for part in np.meshgrid(step, step, indexing="ij"))
     ring = np.maximum(np.abs(di), np.abs(dj)) > 1
     di, dj = di[ring], dj[ring]

@@ -87,6 +87,33 @@ def test_an_indexamajig_that_refuses_its_options_leaves_nothing(golden, monkeypa
     assert "You need to provide the input" in capfd.readouterr().err
 
 
+def test_an_indexamajig_that_refuses_its_options_costs_no_earlier_run(golden, monkeypatch, capfd):
+    for name in ("run.stream", "run.orig.stream"):
+        Path(name).write_bytes(b"hours of work")
+    monkeypatch.setenv("WATERBG_TEST_END", 'rm -f "$o"; echo unrecognised option >&2; exit 64')
+    shutil.rmtree("pieces")
+    Path("pieces").mkdir()
+    assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS, "--waterbg-force"]) == 64
+    assert Path("run.orig.stream").read_bytes() == Path("run.stream").read_bytes() == b"hours of work"
+    assert "was subtracted" not in capfd.readouterr().err
+    assert not list(Path().glob("*.before"))
+
+
+def test_a_forced_run_replaces_the_streams_of_an_earlier_one(golden):
+    for name in ("run.stream", "run.orig.stream"):
+        Path(name).write_bytes(b"of another day")
+    assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS, "--waterbg-force"]) == 0
+    assert Path("run.orig.stream").read_bytes() == golden
+    assert not list(Path().glob("*.before"))
+
+
+def test_the_run_model_of_an_earlier_run_stops_before_indexamajig_starts(golden, capfd):
+    Path("run.stream.model.json").write_text("{}")
+    assert run(["waterbg", "indexamajig", "-o", "run.stream"]) == 1
+    assert "run.stream.model.json: exists" in capfd.readouterr().err
+    assert not Path("arguments").exists()
+
+
 def test_a_stream_without_chunks_is_copied(golden, capfd):
     header = golden[: golden.index(b"----- Begin chunk")]
     for i in range(8):

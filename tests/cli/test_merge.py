@@ -23,7 +23,7 @@ def test_without_crystfel_merge_says_what_to_install(golden, monkeypatch, tmp_pa
     assert said.out == ""
     assert said.err == (
         "waterbg: error: process_hkl: not found on PATH; install CrystFEL (https://www.desy.de/~twhite/crystfel), or "
-        "name the folder of its programs with --crystfel-bin\n"
+        "name the folder of its programs with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)\n"
     )
     assert not Path("rings-nocen-nosat-grad.merge").exists()
 

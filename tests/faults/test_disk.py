@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from waterbg.run import local
-from waterbg.stream import OutputFile, write_file
+from waterbg.stream import OutputFile, compare_streams, write_file
 
 from .world import assert_honest, assert_one_line, harm_at
 
@@ -348,3 +348,28 @@ def test_an_output_that_the_disk_garbled_fails_its_proof_and_gets_no_name(world,
     assert "did not pass its verification" in said
     assert "--resume" not in said
     assert world.left() == [PART]
+
+
+def test_a_followed_stream_that_grows_on_after_the_end_was_asked_for_passes_the_proof(world, monkeypatch):
+    """Its writer does not know that nobody reads it any more; also in the middle of a chunk."""
+    whole = world.stream.read_bytes()
+    half = len(whole) * 3 // 5
+    world.stream.write_bytes(whole[:half])
+    harm_at(monkeypatch, 1, lambda: world.stream.write_bytes(whole), local, "prove")
+    assert world.subtract("--follow", "--until-idle=0", "--integration=rings") == 0
+    assert len(world.out.read_bytes()) < half + 300
+    assert not list(compare_streams(str(world.stream), str(world.out), stop=half))
+    assert list(compare_streams(str(world.stream), str(world.out)))
+
+
+def test_force_puts_no_stream_in_the_place_of_images_and_nothing_in_that_of_a_stream(world, capsys):
+    images, stream = world.images.read_bytes(), world.stream.read_bytes()
+    assert world.subtract("--force", "--integration=rings", out=world.images) == 1
+    err = capsys.readouterr().err
+    assert_one_line(err)
+    assert err.endswith("run.h5: holds images (HDF5), which nothing else replaces; give the output another name\n")
+    with pytest.raises(Exception, match="holds a stream"):
+        write_file(world.stream, b"{}")
+    assert (world.images.read_bytes(), world.stream.read_bytes()) == (images, stream)
+    write_file(world.stream, stream[:3000])  # an earlier result of its kind
+    assert world.stream.read_bytes() == stream[:3000]

@@ -132,3 +132,14 @@ def test_a_cell_that_is_not_there_is_an_error_before_anything_is_written(script,
     assert not (tmp_path / "a.sol").exists()
     assert script("stream2sol", "-i", golden, *arguments).status == 0
     assert (tmp_path / "a.cell").read_text().startswith("CrystFEL unit cell file")
+
+
+def test_neither_the_input_nor_the_other_output_is_replaced(script, golden, mask, tmp_path):
+    stream = tmp_path / "s.stream"
+    stream.write_bytes(golden.read_bytes())
+    before = stream.read_bytes()
+    words = ["-i", stream, "--mask", mask, "--force"]
+    assert script("split-by-mask", *words, "--output1", stream, "--output2", tmp_path / "b").status == 1
+    assert script("split-by-mask", *words, "--output1", tmp_path / "b", "--output2", tmp_path / "b").status == 2
+    assert stream.read_bytes() == before
+    assert not (tmp_path / "b").exists()

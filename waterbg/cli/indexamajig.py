@@ -123,7 +123,7 @@ class Indexamajig(Command):
 
     def main(self, *arguments: str) -> int:
         """Start indexamajig, follow its stream, end with its status."""
-        from waterbg.crystfel.dropin import find_real, read_request, refuse_existing
+        from waterbg.crystfel.dropin import find_real, read_request, refuse_existing, set_aside, settle
         from waterbg.crystfel.programs import Running, with_tried
 
         if not arguments:
@@ -139,8 +139,9 @@ class Indexamajig(Command):
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
             return _foreground(Running(program, request.arguments, environment=environment))
-        refuse_existing(request, self.force, [self.geometry, self.model])
-        request.original.unlink(missing_ok=True)
+        learns = self.model is None and not (self.integration or "").startswith("rings")
+        refuse_existing(request, self.force, [self.geometry, self.model], learns=learns)
+        before = set_aside(request.original)
         print(f"waterbg: indexamajig {program.version} ({program.path})", file=sys.stderr)
         log = request.output.with_name(request.output.name + ".log")
         running = Running(program, request.arguments, log=log, environment=environment)
@@ -148,16 +149,15 @@ class Indexamajig(Command):
             trouble = self._follow(request, running, settings)
         except KeyboardInterrupt:
             running.send(signal.SIGINT)
-            running.wait()
             raise
-        except Exception:  # a bug of ours: hours of indexing are not lost by it
-            running.wait()
-            raise
-        status = running.wait()
+        finally:  # also after a bug of ours: hours of indexing are not lost by it
+            status = running.wait()
+            began = request.original.exists()
+            settle(request.original, before)
         if status:
             error = ProgramError(
                 "it ended with an error; what its stream holds was subtracted"
-                if trouble is None and request.output.exists()
+                if trouble is None and began and request.output.exists()
                 else "it ended with an error",
                 program=program.name,
                 status=status,

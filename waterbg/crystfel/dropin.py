@@ -82,8 +82,10 @@ def original_name(output: Path) -> Path:
     return output.with_name(output.name + ".orig")
 
 
-def refuse_existing(request: Request, force: bool, reads: Sequence[str | None] = ()) -> None:
+def refuse_existing(request: Request, force: bool, reads: Sequence[str | None] = (), *, learns: bool = True) -> None:
     """Refuse to lose a stream of an earlier run, or (forced or not) what is read: by indexamajig, or of ``reads``.
+
+    ``learns``: a run model will be written beside the output.
 
     Raises
     ------
@@ -91,12 +93,30 @@ def refuse_existing(request: Request, force: bool, reads: Sequence[str | None] =
     """
     from waterbg.stream import refuse_to_replace
 
-    for path in (request.output, request.original):
+    model = request.output.with_name(request.output.name + ".model.json") if request.output and learns else None
+    for path in (request.output, request.original, model):
         if path is None:
             continue
         refuse_to_replace(path, [*request.reads, *reads])
         if path.exists() and not force:
             raise OutputError("exists; move it away, or give --waterbg-force to replace it", path=str(path))
+
+
+def set_aside(path: Path) -> Path | None:
+    """Give a stream of an earlier run another name, until `settle`; None where there is none."""
+    if not path.exists():
+        return None
+    return path.replace(path.with_name(path.name + ".before"))
+
+
+def settle(path: Path, before: Path | None) -> None:
+    """Let what was set aside go where a new stream was begun, and come back where none was."""
+    if before is None:
+        return
+    if path.exists():
+        before.unlink()
+    else:
+        before.replace(path)
 
 
 def find_real(folder: str | None = None) -> Program:

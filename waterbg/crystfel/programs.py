@@ -71,7 +71,7 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
             continue
         return Program(name, path, _version(path))
     if folder is not None:
-        raise ProgramError(f"no such program in {folder} (--crystfel-bin)", program=name)
+        raise ProgramError(f"no such program in {folder}", program=name)
     if own:
         raise ProgramError(
             f"PATH leads only to waterbg's stand-in, or back to it ({own[0]}); add the real one's folder behind it, "
@@ -80,7 +80,7 @@ def find_program(name: str, folder: str | None = None, *, exclude: Sequence[str]
         )
     raise ProgramError(
         "not found on PATH; install CrystFEL (https://www.desy.de/~twhite/crystfel), or name the folder of its "
-        "programs with --crystfel-bin",
+        "programs with --crystfel-bin (in the stand-in: --waterbg-crystfel-bin)",
         program=name,
     )
 

@@ -208,7 +208,7 @@ def plan_rerun(
     ------
     StreamError, GeometryError, UsageError, OutputError, ProgramError
     """
-    from waterbg.stream import OutputFile, StreamFile, refuse_to_replace
+    from waterbg.stream import STREAM, OutputFile, StreamFile, refuse_another_kind, refuse_to_replace
 
     geometry = opt.value_of(changes, "geometry")
     if geometry is not None:
@@ -232,6 +232,7 @@ def plan_rerun(
     _check_changes(changes)
     final = Path(output)
     OutputFile(output, force=force, reads=[source, geometry, opt.value_of(changes, "pdb")])
+    refuse_another_kind(output, STREAM)
     program = find_program("indexamajig", crystfel_bin)
     folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
     refuse_to_replace(folder / final.name, [source])

@@ -25,7 +25,7 @@ from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
 from waterbg.run.sweep import agree, find_images
-from waterbg.stream import OutputFile, StreamFile, add_provenance, compare_streams
+from waterbg.stream import STREAM, OutputFile, StreamFile, add_provenance, compare_streams, refuse_another_kind
 from waterbg.stream.check import Comparison, first_loss
 from waterbg.stream.grammar import BEGIN_CHUNK
 
@@ -106,7 +106,9 @@ def run_subtract(
                     out.write(header)
                 progress = Progress(size if follow is None else 0, restart.input)
                 spans = Spans(job.input, restart.input, chunks_per_span=chunks_per_span(worker), follow=follow)
+                reached = restart.input
                 for piece in run_spans(worker, model, spans, pool):
+                    reached = piece.span.stop
                     if not piece.span.chunks and BEGIN_CHUNK in piece.text:
                         summary.notes.append(
                             f"the stream ends within a chunk (byte {piece.span.start}): it was copied as it is"
@@ -120,7 +122,7 @@ def run_subtract(
                     refuse_change(job, size)
                 out.flush()
                 if verify:
-                    prove(job, out, jobs, report)
+                    prove(job, out, jobs, report, None if follow is None else reached)
                 if model is not None and not (model_path is not None and Path(model_path).exists()):
                     model.save(model_path or f"{output}.model.json")
                 out.finish()
@@ -174,6 +176,7 @@ def open_output(job: Job, output: str, *, force: bool, model_path: str | None, r
     """
     reads = [job.input, job.geometry_path, model_path]
     out = OutputFile(output, force=force, reads=reads)
+    refuse_another_kind(output, STREAM)
     if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
         OutputFile(model_path or f"{output}.model.json", force=force or resume, reads=reads)
     return out
@@ -301,15 +304,23 @@ class Unproven(OutputError):
     """The output differs from the input where it must not: there is nothing to go on with."""
 
 
-def prove(job: Job, out: OutputFile, jobs: int, report: Callable[[str], None]) -> None:
-    """Read the output back: it must differ from the input only where it may."""
+def prove(job: Job, out: OutputFile, jobs: int, report: Callable[[str], None], reached: int | None = None) -> None:
+    """Read the output back: it must differ from the input only where it may.
+
+    ``reached``: byte where the work ended on a stream that may have grown on since.
+    """
     partial = str(out.partial)
-    if jobs > 1 and job.images.on_missing != "drop" and Comparison(job.input, partial).same_header():
+    if (
+        jobs > 1
+        and reached is None
+        and job.images.on_missing != "drop"
+        and Comparison(job.input, partial).same_header()
+    ):
         with StreamFile(partial) as stream:
             starts = job.header_end, stream.header_end
         if agree(job.input, partial, starts, jobs, report):
             return
-    for difference in compare_streams(job.input, partial, job.images.on_missing == "drop"):
+    for difference in compare_streams(job.input, partial, job.images.on_missing == "drop", reached):
         raise Unproven(
             f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
         )

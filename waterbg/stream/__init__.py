@@ -7,8 +7,10 @@ from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
 from waterbg.stream.writer import (
     SPLICED,
+    STREAM,
     OutputFile,
     add_provenance,
+    refuse_another_kind,
     refuse_to_replace,
     splice_reflections,
     write_file,
@@ -19,6 +21,7 @@ __all__ = [
     "PEAK",
     "REFLECTION",
     "SPLICED",
+    "STREAM",
     "Chunk",
     "Crystal",
     "Fault",
@@ -28,6 +31,7 @@ __all__ = [
     "check_stream",
     "command_line_of",
     "compare_streams",
+    "refuse_another_kind",
     "refuse_to_replace",
     "splice_reflections",
     "write_file",

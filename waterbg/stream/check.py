@@ -282,6 +282,8 @@ class Comparison:
         Paths.
     chunks_may_lack : bool
         The second stream may lack chunks of the first (``--on-missing=drop``).
+    stop : int, optional
+        Byte at which the first stream ended when the second was made of it.
 
     Attributes
     ----------
@@ -292,6 +294,7 @@ class Comparison:
     before: str
     after: str
     chunks_may_lack: bool = False
+    stop: int | None = None
     chunks: int = 0
     reflections: int = 0
     changed: int = 0
@@ -300,7 +303,7 @@ class Comparison:
     provenance: str = ""
 
     def __iter__(self) -> Iterator[str]:
-        with StreamFile(self.before) as a, StreamFile(self.after) as b:
+        with StreamFile(self.before, self.stop) as a, StreamFile(self.after) as b:
             old_chunks, new_chunks = a.all_chunks(), b.all_chunks()
             new = next(new_chunks, None)
             yield from self._headers(a, b, self.chunks_may_lack and new is None)
@@ -422,13 +425,13 @@ class Comparison:
         self.changed += int(np.count_nonzero(~same))
 
 
-def compare_streams(before: str, after: str, chunks_may_lack: bool = False) -> Iterator[str]:
+def compare_streams(before: str, after: str, chunks_may_lack: bool = False, stop: int | None = None) -> Iterator[str]:
     """Yield what differs between two streams beyond what the main job may change; nothing for its honest output.
 
     It may change I, sigma, peak and background of reflections, drop reflections with their counts, and add one line
-    ``waterbg …`` directly before the geometry.
+    ``waterbg …`` directly before the geometry. Parameters as of `Comparison`.
     """
-    return iter(Comparison(before, after, chunks_may_lack))
+    return iter(Comparison(before, after, chunks_may_lack, stop))
 
 
 def _identity(chunk: Chunk) -> bytes:

@@ -35,6 +35,8 @@ class StreamFile:
     ----------
     path : str or path
         ``-`` is standard input, which can be read once, from the start.
+    stop : int, optional
+        Byte at which the file ends, whatever is behind it: a growing one as it was.
 
     Attributes
     ----------
@@ -55,8 +57,9 @@ class StreamFile:
         When libcrystfel would refuse it: version line, audit text over 4090 bytes, no geometry, geometry over 1 MiB.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], stop: int | None = None) -> None:
         self.path = os.fspath(path)
+        self._stop = stop
         try:
             self._file: BinaryIO = sys.stdin.buffer if self.path == "-" else open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as err:
@@ -101,7 +104,10 @@ class StreamFile:
                 if self._seekable:
                     self._file.seek(start + have)
                 while have < size:
-                    block = self._file.read(max(_BLOCK, size - have))
+                    wanted = max(_BLOCK, size - have)
+                    if self._stop is not None:
+                        wanted = max(min(wanted, self._stop - start - have), 0)
+                    block = self._file.read(wanted)
                     if not block:
                         break
                     parts.append(block)

@@ -110,6 +110,10 @@ def add_provenance(header: bytes, line: bytes, path: str = "stream") -> bytes:
     return header[:at] + line + b"\n" + header[at:]
 
 
+IMAGES, STREAM = "images (HDF5)", "a stream"
+_IMAGES_BEGIN, _STREAM_BEGINS = b"\x89HDF\r\n\x1a\n", b"CrystFEL stream format"
+
+
 def refuse_to_replace(path: str | os.PathLike[str], reads: Iterable[str | os.PathLike[str] | None]) -> None:
     """Refuse to replace what the work reads.
 
@@ -120,6 +124,33 @@ def refuse_to_replace(path: str | os.PathLike[str], reads: Iterable[str | os.Pat
     for source in reads:
         if source is not None and os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
             raise OutputError("is the input itself; give the output another name", path=os.fspath(path))
+
+
+def refuse_another_kind(path: str | os.PathLike[str], kind: str) -> None:
+    """Refuse to put something else (of ``kind``, as `_kind_of` has it) in the place of images or a stream.
+
+    ``--force`` means an earlier result of the same command, never the data it was made of.
+
+    Raises
+    ------
+    OutputError
+    """
+    there = _kind_of(path)
+    if there and there != kind:
+        raise OutputError(f"holds {there}, which nothing else replaces; give the output another name", path=str(path))
+
+
+def _kind_of(path: str | os.PathLike[str]) -> str:
+    """IMAGES, STREAM, or empty for what is neither, or not there."""
+    if not os.path.isfile(path):
+        return ""
+    with suppress(OSError), open(path, "rb") as file:
+        begins = file.read(len(_STREAM_BEGINS))
+        if begins.startswith(_IMAGES_BEGIN):
+            return IMAGES
+        if begins == _STREAM_BEGINS:
+            return STREAM
+    return ""
 
 
 class OutputFile:
@@ -244,6 +275,7 @@ class OutputFile:
         try:
             if os.path.lexists(self.path) and not self.force:  # it may have come while we worked
                 raise OutputError(f"has appeared meanwhile; the new one is {self.partial}", path=str(self.path))
+            refuse_another_kind(self.path, _kind_of(self.partial))
             os.replace(self.partial, self.path)
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
