@@ -166,11 +166,7 @@ def model():
 
 
 def plots():
-    from tests.integrate.test_profile_fit import ROUND
     from waterbg.background import Noise, frame_rays
-    from waterbg.integrate.profile import integrate_profile
-    from waterbg.integrate.shapes import scene_places, spot_shapes
-    from waterbg.plots import close_up
     from waterbg.plots.lab_image import make_canvas
     from waterbg.plots.report_sample import radial_means
 
@@ -186,14 +182,6 @@ def plots():
     observed, expected = radial_means(w.frame, background.flags, level, rays, edges, Noise(1.0, 0.1))
     assert np.nanmax(expected) == 20
     yield "observed", observed
-    _, _, shapes = integrate_profile(w.frame, w.scene, RADII, background, rays, run=ROUND)
-    likely = spot_shapes(shapes, rays, w.scene.spots, scene_places(w.frame, w.scene, rays, w.scene.spots))
-    for row, (shift, widths, blur) in enumerate(zip(likely.shift, likely.widths, likely.blur)):
-        spot, profile = w.scene.spots[row], np.empty((23, 23))
-        ray, tail = rays.panel[spot["panel"]], shapes.psf.tail
-        close_up._fill_profile(ray, float(spot["fs"]), float(spot["ss"]), shift, widths, blur, tail, profile)
-        assert 0.8 < profile.sum() < 1.2
-        yield f"profile {row}", profile
 
 
 def columns(name, array):

@@ -127,9 +127,16 @@ def refuse_to_replace(path: str | os.PathLike[str], reads: Iterable[str | os.Pat
 
 
 def refuse_another_kind(path: str | os.PathLike[str], kind: str) -> None:
-    """Refuse to put something else (of ``kind``, as `_kind_of` has it) in the place of images or a stream.
+    """Refuse to put anything but its like in the place of images or a stream.
 
     ``--force`` means an earlier result of the same command, never the data it was made of.
+
+    Parameters
+    ----------
+    path : str or path
+        What would be replaced.
+    kind : str
+        Of the new file: `IMAGES`, `STREAM`, or anything else.
 
     Raises
     ------
