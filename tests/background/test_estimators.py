@@ -114,26 +114,26 @@ def test_hot_pixels_and_zingers_leave_the_background_unmoved(name):
     assert error.std() < 0.012
 
 
-@pytest.mark.parametrize("name", ["radial", "water"])
-def test_unpredicted_bragg_spots_leave_the_background_unmoved(name):
+def with_unpredicted_spots():
+    """A world in which some 60 Bragg spots are in no list."""
+
     def spoil(counts, world):
         n_ss, n_fs = world.detector.shapes[0]
         for fs, ss in zip(world.rng.integers(5, n_fs - 5, 60), world.rng.integers(5, n_ss - 5, 60), strict=True):
             j, i = np.mgrid[-4:5, -4:5]
             counts[(ss + j) * n_fs + fs + i] += world.rng.poisson(2000 * np.exp(-0.5 * (i * i + j * j)) / 6.3)
 
-    world = make_world(like_scattering(15.0), seed=12, spoil=spoil)
+    return make_world(like_scattering(15.0), seed=12, spoil=spoil)
+
+
+@pytest.mark.parametrize("name", ["radial", "water"])
+def test_unpredicted_bragg_spots_leave_the_background_unmoved(name):
+    world = with_unpredicted_spots()
     assert abs(np.median(relative_error(world, estimate(world, name)))) < 0.01
 
 
 def test_stray_light_is_added_as_far_as_the_run_says():
-    def spoil(counts, world):
-        n_ss, n_fs = world.detector.shapes[0]
-        for fs, ss in zip(world.rng.integers(5, n_fs - 5, 60), world.rng.integers(5, n_ss - 5, 60), strict=True):
-            j, i = np.mgrid[-4:5, -4:5]
-            counts[(ss + j) * n_fs + fs + i] += world.rng.poisson(2000 * np.exp(-0.5 * (i * i + j * j)) / 6.3)
-
-    world = make_world(like_scattering(15.0), seed=12, spoil=spoil)
+    world = with_unpredicted_spots()
     none, half, whole = (
         make_estimator("water", trust=Trust((), (1e-6,), stray)).estimate(world.frame, world.scene, RADII)
         for stray in (0.0, 0.5, 1.0)
