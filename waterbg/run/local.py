@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first
-GAIN = 0.7, 1.5  # variance of a pixel's counts over their mean: between is what calibrations are off by
+GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
 def run_subtract(
