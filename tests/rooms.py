@@ -32,7 +32,7 @@ def background():
 
     w = world()
     for name in ("ring", "plane", "radial", "water"):
-        estimator = make_estimator(name, Noise(1.0, 0.1), "horiz98", Trust((), (1e-3,)))
+        estimator = make_estimator(name, Noise(1.0, 0.1), "horiz98", Trust((), (1e-3,), 0.5))
         found = estimator.estimate(w.frame, w.scene, RADII)
         assert not found.fallbacks
         assert not found.own_ring.any()

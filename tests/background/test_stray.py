@@ -5,6 +5,7 @@ import pytest
 
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import gaussian_share, make_world, middles, water_ring
+from waterbg.background.stray import stray_light
 
 
 def with_spots(number, photons, seed=61):
@@ -21,19 +22,23 @@ def with_spots(number, photons, seed=61):
     return make_world(water_ring, seed=seed, n_spots=0, spoil=spoil)
 
 
-def mean_stray(surface, world):
+def stray_of(world):
+    surface, flags = surface_of(world)
+    return stray_light(world.frame, flags, surface)
+
+
+def mean_stray(world):
     """Over all pixels of the detector."""
-    r = np.hypot(*middles(world.frame.detector)[:2])
-    return surface.stray[np.minimum(r.astype(int) // 8, len(surface.stray) - 1)].mean()
+    stray, r = stray_of(world), np.hypot(*middles(world.frame.detector)[:2])
+    return stray[np.minimum(r.astype(int) // 8, len(stray) - 1)].mean()
 
 
 @pytest.mark.parametrize(("number", "photons", "part"), [(60, 3000, 0.8), (300, 1000, 0.7), (300, 300, 0.35)])
 def test_light_of_unpredicted_spots_is_measured(number, photons, part):
     """But for what does not stand out of the noise, and is in the background already."""
     world = with_spots(number, photons)
-    surface, _ = surface_of(world)
     expected = number * photons / world.frame.detector.n_pixels
-    assert part * expected < mean_stray(surface, world) < 1.1 * expected
+    assert part * expected < mean_stray(world) < 1.1 * expected
 
 
 def test_it_is_found_where_it_is():
@@ -41,26 +46,24 @@ def test_it_is_found_where_it_is():
         r, phi = np.hypot(w.x, w.y), np.arctan2(w.y, w.x)
         counts += w.rng.poisson(np.where((np.abs(r - 150) < 2) & (np.sin(40 * phi) > 0.95), 60.0, 0.0))
 
-    surface, _ = surface_of(make_world(water_ring, seed=62, n_spots=0, spoil=ice))
-    assert surface.stray[150 // 8] > 5 * surface.stray[40 // 8]
+    stray = stray_of(make_world(water_ring, seed=62, n_spots=0, spoil=ice))
+    assert stray[150 // 8] > 5 * stray[40 // 8]
 
 
 def test_a_frame_without_has_none():
-    surface, _ = surface_of(make_world(water_ring, seed=63, n_spots=0))
-    assert surface.stray.max() < 0.02
-    assert not surface_of(make_world(lambda x, y, p: 0 * x, seed=64, n_spots=0))[0].stray.any()
+    assert stray_of(make_world(water_ring, seed=63, n_spots=0)).max() < 0.02
+    assert not stray_of(make_world(lambda x, y, p: 0 * x, seed=64, n_spots=0)).any()
 
 
 def test_hot_pixels_are_none():
     def hot(counts, w):
         counts[w.rng.integers(0, counts.size, 400)] += 5000
 
-    surface, _ = surface_of(make_world(water_ring, seed=65, n_spots=0, spoil=hot))
-    assert surface.stray.max() < 0.1
+    assert stray_of(make_world(water_ring, seed=65, n_spots=0, spoil=hot)).max() < 0.1
 
 
 def test_one_very_bright_spot_is_not_taken_off_all_others():
     usual = with_spots(100, 1000)
-    before = mean_stray(surface_of(usual)[0], usual)
+    before = mean_stray(usual)
     usual.frame.data.reshape(2, 200, 400)[0, 60:66, 100:106] += 10000  # all of it 2 photons a pixel
-    assert mean_stray(surface_of(usual)[0], usual) < 1.4 * before
+    assert mean_stray(usual) < 1.4 * before

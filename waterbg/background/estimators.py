@@ -20,6 +20,7 @@ from waterbg.background.estimate import (
 from waterbg.background.local import RingFindings, judge_by_rings, ring_planes
 from waterbg.background.masks import NEAR, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.rays import Rays, make_rays
+from waterbg.background.stray import stray_at, stray_light
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.errors import UsageError
 from waterbg.predict import columns_of
@@ -168,8 +169,12 @@ def water_estimate(
     factor *= rings.rough
     known = np.where(rings.weight > 0, rings.variance, 0)
     variance = np.where(rings.weight > 0, rings.weight * known, tau2) / np.maximum(rings.shrunk, 1e-3) ** 2
-    stray = np.float32(trust.stray) * surface.stray_at(*columns_of(targets))
-    expected += stray[:, None, None]
+    stray = np.zeros(len(targets), np.float32)
+    if trust.stray > 0:
+        stray += np.float32(trust.stray) * stray_at(
+            stray_light(frame, flags, surface), surface.rays, *columns_of(targets)
+        )
+        expected += stray[:, None, None]
     least = least_variance(expected, factor, noise)
     wrong = np.flatnonzero(rings.misfit > WRONG)
     if len(wrong):

@@ -6,31 +6,26 @@ bright one. On average they are in the discs all the same, and without them the 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, stands_alone
 from waterbg.background.rays import Rays, column_middles, trace_row
+from waterbg.background.surface import Surface, row_step
 from waterbg.background.table import PER_BIN
-from waterbg.background.tiles import TILE, TileGrid
+from waterbg.background.tiles import TILE
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
 
 REACH = 4.0  # tiles, Gaussian sigma along the radius
 USUAL, MOST = 0.9, 8.0  # share of the tiles with stray light that are as usual; times their mean that any may count for
 
 
-def stray_light(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    shapes: NDArray[np.int64],
-    rays: Rays,
-    grid: TileGrid,
-    profile: NDArray[np.float32],
-    ratio: NDArray[np.float32],
-    noise: tuple[float, float],
-    step: int,
-) -> NDArray[np.float64]:
+def stray_light(frame: Frame, flags: NDArray[np.uint8], surface: Surface) -> NDArray[np.float64]:
     """Mean light of a pixel that is no background and belongs to no reflection, by radius.
 
     The excess of pixels above the model's clipping limit, but for hot ones, which no disc keeps. No tile
@@ -39,22 +34,24 @@ def stray_light(
 
     Parameters
     ----------
-    counts, photons_per_adu, flags, shapes, rays, grid, profile, ratio, noise
-        As in :func:`waterbg.background.scan.walk`.
-    step : int
-        Only every step-th row is looked at.
+    frame : Frame
+    flags : (n_pixels,) uint8
+        See :mod:`waterbg.background.masks`; as the surface was fitted with.
+    surface : Surface
+        Of the frame.
 
     Returns
     -------
     (n_rings,) float64
         Photons, by radius in steps of TILE pixels.
     """
+    rays, grid, shapes = surface.rays, surface.grid, frame.detector.shapes
     n_rings = rays.n_bins // TILE + 1
     excess, ring = np.zeros(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.int32)
     area = np.zeros(n_rings)
     _collect(
-        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation, grid.shapes, profile, ratio,
-        noise[0], noise[1], step, excess, ring, area,
+        frame.data, frame.photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation, grid.shapes,
+        surface.profile, surface.ratio, *surface.noise, 2 * row_step(frame.detector.n_pixels), excess, ring, area,
     )  # fmt: skip
     bright = np.flatnonzero(excess)
     usual = np.sort(excess[bright])[: int(USUAL * len(bright))]
@@ -66,6 +63,16 @@ def stray_light(
     half = len(kernel) // 2
     light, area = (np.convolve(values, kernel)[half : half + n_rings] for values in (light, area))
     return light / np.maximum(area, 1.0)
+
+
+def stray_at(
+    stray: NDArray[np.float64], rays: Rays, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """(n,) photons a pixel of `stray_light` at positions, panel-local pixels."""
+    ray = rays.panel[np.maximum(panel, 0)]
+    x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+    ring = np.nan_to_num(rays.length * np.hypot(x, y) / z / TILE)
+    return stray[np.clip(ring, 0, len(stray) - 1).astype(int)].astype(np.float32)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -16,7 +16,6 @@ from waterbg.background.dead import flag_dead
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
-from waterbg.background.stray import stray_light
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
 
@@ -58,8 +57,6 @@ class Surface:
         Photons in them.
     dead : int
         Number of pixels that turned out to be dead, or in a full shadow.
-    stray : (n_rings,) float64
-        Light that is left out, photons a pixel by radius (`waterbg.background.stray`).
     """
 
     rays: Rays
@@ -74,7 +71,6 @@ class Surface:
     clean: int
     counted: float
     dead: int
-    stray: NDArray[np.float64]
 
     @property
     def usable(self) -> bool:
@@ -113,15 +109,6 @@ class Surface:
         )  # fmt: skip
         return expected, factor
 
-    def stray_at(
-        self, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
-    ) -> NDArray[np.float32]:
-        """(n,) photons a pixel of light that the model leaves out, at positions as of `boxes`."""
-        ray = self.rays.panel[np.maximum(panel, 0)]
-        x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
-        ring = np.nan_to_num(self.rays.length * np.hypot(x, y) / z / TILE)
-        return self.stray[np.clip(ring, 0, len(self.stray) - 1).astype(int)].astype(np.float32)
-
     def everywhere(self, shapes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Expected counts of every pixel of the frame: (n_pixels,) photons, panel after panel.
 
@@ -138,6 +125,11 @@ class Surface:
             whole = boxes.reshape(len(rows), len(columns), size, size).transpose(0, 2, 1, 3)
             parts.append(whole.reshape(len(rows) * size, len(columns) * size)[:n_ss, :n_fs].ravel())
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+
+def row_step(n_pixels: int) -> int:
+    """Which rows of a detector are walked: every so-manieth."""
+    return int(np.clip(round(n_pixels / PLENTY), 1, TILE))
 
 
 def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple[float, float]) -> Surface:
@@ -158,7 +150,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     means, _ = first_profile(*fixed, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
-    step = int(np.clip(round(frame.detector.n_pixels / PLENTY), 1, TILE))
+    step = row_step(frame.detector.n_pixels)
     second = min(4 * step, TILE)
     flat = np.ones(grid.n_tiles, np.float32)
     sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
@@ -190,10 +182,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
-    stray = stray_light(*fixed, grid, curve(means), ratio, noise, 2 * step)
-    return Surface(
-        rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead, stray
-    )
+    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead)
 
 
 def _update_means(

@@ -132,9 +132,9 @@ def run_subtract(
                 elif isinstance(err, WaterbgError) and not isinstance(err, Unproven):
                     err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
-    if model is not None and job.settings.decoys:
-        summary.notes += verdict(model, is_given)
     if model is not None:
+        if job.settings.decoys:
+            summary.notes += verdict(model, is_given)
         summary.notes += doubts(model, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
