@@ -66,6 +66,16 @@ def background():
     fixed = counts, w.frame.photons_per_adu, flags, shapes, rays, grid
     yield "dead pixels", np.array(flag_dead(*fixed, model[0], seen, model[2], 1e6))
     yield "flags of dead pixels", flags
+    from waterbg.background.faulty import Faults, deviations
+    from waterbg.background.surface import fit_surface
+
+    off = deviations(w.frame, w.frame.bad, fit_surface(w.frame, w.frame.bad.copy(), rays, (1.0, 0.1)))
+    yield "deviations", off.astype(float)
+    faults = Faults(shapes)
+    off.reshape(2, 64, 56)[0, 9, 9], off.reshape(2, 64, 56)[1, :, 20] = 124, -90
+    for _ in range(3):
+        faults.add(off)
+    yield "faulty pixels", faults.pixels()
     # an even number of tiles, half of which are lower
     top, bottom = np.array([1000, 2000], np.float32), np.array([1000, 1000], np.float32)
     reject_tiles(TileGrid.of(np.array([[8, 16]])), top, bottom, np.full(2, 64, np.float32), (1.0, 0.1))

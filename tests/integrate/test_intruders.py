@@ -9,7 +9,7 @@ from tests.background.worlds import make_world
 from tests.integrate.test_profile_fit import RADII, ROUND, flat, integrate
 from waterbg.background import Noise, frame_rays, make_estimator
 from waterbg.background.estimate import least_variance
-from waterbg.background.masks import ALONE
+from waterbg.background.masks import FAULTY
 from waterbg.integrate import Status
 from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
@@ -94,5 +94,5 @@ def test_single_photons_on_hardly_any_background_are_no_intruders(level):
             background = make_estimator(name, Noise()).estimate(world.frame, world.scene, RADII)
             rays = frame_rays(world.frame, world.scene, "horiz")
             integrate_profile(world.frame, world.scene, RADII, background, rays, run=ROUND)
-            flagged += int(np.count_nonzero(background.flags & ALONE))
+            flagged += int(np.count_nonzero(background.flags & FAULTY))
         assert flagged < 6

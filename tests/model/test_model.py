@@ -8,6 +8,7 @@ import pytest
 
 from tests.model.worlds import RADII, make_run
 from waterbg.background import Noise, Trust
+from waterbg.background.faulty import pixels_of
 from waterbg.errors import OutputError, UsageError
 from waterbg.integrate import Status
 from waterbg.integrate.positions import PositionMap
@@ -275,6 +276,7 @@ def test_a_model_holds_every_number(tmp_path):
             about_run=Scatter(Lines(9, 10, 11, 12), 0.3, 0.4),
         ),
         sigma_scale=1.3,
+        faulty="3 5-7",
         frames=7,
         detector="1 panel of 20 x 30 pixels",
         quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
@@ -284,7 +286,7 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 5"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 6"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
@@ -299,6 +301,50 @@ def test_a_model_of_another_detector_is_refused(run, model):
     other = dataclasses.replace(model, detector="1 panel of 2527 x 2463 pixels")
     with pytest.raises(UsageError, match=r"another detector \(1 panel of 2527 x 2463 pixels; .*leave out --model"):
         process_frame(frame, scene, other, SETTINGS)
+
+
+def test_pixels_beyond_the_detector_are_refused(run, model):
+    frame, scene, _ = run[0]
+    with pytest.raises(UsageError, match="names pixels beyond the detector"):
+        process_frame(frame, scene, dataclasses.replace(model, faulty=f"3 {frame.detector.n_pixels}"), SETTINGS)
+
+
+@pytest.mark.parametrize("text", ["5-3", "nothing"])
+def test_a_model_with_pixels_that_are_no_numbers_is_refused(tmp_path, text):
+    path = tmp_path / "model.json"
+    path.write_bytes(RunModel(faulty=text).text())
+    with pytest.raises(UsageError, match=r"model.json: is not a run model"):
+        RunModel.load(path)
+
+
+@pytest.mark.parametrize(("integration", "background"), [("profile", "water"), ("sum", "water"), ("profile", "ring")])
+def test_columns_that_are_wrong_in_all_frames_leave_intensities_right(integration, background):
+    settings = dataclasses.replace(SETTINGS, integration=integration, background=background)
+    rng = np.random.default_rng(31)
+    run = make_run(6, seed=31, cell=40.0)
+    dead, bright = rng.choice(360, (2, 12), replace=False)
+    for frame, _, _ in run:
+        image = frame.data.reshape(360, 360)
+        image[:, dead] = 0
+        image[:, bright] += rng.poisson(40, (360, 12))
+    model = learn_model([(frame, scene) for frame, scene, _ in run], settings)
+    found = np.zeros(360 * 360, bool)
+    found[pixels_of(model.faulty)] = True
+    found = found.reshape(360, 360)
+    assert found[:, dead].mean() > 0.98
+    assert found[:, bright].mean() > 0.98
+    assert found.sum() < 24 * 360 + 100
+    z = []
+    for frame, scene, truth in run:
+        result, _ = process_frame(frame, scene, model, settings)
+        columns = np.abs(scene.spots["fs"].astype(int)[:, None] - np.concatenate([dead, bright])).min(axis=1) <= 3
+        ok = (result["status"] == Status.OK) & columns
+        z.append((result["I"] - truth)[ok] / result["sigma"][ok])
+    z = np.concatenate(z)
+    assert len(z) > 200
+    assert abs(z.mean()) < 0.25
+    assert robust_std(z) < 1.25
+    assert np.mean(np.abs(z) > 5) < 0.01
 
 
 @pytest.mark.parametrize(

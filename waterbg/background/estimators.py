@@ -18,7 +18,7 @@ from waterbg.background.estimate import (
     without_surface,
 )
 from waterbg.background.local import RingFindings, judge_by_rings, ring_planes
-from waterbg.background.masks import NEAR, WIDE, add_wide, spot_mask, stencil
+from waterbg.background.masks import FAULTY, NEAR, WIDE, add_wide, spot_mask, stencil
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.stray import stray_at, stray_light
 from waterbg.background.surface import Surface, fit_surface
@@ -51,6 +51,7 @@ class Ring:
         """See :class:`waterbg.background.estimate.Estimator`."""
         spots = scene.spots if targets is None else targets
         flags = spot_mask(frame.bad, frame.detector, *columns_of(scene.spots), int(radii[0]))
+        flags[frame.faulty] |= FAULTY
         found = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
         return without_surface(*found, self.noise, flags)
 
@@ -232,6 +233,7 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
     flags = spot_mask(frame.bad, frame.detector, *columns_of(spots), int(radii[0]))  # as stencils are cut
+    flags[frame.faulty] |= FAULTY
     usable = flags.size - int(np.count_nonzero(frame.bad))
     for margin, limit in (AMPLE, CROWDED):
         flags &= ~np.uint8(WIDE)

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO
+from waterbg.background.masks import BAD, FAULTY, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO
 from waterbg.background.tiles import middle_of
 from waterbg.predict import columns_of
 
@@ -184,7 +184,7 @@ def _is_across(n, s, quarter, shrunk):
 def _tails(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, n, s, quarter):
     """How far, photons a pixel, a spot may lift its own ring: by a small part of what it is in its disc."""
     inside = _pixels(
-        counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, BAD | TWO, n, s, quarter
+        counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, BAD | FAULTY | TWO, n, s, quarter
     )
     return max(TAILS * (n[:inside].mean() - s[:inside].mean()), 0.0) if inside else 0.0
 
@@ -320,7 +320,7 @@ def ring_planes(counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, 
             if cs + j < 0 or cs + j >= n_ss or cf + i < 0 or cf + i >= n_fs:
                 continue
             at = offsets[p] + (cs + j) * n_fs + cf + i
-            if flags[at] & NOT_RING:
+            if flags[at] & (NOT_RING | FAULTY):
                 continue
             v = counts[at] * photons_per_adu[p]
             n += 1

@@ -3,8 +3,9 @@
 A pixel is BAD as the frame says; WIDE near anything that may scatter there (the global model leaves it out); and it
 counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
 peak mask, ``make_BgMask`` in peaks.c). NEAR are the discs of reflections that are in the image but in no list.
-ALONE is what stands out of the background as no Bragg reflection does: beside all discs, where who sums up the spots
-finds it, or in one, where the fit does.
+FAULTY is what no light makes: pixels that are wrong in all frames of a run (see :mod:`waterbg.background.faulty`), and
+those that stand out of the background as no Bragg reflection does, which who sums up the spots finds. Unlike BAD ones
+they are left out of a disc, and the reflection stays.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
-BAD, WIDE, ONE, TWO, NEAR, ALONE = 1, 2, 4, 8, 16, 32
-NOT_CLEAN = BAD | WIDE  # the global model
+BAD, WIDE, ONE, TWO, NEAR, FAULTY = 1, 2, 4, 8, 16, 32
+NOT_CLEAN = BAD | WIDE | FAULTY  # the global model
 NOT_RING = BAD | ONE | TWO  # a reflection's own ring, as CrystFEL masks it
-NOT_SCALE = NOT_RING | NEAR  # and where it scales the frame's model
+NOT_SCALE = NOT_RING | NEAR | FAULTY  # and where it scales the frame's model
 
 # Counts further than this many standard deviations from the model are not background: 1e-5 of Poisson counts. The upper
 # Poisson quantile is mu + 4.3 sqrt(mu) + 3.2 within half a photon for all mu. What is cut biases the mean by less than
@@ -37,7 +38,7 @@ SHARP = 4.0  # times its neighbours that a pixel which stands alone is above the
 @njit(cache=True, nogil=True, error_model="numpy")
 def is_usable(flag, in_disc, joint):
     """Whether a pixel may be used for a spot: one of its own predicted disc, or of none; with ``joint`` of any."""
-    if flag & (BAD | ALONE):
+    if flag & (BAD | FAULTY):
         return False
     return joint or not (flag & TWO or (flag & ONE and not in_disc))
 

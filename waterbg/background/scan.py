@@ -140,7 +140,7 @@ def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
+def expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
     """Expected counts of n pixels of a row from tile ``first`` on, in ``out`` from HALF on.
 
     Curve times scattering factor times ratio. The product of the two latter is linear between the middles of tiles
@@ -266,7 +266,7 @@ def _walk(
                 n_here = end - begin
                 trace_radius(rays[p], ss, columns[begin:end], length, r)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
-                _expected_row(profile, r, g[tiles[0] :], blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
+                expected_row(profile, r, g[tiles[0] :], blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
                 S = out[HALF : HALF + n_here]
                 row = counts[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]
                 flag = flags[first_pixel + ss * n_fs + begin : first_pixel + ss * n_fs + end]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -39,6 +39,9 @@ class Frame:
         What was read.
     pedestal : float
         Photons that were taken off every pixel after reading, see `without`.
+    faulty : (n,) int64
+        Numbers of the pixels that are wrong in all frames of the run, as far as it is known: what they count is not
+        used, but a reflection that has them stays.
     """
 
     data: NDArray[np.float32]
@@ -51,6 +54,7 @@ class Frame:
     path: str = ""
     event: str = "//"
     pedestal: float = 0.0
+    faulty: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
 
     @property
     def max_adu(self) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 from numba import njit
 
-from waterbg.background.masks import ALONE, BAD, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
+from waterbg.background.masks import BAD, FAULTY, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 
@@ -90,7 +90,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
     for m in range(peak.shape[0]):
         j, i = peak[m, 0], peak[m, 1]
         q = offset + (cs + j) * n_fs + cf + i
-        if not flags[q] & BAD:
+        if not flags[q] & (BAD | FAULTY):
             excess = counts[q] * photons_per_adu - expected[half + j, half + i]
             if excess > highest:
                 highest, at, hj, hi = excess, q, j, i
@@ -100,7 +100,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
         for i in range(max(hi - 1, -cf), min(hi + 1, n_fs - 1 - cf) + 1):
             q = offset + (cs + j) * n_fs + cf + i
             excess = counts[q] * photons_per_adu - expected[half + j, half + i]
-            if q != at and (flags[q] & BAD or excess * ISOLATED > highest):
+            if q != at and (flags[q] & (BAD | FAULTY) or excess * ISOLATED > highest):
                 return -1
     return at
 
@@ -116,7 +116,7 @@ def sum_spots(
     at least four pixels in peak and ring. ``wide`` (n,) bool: spots that cannot be of one pixel. ``out`` (n,) FIT: all
     but what the profile fit finds.
 
-    Pixels that no Bragg reflection makes become ALONE: in the discs of wide spots, and between disc and ring, where
+    Pixels that no Bragg reflection makes become FAULTY: in the discs of wide spots, and between disc and ring, where
     CrystFEL never looks. CrystFEL's acceptance does not know of them, but the sum is without.
     """
     half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
@@ -138,7 +138,7 @@ def sum_spots(
                 read2,
             )  # fmt: skip
             if hot >= 0:
-                flags[hot] |= ALONE
+                flags[hot] |= FAULTY
         highest = np.float32(-np.inf)
         n_peak = n_ring = n_summed = 0
         saturated = is_bad = False
@@ -154,7 +154,7 @@ def sum_spots(
                 saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
                 highest = max(highest, value)
                 n_peak += 1
-                if not flag & ALONE:
+                if not flag & FAULTY:
                     n_summed += 1
                     total += value
                     under += expected[k, half + j, half + i]
@@ -194,10 +194,10 @@ def sum_spots(
                     excess = counts[at] * photons_per_adu[p] - under - SKEW * gain
                     if excess * excess <= far_out2 * (gain * under + read2) * factor[k] or excess < 0:
                         continue
-                    if not flags[at] & (BAD | ONE | TWO | ALONE) and stands_alone(
+                    if not flags[at] & (BAD | ONE | TWO | FAULTY) and stands_alone(
                         counts, offsets[p], n_ss, n_fs, j, i, under / photons_per_adu[p]
                     ):
-                        flags[at] |= ALONE
+                        flags[at] |= FAULTY
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

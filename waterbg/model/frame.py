@@ -111,8 +111,7 @@ def integrate_frame(
     UsageError
         When the model is one of another detector.
     """
-    model.refuse_another(frame.detector)
-    frame = frame.without(model.noise.pedestal - frame.pedestal)
+    frame = model.applied(frame)
     wanted = scene.spots if targets is None else targets
     unlisted = near_spots(frame, scene, int(settings.int_radius[0]))
     every = np.concatenate([wanted, unlisted])

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from waterbg.background import Noise, Trust, frame_rays
 from waterbg.background.estimators import flag_pixels, water_estimate
+from waterbg.background.faulty import Faults, deviations, text_of
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes
@@ -90,13 +91,16 @@ def learn_model(
         does not depend on it.
     """
     seen: list[_Look] = []
+    faults = None
     for look in walk(sample, _look, settings):
-        seen.append(look)
+        faults = faults or Faults(look.shapes)
+        faults.add(look.deviations)
+        seen.append(dataclasses.replace(look, deviations=look.deviations[:0]))
         spots = sum(len(each.places) for each in seen)
         decoys = sum(len(each.scale) for each in seen)
         if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
             break
-    if not seen:
+    if faults is None:
         return RunModel()
     model = RunModel(
         noise=learn_noise(
@@ -105,6 +109,7 @@ def learn_model(
         ),
         trust=_learn_trust(seen),
         spots=_learn_spots(seen),
+        faulty=text_of(faults.pixels()),
         frames=len(seen),
         detector=seen[0].detector,
     )
@@ -132,8 +137,9 @@ class _Look:
     alone: NDArray[np.bool_]
     measured: NDArray[np.void]
     everywhere: NDArray[np.float64]
+    deviations: NDArray[np.int8]
     detector: str
-    n_panels: int
+    shapes: NDArray[np.int64]
 
     def only(self, which: NDArray[np.bool_]) -> _Look:
         """Without the other strong spots."""
@@ -162,6 +168,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
             noise = found
             surface, groups = _surface_and_groups(frame, flags, rays, noise, lowest < 0)
     frame = frame.without(noise.pedestal)
+    off = deviations(frame, flags, surface)  # before spots are summed up, who flag what is hot in this frame
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
@@ -183,8 +190,9 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         alone=_alone(frame, scene, int(radii[0]))[which],
         measured=measured,
         everywhere=spots["inv_d"],
+        deviations=off,
         detector=frame.detector.sizes,
-        n_panels=len(frame.detector.panels),
+        shapes=frame.detector.shapes,
     )
 
 
@@ -248,7 +256,7 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     teachers = [
         Teachers(each.places, each.crystal, each.spot_inv_d, m) for each, m in zip(seen, per_frame, strict=True)
     ]
-    shared = shared_map(teachers, seen[0].n_panels)
+    shared = shared_map(teachers, len(seen[0].shapes))
     about_map, about_run = scatter_of_places(teachers, shared, default, everywhere)
     return shapes.Spots(psf=Psf(widths, tail, scatter), map=shared, about_map=about_map, about_run=about_run)
 

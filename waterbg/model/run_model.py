@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterbg.background import Noise, Trust
+from waterbg.background.faulty import pixels_of
 from waterbg.errors import UsageError
 from waterbg.integrate.positions import LEANS, PositionMap
 from waterbg.integrate.psf import Lines, Psf
@@ -19,9 +20,10 @@ from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
 if TYPE_CHECKING:
+    from waterbg.frames import Frame
     from waterbg.geometry import Detector
 
-_FORMAT = "waterbg run model 5"
+_FORMAT = "waterbg run model 6"
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class RunModel:
         Widths, places and their scatter.
     sigma_scale : float
         Robust standard deviation of decoys over their sigma: multiplies every sigma.
+    faulty : str
+        Numbers of the pixels that are wrong in all frames, see :mod:`waterbg.background.faulty`.
     frames : int
         Frames the model was learnt from; 0 for the defaults.
     detector : str
@@ -51,6 +55,7 @@ class RunModel:
     trust: Trust = field(default_factory=Trust)
     spots: Spots = field(default_factory=Spots)
     sigma_scale: float = 1.0
+    faulty: str = ""
     frames: int = 0
     detector: str = ""
     quality: Quality = field(default_factory=Quality)
@@ -68,6 +73,21 @@ class RunModel:
                 f"the run model was learnt on another detector ({self.detector}; this one has {detector.sizes}); "
                 "leave out --model, and it is learnt again"
             )
+
+    def applied(self, frame: Frame) -> Frame:
+        """The frame without the detector's pedestal, and with its faulty pixels noted; itself where there is neither.
+
+        Raises
+        ------
+        UsageError
+            When the model was learnt on another detector.
+        """
+        self.refuse_another(frame.detector)
+        frame = frame.without(self.noise.pedestal - frame.pedestal)
+        pixels = pixels_of(self.faulty)
+        if len(pixels) and pixels[-1] >= frame.detector.n_pixels:
+            raise UsageError("the run model names pixels beyond the detector; leave out --model to learn one")
+        return dataclasses.replace(frame, faulty=pixels) if len(pixels) else frame
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON.
@@ -111,6 +131,7 @@ class RunModel:
                     about_run=_scatter(spots["about_run"]),
                 ),
                 detector=str(data.pop("detector")),
+                faulty=_pixels(data.pop("faulty")),
                 quality=Quality.from_dict(data.pop("quality")),
                 **data,
             )
@@ -120,6 +141,11 @@ class RunModel:
             raise UsageError(
                 f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
             ) from None
+
+
+def _pixels(text: str) -> str:
+    pixels_of(text)
+    return text
 
 
 def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: list[Any]) -> PositionMap:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.masks import ALONE, BAD, ONE, TWO
+from waterbg.background.masks import BAD, FAULTY, ONE, TWO
 from waterbg.integrate import Status
 from waterbg.integrate.psf import fill_shares
 from waterbg.integrate.shapes import fit_reach, kept_shares, scene_places, spot_shapes
@@ -168,7 +168,7 @@ def close_up(look: Look, row: int) -> CloseUp:
         observed=observed,
         background=expected,
         profile=profile,
-        bad=(flags & (BAD | ALONE)) > 0,
+        bad=(flags & (BAD | FAULTY)) > 0,
         others=((flags & TWO) > 0) | (((flags & ONE) > 0) & ~own),
         flux=flux,
         share=share,

@@ -188,7 +188,7 @@ def look_with(job: Job, number: int, chunk: Chunk, model_of: Callable[[], RunMod
     finally:
         worker.close()
     settings, model = job.settings, model_of()
-    frame = frame.without(model.noise.pedestal)
+    frame = model.applied(frame)
     found = integrate_frame(frame, scene, model, settings)
     rays = frame_rays(frame, scene, settings.polarisation)
     flags = flag_pixels(frame, scene, settings.int_radius)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first
+WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
 GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
@@ -141,13 +142,18 @@ def run_subtract(
 
 
 def doubts(model: RunModel, detector: Detector) -> list[str]:
-    """What a run's frames say against its geometry: panels that are elsewhere, pixels that scatter otherwise."""
+    """What a run's frames say against its geometry and masks."""
+    from waterbg.background.faulty import pixels_of
+
     said = []
     if model.frames and not GAIN[0] <= model.noise.gain <= GAIN[1]:
         said.append(
             f"the variance of pixels is {model.noise.gain:.2f} of what adu_per_photon says: it is wrong, or pixels "
             "share light (a phosphor's do), and sigma of strong reflections is too small"
         )
+    faulty = len(pixels_of(model.faulty))
+    if faulty > WORTH_A_MASK * detector.n_pixels:
+        said.append(f"{faulty} pixels are wrong in all frames, and are left out: a mask should say so")
     return said + _moved_panels(model, detector)
 
 

@@ -1,0 +1,153 @@
+"""Pixels that are wrong in all frames of a run: found, whatever they show, and nothing else with them."""
+
+import numpy as np
+import pytest
+
+from tests.background.test_pieces import surface_of
+from tests.background.worlds import detector, make_world, water_ring
+from waterbg.background.faulty import Faults, deviations, pixels_of, text_of
+
+SHAPES = np.array([[100, 90], [80, 70]])
+N_PIXELS = 100 * 90 + 80 * 70
+ONE = detector(rows=1, shape=(160, 240))
+
+
+def drawn(rng, unseen=0.1, scale=1.0):
+    """What a frame without faults gives, a tenth of its pixels under reflections."""
+    found = np.clip(rng.normal(0, 31 * scale, N_PIXELS), -124, 124).astype(np.int8)
+    found[rng.random(N_PIXELS) < unseen] = -128
+    return found
+
+
+def faults_of(frames):
+    faults = Faults(SHAPES)
+    for found in frames:
+        faults.add(found)
+    return faults.pixels()
+
+
+def in_frames(spoil, n=6, level=water_ring, **options):
+    """Pixels that are found in so many frames of one panel, each spoilt by ``spoil(counts (ss, fs), rng)``."""
+    faults = Faults(ONE.shapes)
+    for seed in range(n):
+        world = make_world(
+            level, seed=seed, det=ONE, n_spots=0, **options,
+            spoil=lambda counts, w: spoil(counts.reshape(160, 240), w.rng),
+        )  # fmt: skip
+        surface, flags = surface_of(world)
+        faults.add(deviations(world.frame, flags, surface))
+    wrong = np.zeros(160 * 240, bool)
+    wrong[faults.pixels()] = True
+    return wrong.reshape(160, 240)
+
+
+def test_frames_without_faults_have_none():
+    rng = np.random.default_rng(1)
+    assert not len(faults_of(drawn(rng) for _ in range(24)))
+    assert not in_frames(lambda counts, rng: None).any()
+    assert not in_frames(lambda counts, rng: None, level=lambda x, y, panel: 0.1 + 0 * x).any()
+
+
+def test_dead_stuck_and_warm_pixels_are_found_and_nothing_else():
+    def spoil(counts, rng):
+        counts[30, 40] = 0
+        counts[60:62, 200] = 130
+        counts[100, 100] += rng.poisson(25)
+
+    wrong = in_frames(spoil)
+    assert {tuple(map(int, at)) for at in np.argwhere(wrong)} == {(30, 40), (60, 200), (61, 200), (100, 100)}
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.4, 2.0])
+def test_columns_and_rows_that_count_too_little_or_too_much_are_found_whole(kept):
+    def spoil(counts, rng):
+        for line in (counts[:, 50], counts[:, 51], counts[70]):
+            line[:] = rng.binomial(line.astype(int), kept) if kept < 1 else line + rng.permutation(line)
+
+    wrong = in_frames(spoil)
+    assert wrong[:, 50:52].all()
+    assert wrong[70].all()
+    assert wrong.sum() == 2 * 160 + 240 - 2
+
+
+def test_a_column_is_found_where_its_single_pixels_say_too_little():
+    def spoil(counts, rng):
+        counts[:, 50] = 0
+
+    wrong = in_frames(spoil, level=lambda x, y, panel: 0.7 + 0 * x)
+    assert wrong[:, 50].all()
+    assert wrong.sum() == 160
+
+
+def test_what_is_not_seen_of_a_column_is_wrong_like_what_is_seen():
+    rng = np.random.default_rng(2)
+    frames = [drawn(rng) for _ in range(6)]
+    for found in frames:
+        panel = found[:9000].reshape(100, 90)
+        panel[:, 33] = -60
+        panel[30:66, 20:50] = -128
+    (at,) = np.unique(faults_of(frames) % 90)
+    assert at == 33
+    assert len(faults_of(frames)) == 100
+
+
+def test_what_is_bright_in_one_frame_is_no_fault_of_the_pixel():
+    rng = np.random.default_rng(3)
+    frames = [drawn(rng) for _ in range(6)]
+    for found in frames:
+        found[rng.random(N_PIXELS) < 0.01] = 124
+    assert len(faults_of(frames)) < 4
+
+
+def test_two_frames_say_nothing():
+    frames = np.full((2, N_PIXELS), 0, np.int8)
+    frames[:, 500] = 124
+    assert not len(faults_of(frames))
+    assert len(faults_of([*frames, frames[0]])) == 1
+
+
+def test_what_a_whole_region_has_is_no_fault_of_its_pixels():
+    rng = np.random.default_rng(4)
+    frames = [drawn(rng).astype(int) for _ in range(6)]
+    for found in frames:
+        panel = found[:9000].reshape(100, 90)
+        panel[20:60, 30:70] += np.where(panel[20:60, 30:70] == -128, 0, 93)
+    assert not len(faults_of(np.clip(found, -128, 124).astype(np.int8) for found in frames))
+
+
+def test_an_uneven_detector_in_bright_light_is_not_full_of_faults():
+    rng = np.random.default_rng(5)
+    sensitivity = rng.normal(1, 0.03, (160, 240))
+
+    def spoil(counts, rng):
+        counts[:] = np.rint(counts * sensitivity)
+        counts[30, 40] *= 2
+
+    assert not in_frames(spoil, n=8, level=lambda x, y, panel: 2000 + 0 * x).any()
+    wrong = in_frames(spoil, n=8, level=lambda x, y, panel: 200 + 0 * x)
+    assert wrong[30, 40]
+    assert wrong.sum() == 1
+
+
+@pytest.mark.parametrize(("apart", "expected"), [(16, True), (8, False)])
+def test_where_a_tenth_of_the_pixels_is_wrong_it_is_the_model(apart, expected):
+    rng = np.random.default_rng(6)
+    frames = [drawn(rng, unseen=0) for _ in range(6)]
+    for found in frames:
+        found[:9000].reshape(100, 90)[:, ::apart] = 93
+        found[9000:].reshape(80, 70)[:, ::apart] = 93
+    assert (len(faults_of(frames)) > 0) is expected
+
+
+def test_pixels_are_written_as_people_write_them():
+    pixels = np.array([17, 40, 41, 42, 1003])
+    assert text_of(pixels) == "17 40-42 1003"
+    np.testing.assert_array_equal(pixels_of("17 40-42 1003"), pixels)
+    assert text_of(pixels[:0]) == ""
+    assert not len(pixels_of(""))
+
+
+@pytest.mark.parametrize("text", ["-3", "5-3", "3 2", "3 3", "1-2-3", "x", "1.5", " 1"])
+def test_other_texts_are_no_pixels(text):
+    with pytest.raises(ValueError, match=r"no numbers of pixels|invalid literal"):
+        pixels_of(text)

@@ -1,0 +1,291 @@
+"""Pixels that are wrong in all frames of a run, and that no mask knows: dead, stuck and warm ones, and lines of them.
+
+Each frame says how far its clean pixels are from its surface. What is far off in one frame may be a zinger, or a spot
+that nobody indexed, so one frame has little say; what is off in most of them is the pixel's fault.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from waterbg.background.masks import NOT_CLEAN
+from waterbg.background.rays import column_middles, trace_radius, trace_row
+from waterbg.background.scan import HALF, blend_rows, expected_row
+from waterbg.background.surface import Surface
+from waterbg.background.tiles import TILE, middle_of
+
+if TYPE_CHECKING:
+    from waterbg.frames import Frame
+
+MOST = 4.0  # standard deviations that one frame may count for
+FEWEST = 3  # frames that must have seen a pixel
+SURE = 6.0  # standard deviations from the pixels around; of nine million one is there by chance
+LEAST = 1.0  # standard deviations of a single frame that a pixel is off by on average, and
+LEAST_OF_LINE = 0.25  # those of a line: it lies in many a disc with seven pixels of thirty
+LINE, FEWEST_OF_LINE = 32, 8  # pixels of a row or column that are looked at together; that must have been seen
+TOO_MANY = 0.1  # share of the pixels: it is the surfaces that are wrong
+_STEPS = 31  # of a number, to a standard deviation
+_UNSEEN = -128
+_SAMPLE = 20_000  # pixels a panel's spread is learnt from
+
+
+def deviations(frame: Frame, flags: NDArray[np.uint8], surface: Surface) -> NDArray[np.int8]:
+    """How far each pixel of a frame is from its surface.
+
+    The root of counts, the variance of which hardly depends on how many there are (Anscombe 1948, Biometrika 35, 246):
+    few counts have a long tail, and are no fault.
+
+    Parameters
+    ----------
+    frame : Frame
+    flags : (n_pixels,) uint8
+        See :mod:`waterbg.background.masks`; as the surface was fitted with.
+    surface : Surface
+        Of the frame.
+
+    Returns
+    -------
+    (n_pixels,) int8
+        Standard deviations in steps, for `Faults.add`; no more than MOST.
+    """
+    out = np.full(len(flags), _UNSEEN, np.int8)
+    if not surface.usable:
+        return out
+    rays = surface.rays
+    _deviations(
+        frame.data, frame.photons_per_adu, flags, frame.detector.shapes, rays.panel, rays.length, rays.polarisation,
+        surface.profile, surface.grid.shapes, surface.ratio, *map(np.float32, surface.noise), out,
+    )  # fmt: skip
+    return out
+
+
+class Faults:
+    """What a run's frames say about its pixels.
+
+    Parameters
+    ----------
+    shapes : (n_panels, 2) int64
+    """
+
+    def __init__(self, shapes: NDArray[np.int64]) -> None:
+        self.shapes = shapes
+        n_pixels = int((shapes[:, 0] * shapes[:, 1]).sum())
+        self._sums, self._seen = np.zeros(n_pixels, np.int16), np.zeros(n_pixels, np.uint8)
+
+    def add(self, found: NDArray[np.int8]) -> None:
+        """Add a frame's `deviations`; of 255 frames at most."""
+        _add(found, self._sums, self._seen)
+
+    def pixels(self) -> NDArray[np.int64]:
+        """Numbers of the pixels that are wrong, panel after panel, ascending.
+
+        A pixel is wrong where its mean deviation leaves the median of the 5 × 5 around it by SURE standard deviations;
+        so is a line of pixels, across two of its neighbours on either side. Where those of a panel scatter by more than
+        counts do (no detector is quite even, and bright light shows it), by SURE times that.
+        """
+        wrong = np.zeros(len(self._seen), np.uint8)
+        first = 0
+        for n_ss, n_fs in self.shapes:
+            here = slice(first, first + n_ss * n_fs)
+            first = here.stop
+            some = slice(here.start, here.stop, n_ss * n_fs // _SAMPLE + 1)
+            scores = _score(self._sums[some], self._seen[some])
+            sums, seen, faults = (array[here].reshape(n_ss, n_fs) for array in (self._sums, self._seen, wrong))
+            _find_pixels(sums, seen, _sure(scores), faults)
+            columns = _stretches(n_ss, n_fs)
+            rows = _stretches(n_fs, n_ss)
+            _sum_lines(sums, seen, columns, rows)
+            for stretches, faults_of in ((columns, faults), (rows, faults.T)):
+                _compare_lines(stretches)
+                _find_lines(stretches, _sure(stretches["off"]), faults_of)
+        found = np.flatnonzero(wrong)
+        return found if len(found) <= TOO_MANY * len(wrong) else found[:0]
+
+
+_STRETCH = np.dtype(
+    [
+        ("off", "f4"),  # from the median of this line and two on either side, standard deviations; NaN: not known
+        ("total", "f4"),  # of the scores
+        ("frames", "i4"),  # in which its pixels were seen, added up
+        ("n", "i4"),  # pixels
+    ]
+)
+
+
+def _stretches(along: int, across: int) -> NDArray[np.void]:
+    """(n_stretches, across) _STRETCH; nothing added up yet."""
+    return np.zeros((-(-along // LINE), across), _STRETCH).view(np.recarray)
+
+
+def _sure(values: NDArray[np.float32]) -> float:
+    """From where on a value is no accident, by a robust standard deviation of them all."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return math.inf
+    low, high = np.quantile(known, (0.158655, 0.841345))
+    return SURE * max(float(high - low) / 2, 1.0)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _score(sums, seen):
+    """Mean deviations in their own standard deviations; NaN where hardly a frame has seen a pixel."""
+    out = np.empty(sums.size, np.float32)
+    for at in range(sums.size):
+        out[at] = sums[at] / (_STEPS * np.sqrt(float(seen[at]))) if seen[at] >= FEWEST else np.nan
+    return out
+
+
+def text_of(pixels: NDArray[np.int64]) -> str:
+    """Numbers of pixels as people write them: ``17 40-47 1003``."""
+    runs = np.split(pixels, np.flatnonzero(np.diff(pixels) > 1) + 1) if len(pixels) else []
+    return " ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+
+
+@lru_cache(maxsize=2)
+def pixels_of(text: str) -> NDArray[np.int64]:
+    """Inverse of `text_of`.
+
+    Raises
+    ------
+    ValueError
+        For any other text.
+    """
+    runs = [tuple(map(int, word.split("-"))) for word in text.split()]
+    pixels = np.array([at for run in runs for at in range(run[0], run[-1] + 1)], np.int64)
+    if text_of(pixels) != text:
+        raise ValueError(f"{text!r}: no numbers of pixels")
+    return pixels
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _deviations(
+    counts, photons_per_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, out
+):
+    widest = 0
+    for p in range(shapes.shape[0]):
+        widest = max(widest, shapes[p, 1])
+    n_most = widest // TILE + 4
+    r, expected, pieces = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32), np.empty(widest, "u4")
+    far, g, blended = np.empty(n_most, np.float32), np.empty(n_most, np.float32), np.empty(n_most, np.float32)
+    middles, rises = np.empty(n_most, np.float32), np.empty(n_most, np.float32)
+    columns, tile_columns = column_middles(widest), column_middles(n_most, -0.5 * TILE - 0.5, TILE)
+    zero, two, steps, most = np.float32(0), np.float32(2), np.float32(_STEPS), np.float32(_STEPS * MOST)
+    beneath, not_clean, unseen = np.float32(0.375) * gain * gain + read2, np.uint8(NOT_CLEAN), np.float32(_UNSEEN)
+    first_pixel = first_tile = 0
+    for p in range(shapes.shape[0]):
+        n_ss, n_fs = shapes[p]
+        n_ts, n_tf = grid_shapes[p]
+        to_photons = photons_per_adu[p]
+        for ss in range(n_ss):
+            trace_row(rays[p], ss, tile_columns[: n_tf + 2], length, polarisation, far, g)
+            trace_radius(rays[p], ss, columns[:n_fs], length, r)
+            blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
+            expected_row(profile, r, g, blended[:n_tf], 0, n_fs, pieces, middles, rises, expected)
+            begin = first_pixel + ss * n_fs
+            row, flag, here = counts[begin : begin + n_fs], flags[begin : begin + n_fs], out[begin : begin + n_fs]
+            S = expected[HALF : HALF + n_fs]
+            for i in range(n_fs):
+                n = row[i] * to_photons
+                roots = np.sqrt(max(gain * n, zero) + beneath) + np.sqrt(gain * S[i] + beneath)
+                off = min(max(steps * two * (n - S[i]) / roots, -most), most)
+                here[i] = np.int8(off if (flag[i] & not_clean == 0) & (roots > zero) else unseen)
+        first_pixel += n_ss * n_fs
+        first_tile += n_ts * n_tf
+
+
+@njit(cache=True, nogil=True)
+def _add(found, sums, seen):
+    for at in range(found.size):
+        counts = found[at] != _UNSEEN
+        sums[at] += found[at] if counts else np.int8(0)
+        seen[at] += counts
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _find_pixels(sums, seen, sure, wrong):
+    """Flag single pixels of a panel."""
+    around = np.empty(25, np.float32)
+    n_ss, n_fs = sums.shape
+    least = int(SURE * _STEPS * np.sqrt(float(FEWEST)))  # no sum of less is sure
+    for j in range(n_ss):
+        for i in range(n_fs):
+            if abs(sums[j, i]) <= least or seen[j, i] < FEWEST:
+                continue
+            scale = _STEPS * np.sqrt(float(seen[j, i]))
+            if abs(sums[j, i]) <= sure * scale:
+                continue
+            n = 0
+            for jj in range(max(j - 2, 0), min(j + 3, n_ss)):
+                for ii in range(max(i - 2, 0), min(i + 3, n_fs)):
+                    if seen[jj, ii] >= FEWEST:
+                        around[n] = sums[jj, ii] / (_STEPS * np.sqrt(float(seen[jj, ii])))
+                        n += 1
+            off = abs(sums[j, i] / scale - middle_of(around, n))
+            if off > max(sure, LEAST * np.sqrt(float(seen[j, i]))):
+                wrong[j, i] = 1
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_lines(sums, seen, columns, rows):
+    """Add up the scores of a panel's stretches of columns (n_stretches, n_fs) and of rows (n_stretches, n_ss)."""
+    scale = np.zeros(256, np.float32)
+    for k in range(FEWEST, 256):
+        scale[k] = 1 / (_STEPS * np.sqrt(float(k)))
+    n_ss, n_fs = sums.shape
+    for j in range(n_ss):
+        along = columns[j // LINE]
+        for k in range(rows.shape[0]):
+            total, frames, n = np.float32(0), 0, 0
+            for i in range(k * LINE, min((k + 1) * LINE, n_fs)):
+                times = seen[j, i]
+                if times < FEWEST:
+                    continue
+                score = sums[j, i] * scale[times]
+                total, frames, n = total + score, frames + times, n + 1
+                along[i].total += score
+                along[i].frames += times
+                along[i].n += 1
+            rows[k, j].total, rows[k, j].frames, rows[k, j].n = total, frames, n
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _compare_lines(stretches):
+    """Find how far each stretch is off."""
+    n_lines, around = stretches.shape[1], np.empty(5, np.float32)
+    sums = np.empty(n_lines, np.float32)
+    for here in stretches:
+        for i in range(n_lines):
+            enough = here[i].n >= FEWEST_OF_LINE
+            sums[i] = here[i].total / np.sqrt(float(here[i].n)) if enough else np.nan
+        for i in range(n_lines):
+            n = 0
+            for k in range(max(i - 2, 0), min(i + 3, n_lines)):
+                if not np.isnan(sums[k]):
+                    around[n] = sums[k]
+                    n += 1
+            here[i].off = sums[i] - middle_of(around, n) if n >= 3 else np.nan
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _find_lines(stretches, sure, wrong):
+    """Flag stretches of columns of a panel, and those they go on in: half as far off to the same side, or not seen."""
+    n_stretches, n_ss = stretches.shape[0], wrong.shape[0]
+    for i in range(stretches.shape[1]):
+        for step in (1, -1):
+            side = 0.0  # to which the stretch before is off
+            for k in range(n_stretches):
+                number = k if step > 0 else n_stretches - 1 - k
+                here = stretches[number, i]
+                if not np.isnan(here.off):
+                    goes_on = abs(here.off) > sure or side * here.off > 0.5 * sure
+                    # a score is the mean deviation times the root of the frames, off the sum of n over the root of n
+                    is_much = abs(here.off) > LEAST_OF_LINE * np.sqrt(float(here.frames))
+                    side = np.sign(here.off) if goes_on and is_much else 0.0
+                if side != 0:
+                    wrong[number * LINE : min((number + 1) * LINE, n_ss), i] = 1
