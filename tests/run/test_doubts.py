@@ -22,6 +22,12 @@ def test_pixels_that_scatter_otherwise_are_named():
         assert said.startswith(f"the variance of pixels is {gain:.2f} of what adu_per_photon says")
 
 
+def test_faulty_pixels_are_counted_where_they_are_worth_a_mask():
+    (said,) = doubts(RunModel(frames=3, faulty="17 1000-1399"), DETECTOR)
+    assert said == "401 pixels are wrong in all frames, and are left out: a mask should say so"
+    assert doubts(RunModel(frames=3, faulty="17 1000-1009"), DETECTOR) == []
+
+
 def test_panels_that_are_elsewhere_are_named_the_farthest_first():
     panels = ((0.6, 0.0), (0.0, -1.5), (0.0, 0.1), (0.9, 0.0), (2.0, 0.0), (0.0, 0.7))
     (said,) = doubts(RunModel(frames=3, spots=Spots(map=PositionMap(panels=panels))), DETECTOR)

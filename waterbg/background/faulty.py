@@ -30,6 +30,7 @@ LEAST = 1.0  # standard deviations of a single frame that a pixel is off by on a
 LEAST_OF_LINE = 0.25  # those of a line: it lies in many a disc with seven pixels of thirty
 LINE, FEWEST_OF_LINE = 32, 8  # pixels of a row or column that are looked at together; that must have been seen
 TOO_MANY = 0.1  # share of the pixels: it is the surfaces that are wrong
+ALONE = 3.0  # times what half of those around differ by: beside a beamstop all do
 _STEPS = 31  # of a number, to a standard deviation
 _UNSEEN = -128
 _SAMPLE = 20_000  # pixels a panel's spread is learnt from
@@ -87,7 +88,8 @@ class Faults:
 
         A pixel is wrong where its mean deviation leaves the median of the 5 × 5 around it by SURE standard deviations;
         so is a line of pixels, across two of its neighbours on either side. Where those of a panel scatter by more than
-        counts do (no detector is quite even, and bright light shows it), by SURE times that.
+        counts do (no detector is quite even, and bright light shows it), by SURE times that; and by ALONE times what
+        those around differ by.
         """
         wrong = np.zeros(len(self._seen), np.uint8)
         first = 0
@@ -111,6 +113,7 @@ class Faults:
 _STRETCH = np.dtype(
     [
         ("off", "f4"),  # from the median of this line and two on either side, standard deviations; NaN: not known
+        ("alone", "u1"),  # whether these agree among each other by far more
         ("total", "f4"),  # of the scores
         ("frames", "i4"),  # in which its pixels were seen, added up
         ("n", "i4"),  # pixels
@@ -227,7 +230,7 @@ def _find_pixels(sums, seen, sure, wrong):
                         around[n] = sums[jj, ii] / (_STEPS * np.sqrt(float(seen[jj, ii])))
                         n += 1
             off = abs(sums[j, i] / scale - middle_of(around, n))
-            if off > max(sure, LEAST * np.sqrt(float(seen[j, i]))):
+            if off > max(sure, LEAST * np.sqrt(float(seen[j, i])), ALONE * (around[3 * n // 4] - around[n // 4])):
                 wrong[j, i] = 1
 
 
@@ -270,6 +273,10 @@ def _compare_lines(stretches):
                     around[n] = sums[k]
                     n += 1
             here[i].off = sums[i] - middle_of(around, n) if n >= 3 else np.nan
+            width, most = np.float32(np.inf), n // 2 + 1
+            for k in range(n - most + 1):  # of the shortest interval that holds more than half of them
+                width = min(width, around[k + most - 1] - around[k])
+            here[i].alone = abs(here[i].off) > ALONE * width
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -286,6 +293,6 @@ def _find_lines(stretches, sure, wrong):
                     goes_on = abs(here.off) > sure or side * here.off > 0.5 * sure
                     # a score is the mean deviation times the root of the frames, off the sum of n over the root of n
                     is_much = abs(here.off) > LEAST_OF_LINE * np.sqrt(float(here.frames))
-                    side = np.sign(here.off) if goes_on and is_much else 0.0
+                    side = np.sign(here.off) if goes_on and is_much and here.alone else 0.0
                 if side != 0:
                     wrong[number * LINE : min((number + 1) * LINE, n_ss), i] = 1
