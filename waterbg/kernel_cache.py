@@ -67,6 +67,49 @@ def spare_compiler() -> None:
 
     if hasattr(FunctionCache, "_load_overload"):
         FunctionCache.load_overload = load_overload
+    _spare_bitcode()
+
+
+def _spare_bitcode() -> None:
+    """Let numba load a kernel's machine code alone: reading its bitcode, too, is most of the time that loading takes.
+
+    Other kernels may have it inlined when they are compiled; then it is read. Of the names in it one is asked for
+    always, that of what Python calls, and it is looked for in the machine code.
+    """
+    from llvmlite import binding
+    from numba.core.codegen import CPUCodeLibrary
+    from numba.core.compiler import CompileResult
+
+    try:
+        rebuild, unserialize = CompileResult._rebuild.__func__, CPUCodeLibrary._unserialize.__func__
+        linked = CPUCodeLibrary._get_module_for_linking
+    except AttributeError:  # a numba of another version
+        return
+    nothing = binding.parse_assembly("").as_bitcode()
+
+    def rebuild_known(cls: Any, target: Any, library: tuple[str, str, Any], described: Any, *rest: object) -> Any:
+        name = described.llvm_cpython_wrapper_name
+        if library[1] == "object" and name.encode() in library[2][0]:
+            target.codegen()._engine._defined_symbols.add(name)
+        return rebuild(cls, target, library, described, *rest)
+
+    def unserialize_machine_code(cls: Any, codegen: Any, state: tuple[str, str, Any]) -> Any:
+        name, kind, data = state
+        if kind != "object":
+            return unserialize(cls, codegen, state)
+        library = unserialize(cls, codegen, (name, kind, (data[0], nothing)))
+        library._bitcode = data[1]
+        return library
+
+    def module_for_linking(library: Any) -> Any:
+        bitcode = vars(library).pop("_bitcode", None)
+        if bitcode is not None:
+            library._shared_module = binding.parse_bitcode(bitcode)
+        return linked(library)
+
+    CompileResult._rebuild = classmethod(rebuild_known)
+    CPUCodeLibrary._unserialize = classmethod(unserialize_machine_code)
+    CPUCodeLibrary._get_module_for_linking = module_for_linking
 
 
 _said: mmap.mmap | None = None
