@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
+from types import FrameType
+from typing import Any
 
 from waterbg.errors import UsageError, WaterbgError, in_one_line, in_words
-from waterbg.interrupts import was_interrupted
+from waterbg.interrupts import answering, was_interrupted
 
 
 def tell(err: BaseException, program: str, when_out_of_memory: str = "") -> int:
@@ -39,3 +43,22 @@ def tell(err: BaseException, program: str, when_out_of_memory: str = "") -> int:
         raise err
     print(f"{program}: {said}", file=sys.stderr)
     return status
+
+
+def end_as(process: Any) -> int:
+    """Wait for a process that stands for us, pass signals on to it, and give its exit status."""
+
+    def pass_on(signum: int, frame: FrameType | None) -> None:
+        with suppress(ProcessLookupError):
+            process.send_signal(signum)
+
+    with (
+        answering((signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1), pass_on),
+        answering((signal.SIGINT,), lambda signum, frame: None),  # the terminal tells it, too
+    ):
+        return exit_status(process.wait())
+
+
+def exit_status(status: int) -> int:
+    """Exit status as the shell counts it: 128 + number of the signal that killed a process."""
+    return 128 - status if status < 0 else int(status)

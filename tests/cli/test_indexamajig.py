@@ -251,6 +251,22 @@ def test_a_stand_in_that_is_told_to_end_says_so_when_indexamajig_does_not(stand_
     assert Path("run.stream").exists()
 
 
+def test_a_stand_in_that_is_told_to_end_before_the_first_chunk_ends_indexamajig_too(stand_in, golden, monkeypatch):
+    shutil.rmtree("pieces")
+    Path("pieces").mkdir()
+    Path("pieces", "0").write_bytes(golden[:1000])
+    monkeypatch.setenv("WATERBG_TEST_END", "echo $$ >pid; exec sleep 600")
+    process = subprocess.Popen(["indexamajig", "-o", "run.stream", RINGS], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not Path("pid").exists() and time.monotonic() < end:
+        time.sleep(0.1)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.splitlines()[-1]) == (128 + signal.SIGINT, "waterbg: interrupted")
+    assert not Path(f"/proc/{Path('pid').read_text().strip()}").exists()
+
+
 @pytest.mark.crystfel
 @pytest.mark.shared
 @pytest.mark.slow

@@ -1,6 +1,10 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +61,22 @@ def test_what_cannot_be_merged_is_one_line_and_exit_status_1(golden, capsys, wor
     assert run(["waterbg", "merge", *words, "-y", "4/mmm"]) == 1
     assert capsys.readouterr() == ("", f"waterbg: error: {said.replace('BYTE', str(size))}\n")
     assert not any(path.is_dir() for path in Path().iterdir())
+
+
+def test_a_merge_that_is_told_to_end_ends_crystfels_program_too(golden, tmp_path):
+    (tmp_path / "bin").mkdir()
+    for name in ("process_hkl", "check_hkl", "compare_hkl"):
+        (tmp_path / "bin" / name).write_text('#!/bin/sh\n[ "$1" = --version ] || { echo $$ >pid; exec sleep 600; }\n')
+        (tmp_path / "bin" / name).chmod(0o755)
+    words = ["rings-nocen-nosat-grad.stream", "-y", "4/mmm", "-p", "xtal.cell", "--crystfel-bin", "bin"]
+    process = subprocess.Popen([sys.executable, "-m", "waterbg", "merge", *words], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (Path("pid").exists() and Path("pid").read_text()) and time.monotonic() < end:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said.splitlines()[-1]) == (130, "waterbg: interrupted")
+    assert not Path(f"/proc/{Path('pid').read_text().strip()}").exists()
 
 
 @pytest.mark.crystfel

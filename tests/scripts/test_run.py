@@ -2,8 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
@@ -180,3 +183,22 @@ def test_a_switch_without_its_value_takes_no_other_word_for_it(script, tmp_path,
     said = script("ave-resolution", "a.stream", "-o")
     assert (said.status, said.err.count("\n")) == (2, 1)
     assert "switch -o requires an argument" in said.err
+
+
+def test_a_script_ends_when_the_command_is_told_to_end():
+    process = subprocess.Popen(
+        [sys.executable, "-m", "waterbg", "script", "extract-geom", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    end = time.monotonic() + 60
+    while not children.read_text() and time.monotonic() < end:
+        time.sleep(0.1)
+    (child,) = children.read_text().split()
+    time.sleep(0.5)
+    process.send_signal(signal.SIGTERM)
+    try:
+        assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        assert not Path(f"/proc/{child}").exists()
+    finally:
+        process.stdin.close()
+        process.stderr.close()

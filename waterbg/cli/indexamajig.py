@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
+from waterbg.endings import end_as
 from waterbg.errors import ProgramError, UsageError, WaterbgError
+from waterbg.interrupts import answering, interrupt
 
 if TYPE_CHECKING:
     from waterbg.crystfel.dropin import Request
@@ -138,7 +140,7 @@ class Indexamajig(Command):
         if request.output is None or request.original is None:
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
-            return _foreground(Running(program, request.arguments, environment=environment))
+            return end_as(Running(program, request.arguments, environment=environment).process)
         learns = self.model is None and not (self.integration or "").startswith("rings")
         refuse_existing(request, self.force, [self.geometry, self.model], learns=learns)
         before = set_aside(request.original)
@@ -146,7 +148,8 @@ class Indexamajig(Command):
         log = request.output.with_name(request.output.name + ".log")
         running = Running(program, request.arguments, log=log, environment=environment)
         try:
-            trouble = self._follow(request, running, settings)
+            with answering((signal.SIGTERM,), interrupt):
+                trouble = self._follow(request, running, settings)
         except KeyboardInterrupt:
             running.send(signal.SIGINT)
             raise
@@ -281,17 +284,3 @@ def _share(arguments: list[str]) -> int:
 
     given = value_of(parse_words(arguments, INDEXAMAJIG), "j") or "1"
     return max(1, int(given) // 8) if given.isdecimal() else 1
-
-
-def _foreground(running: Running) -> int:
-    """Wait for a program to which signals are passed on."""
-    before = {
-        number: signal.signal(number, lambda signum, frame: running.send(signum))
-        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
-    }
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda signum, frame: None)  # the terminal tells it, too
-    try:
-        return running.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

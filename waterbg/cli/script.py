@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from waterbg.cli.base import Command
+from waterbg.endings import end_as
 
 
 class Script(Command):
@@ -32,8 +33,4 @@ class Script(Command):
             print("\n".join(scripts.names()))
             return 0
         process = scripts.script_command(*words).popen(stdin=None, stdout=None, stderr=None, env=scripts.environment())
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:  # the terminal tells the script, too
-            status = process.wait()
-        return 128 - status if status < 0 else int(status)
+        return end_as(process)

@@ -15,7 +15,9 @@ from typing import IO, Any
 
 from plumbum import CommandNotFound, ProcessTimedOut, local
 
+from waterbg.endings import exit_status
 from waterbg.errors import ProgramError
+from waterbg.interrupts import answering, interrupt
 
 # Set for indexamajig by the drop-in: the programs it has tried, separated as PATH is. A wrapper of the user's that
 # calls "indexamajig" by name would otherwise come back to the drop-in, for ever.
@@ -154,12 +156,13 @@ def run_program(
         file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
         file.flush()
         start = file.tell()
-        process = _start(program, arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
-        try:
-            output = process.communicate()[0]
-        except BaseException:  # Ctrl-C above all: the program must not outlive us
-            stop_process(process)
-            raise
+        with answering((signal.SIGTERM,), interrupt):
+            process = _start(program, arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
+            try:
+                output = process.communicate()[0]
+            except BaseException:  # Ctrl-C and SIGTERM above all: the program must not outlive us
+                stop_process(process)
+                raise
         status = process.returncode
     last = last_lines(log, start)
     if check and status != 0:
@@ -274,12 +277,12 @@ class Running:
         return self.process.poll() is not None
 
     def wait(self) -> int:
-        """Wait for its end; exit status as the shell counts it (128 + number of the signal that killed it)."""
-        status = int(self.process.wait())
+        """Wait for its end; exit status as the shell counts it."""
+        status = exit_status(self.process.wait())
         if self._tee is not None:
             with suppress(subprocess.TimeoutExpired):  # a grandchild may still hold the pipe
                 self._tee.wait(timeout=5)
-        return 128 - status if status < 0 else status
+        return status
 
     def send(self, number: int) -> None:
         """Pass a signal on."""

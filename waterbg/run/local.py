@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from waterbg.errors import GeometryError, OutputError, StreamError, WaterbgError
 from waterbg.geometry import parse_geometry
+from waterbg.interrupts import answering
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job
@@ -335,8 +336,8 @@ def prove(job: Job, out: OutputFile, jobs: int, report: Callable[[str], None], r
 @contextmanager
 def _ending(follow: Follow | None) -> Iterator[Follow | None]:
     """While a growing stream is followed, SIGTERM and Ctrl-C mean: finish with what is complete."""
-    if follow is None or threading.current_thread() is not threading.main_thread():
-        yield follow
+    if follow is None:
+        yield None
         return
     asked = threading.Event()
 
@@ -347,10 +348,6 @@ def _ending(follow: Follow | None) -> Iterator[Follow | None]:
         if follow.end is not None:
             follow.end()
 
-    before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
+    with answering((signal.SIGTERM, signal.SIGINT), ask):
         enough = asked.is_set if follow.end is None else lambda: False
         yield Follow(follow.until_idle, follow.until_pid, lambda: enough() or follow.stopped())
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
