@@ -9,7 +9,7 @@ from waterbg.crystfel.dropin import (
     find_real,
     original_name,
     read_request,
-    refuse_existing,
+    refuse_outputs,
 )
 from waterbg.crystfel.programs import TRIED, with_tried
 from waterbg.errors import OutputError, ProgramError
@@ -84,12 +84,12 @@ def test_help_of_an_indexer_is_a_question():
 
 def test_an_existing_stream_is_not_lost(tmp_path):
     request = read_request(["-o", str(tmp_path / "run.stream")])
-    refuse_existing(request, force=False)
+    refuse_outputs(request, force=False)
     for name in ("run.stream", "run.orig.stream"):
         (tmp_path / name).write_text("mine")
         with pytest.raises(OutputError, match=rf"{name}: exists.*--waterbg-force"):
-            refuse_existing(request, force=False)
-        refuse_existing(request, force=True)
+            refuse_outputs(request, force=False)
+        refuse_outputs(request, force=True)
         (tmp_path / name).unlink()
 
 
@@ -99,14 +99,20 @@ def test_what_indexamajig_reads_is_not_replaced_even_by_force(tmp_path, option, 
     (tmp_path / name).write_text("mine")
     request = read_request(["-o", str(tmp_path / "run.stream"), option, str(tmp_path / name)])
     with pytest.raises(OutputError, match=rf"{name}: is the input itself"):
-        refuse_existing(request, force=True)
+        refuse_outputs(request, force=True)
 
 
 def test_what_the_subtraction_reads_is_not_replaced_even_by_force(tmp_path):
     (tmp_path / "run.stream").write_text("mine")
     request = read_request(["-o", str(tmp_path / "run.stream")])
     with pytest.raises(OutputError, match="is the input itself"):
-        refuse_existing(request, force=True, reads=[None, str(tmp_path / "run.stream")])
+        refuse_outputs(request, force=True, reads=[None, str(tmp_path / "run.stream")])
+
+
+def test_a_run_model_that_could_not_be_written_is_refused(tmp_path):
+    request = read_request(["-o", str(tmp_path / "run.stream")])
+    with pytest.raises(OutputError, match=r"no/new\.json: its folder does not exist"):
+        refuse_outputs(request, force=True, model=tmp_path / "no" / "new.json")
 
 
 def test_a_wrapper_that_leads_back_here_runs_the_next_program_alone(program, tmp_path, monkeypatch):

@@ -152,7 +152,7 @@ def test_a_simulation_on_a_read_only_disk_names_the_file(tiny_disk):
         text=True,
     )
     assert done.returncode == 1
-    assert done.stderr == "waterbg: error: sim/small.h5: cannot be written (Read-only file system)\n"
+    assert done.stderr == "waterbg: error: sim/small.h5: its folder is read-only\n"
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -201,7 +201,7 @@ def test_a_read_only_folder_is_refused_before_any_work_is_lost(world, tmp_path):
     done = subprocess.run(words, preexec_fn=obey_permissions, capture_output=True, text=True)
     assert done.returncode == 1
     assert_one_line(done.stderr)
-    assert "cannot be written (Permission denied)" in done.stderr
+    assert "out.stream: its folder is read-only" in done.stderr
     assert os.listdir(folder) == []
 
 
@@ -276,6 +276,16 @@ def test_a_small_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkey
         write_file(path, b"new")
     assert os.listdir(tmp_path) == ["model.json"]
     assert path.read_bytes() == b"old"
+
+
+def test_a_model_whose_folder_is_read_only_is_told_before_the_work(world, tmp_path):
+    folder = tmp_path / "locked"
+    folder.mkdir(mode=0o555)
+    done = subprocess.run(
+        command(world, f"--model={folder}/new.json"), preexec_fn=obey_permissions, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stderr) == (1, f"waterbg: error: {folder}/new.json: its folder is read-only\n")
+    assert world.left() == []
 
 
 def test_a_model_that_could_not_be_written_is_told_before_the_work_and_one_that_is_no_file_too(world, capsys):

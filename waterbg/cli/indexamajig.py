@@ -15,6 +15,8 @@ from waterbg.errors import ProgramError, UsageError, WaterbgError
 from waterbg.interrupts import answering, interrupt
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from waterbg.crystfel.dropin import Request
     from waterbg.crystfel.programs import Running
 
@@ -125,7 +127,7 @@ class Indexamajig(Command):
 
     def main(self, *arguments: str) -> int:
         """Start indexamajig, follow its stream, end with its status."""
-        from waterbg.crystfel.dropin import find_real, read_request, refuse_existing, set_aside, settle
+        from waterbg.crystfel.dropin import find_real, read_request, refuse_outputs, set_aside, settle
         from waterbg.crystfel.programs import Running, with_tried
 
         if not arguments:
@@ -141,8 +143,7 @@ class Indexamajig(Command):
             if request.reason:
                 print(f"waterbg: {request.reason}; indexamajig runs alone", file=sys.stderr)
             return end_as(Running(program, request.arguments, environment=environment).process)
-        learns = self.model is None and not (self.integration or "").startswith("rings")
-        refuse_existing(request, self.force, [self.geometry, self.model], learns=learns)
+        refuse_outputs(request, self.force, [self.geometry, self.model], model=self._learnt(request.output))
         before = set_aside(request.original)
         print(f"waterbg: indexamajig {program.version} ({program.path})", file=sys.stderr)
         log = request.output.with_name(request.output.name + ".log")
@@ -197,6 +198,13 @@ class Indexamajig(Command):
                 f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
             )
         return 0
+
+    def _learnt(self, output: Path) -> str | None:
+        """Where the run model will be written; None where none will be."""
+        if (self.integration or "").startswith("rings"):
+            return None
+        path = self.model or f"{output}.model.json"
+        return None if self.model and os.path.exists(path) else path
 
     def _settings(self) -> dict[str, Any]:
         """Settings the user gave, checked before indexing begins."""

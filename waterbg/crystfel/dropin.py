@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,23 +83,24 @@ def original_name(output: Path) -> Path:
     return output.with_name(output.name + ".orig")
 
 
-def refuse_existing(request: Request, force: bool, reads: Sequence[str | None] = (), *, learns: bool = True) -> None:
+def refuse_outputs(
+    request: Request, force: bool, reads: Sequence[str | None] = (), *, model: str | Path | None = None
+) -> None:
     """Refuse to lose a stream of an earlier run, or (forced or not) what is read: by indexamajig, or of ``reads``.
 
-    ``learns``: a run model will be written beside the output.
+    ``model``: the run model that will be written. What cannot be written is refused as well.
 
     Raises
     ------
     OutputError
     """
-    from waterbg.stream import refuse_to_replace
+    from waterbg.stream import OutputFile
 
-    model = request.output.with_name(request.output.name + ".model.json") if request.output and learns else None
     for path in (request.output, request.original, model):
         if path is None:
             continue
-        refuse_to_replace(path, [*request.reads, *reads])
-        if path.exists() and not force:
+        OutputFile(path, force=True, reads=[*request.reads, *reads])
+        if os.path.lexists(path) and not force:
             raise OutputError("exists; move it away, or give --waterbg-force to replace it", path=str(path))
 
 

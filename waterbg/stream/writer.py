@@ -177,7 +177,7 @@ class OutputFile:
     Raises
     ------
     OutputError
-        When the file exists or is read, or its folder does not exist or cannot be written.
+        When the file exists or is read, or its folder does not exist or is read-only.
     """
 
     def __init__(
@@ -204,6 +204,8 @@ class OutputFile:
             raise OutputError("exists; --force replaces it", path=str(self.path))
         if not self.path.parent.is_dir():
             raise OutputError("its folder does not exist", path=str(self.path))
+        if not os.access(self.path.parent, os.W_OK | os.X_OK):
+            raise OutputError("its folder is read-only", path=str(self.path))
         try:
             os.lstat(self.partial)
         except FileNotFoundError:
