@@ -232,6 +232,17 @@ def test_wrong_usage_is_status_2(small, words):
     assert not (small / "out.stream").exists()
 
 
+@pytest.mark.parametrize("word", ["--background=water", "--polarisation=horiz", "--joint", "--model=new.json"])
+def test_what_has_no_say_in_crystfels_rings_is_refused_beside_them(small, capsys, word):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    assert subtract(stream, "-o", out, "--integration=rings-grad", word) == 2
+    name = word.partition("=")[0]
+    assert capsys.readouterr().err == (
+        f"waterbg: {name} has no say in --integration=rings-grad: leave one of them out\n"
+    )
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("what", ["keep", "drop"])
 def test_a_chunk_without_image_is_kept_or_dropped_when_that_is_asked_for(small, what, capsys):
     stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"

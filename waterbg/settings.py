@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -143,6 +143,30 @@ class Settings:
                 except ValueError:
                     raise UsageError(f"{option}: a number is needed") from None
         return cls(**said)  # type: ignore[arg-type]
+
+
+def refuse_without_say(given: Mapping[str, object], model: str | None = None, *, dashes: str = "--") -> None:
+    """Refuse what the user gave for a background model beside CrystFEL's own rings, which have none.
+
+    Parameters
+    ----------
+    given : mapping
+        Fields of `Settings`.
+    model : str, optional
+        Run model.
+    dashes : str
+        How the options begin.
+
+    Raises
+    ------
+    UsageError
+    """
+    integration = given.get("integration", PROFILE)
+    if integration in (PROFILE, SUM):
+        return
+    named = [name for name in ("background", "polarisation", "joint") if name in given]
+    for name in named + ["model"] * (model is not None):
+        raise UsageError(f"{dashes}{name} has no say in {dashes}integration={integration}: leave one of them out")
 
 
 def parse_int_radius(text: str) -> Radii:

@@ -161,6 +161,15 @@ def test_wrong_own_options_stop_before_indexamajig_starts(golden, words, capfd):
     assert not Path("arguments").exists()
 
 
+def test_an_option_without_say_in_crystfels_rings_is_refused_before_indexing(golden, capfd):
+    assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS, "--waterbg-joint"]) == 2
+    said = (
+        "waterbg: --waterbg-joint has no say in --waterbg-integration=rings-nocen-nosat-grad: leave one of them out\n"
+    )
+    assert capfd.readouterr().err == said
+    assert not Path("arguments").exists()
+
+
 def test_own_usage_points_to_own_help_which_lists_no_option_that_is_indexamajigs(golden, capfd):
     assert run(["waterbg", "indexamajig", "-o", "run.stream", "--waterbg-nonsense"]) == 2
     assert capfd.readouterr().err == (

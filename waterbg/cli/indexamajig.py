@@ -208,7 +208,7 @@ class Indexamajig(Command):
 
     def _settings(self) -> dict[str, Any]:
         """Settings the user gave, checked before indexing begins."""
-        from waterbg.settings import Settings, parse_int_radius
+        from waterbg.settings import Settings, parse_int_radius, refuse_without_say
 
         given = {
             "integration": self.integration,
@@ -221,6 +221,7 @@ class Indexamajig(Command):
         }
         settings = {name: value for name, value in given.items() if value is not None}
         Settings().replace(**settings)  # refuses what cannot be meant before indexing begins
+        refuse_without_say(settings, self.model, dashes=_OWN)
         return settings
 
     def _follow(self, request: Request, running: Running, settings: dict[str, Any]) -> WaterbgError | None:

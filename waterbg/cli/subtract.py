@@ -12,6 +12,7 @@ from waterbg.cli.base import refuse_standard_output
 from waterbg.cli.shared_options import FitOptions, ImageOptions
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
+from waterbg.settings import refuse_without_say
 
 if TYPE_CHECKING:
     from waterbg.run import Job
@@ -133,6 +134,7 @@ class Subtract(ImageOptions, FitOptions):
         settings = self.settings()
         if self.integration is not None:
             settings["integration"] = self.integration
+        refuse_without_say(settings, self.model)
         follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         if follow is not None:
             wait_for_first_chunk(stream, follow)
