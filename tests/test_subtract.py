@@ -301,6 +301,18 @@ def test_a_followed_stream_that_ends_within_a_chunk_is_told(small, capsys):
     assert "the stream ends within a chunk (byte" in capsys.readouterr().err
 
 
+def test_a_stream_whose_last_line_lacks_its_newline_gives_the_same_numbers(small, capsys):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    assert subtract(stream, "-o", small / "whole.stream") == 0
+    stream.write_bytes(stream.read_bytes().removesuffix(b"\n"))
+    capsys.readouterr()
+    assert subtract(stream, "-o", small / "out.stream") == 0
+    said = capsys.readouterr().err
+    assert "6 chunks" in said
+    assert "ends within a chunk" not in said
+    assert (small / "out.stream").read_bytes() + b"\n" == (small / "whole.stream").read_bytes()
+
+
 # -- interruption -------------------------------------------------------------------------------------------------
 
 

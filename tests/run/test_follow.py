@@ -42,6 +42,16 @@ def test_what_lies_behind_the_last_complete_chunk_is_a_span_without_chunks(tmp_p
     assert spans[-1].stop == path.stat().st_size
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("number", [1, 3])
+def test_a_last_chunk_that_lacks_only_its_newline_is_whole(tmp_path, end, number):
+    path = tmp_path / "a.stream"
+    path.write_bytes(HEADER + b"".join(chunk(i, end) for i in range(number)).removesuffix(b"\n"))
+    spans = spans_of(path, start=len(HEADER), chunks_per_span=1)
+    assert [span.chunks for span in spans] == [1] * number
+    assert spans[-1].stop == path.stat().st_size
+
+
 def test_a_block_ends_with_the_first_chunk_that_reaches_its_end(tmp_path):
     path = tmp_path / "a.stream"
     one = chunk(1)

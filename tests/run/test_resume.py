@@ -34,6 +34,12 @@ def test_every_possible_cut_goes_on_behind_the_last_complete_chunk(streams):
         assert restart(streams, whole[:cut]) == expected
 
 
+def test_a_part_that_ends_before_the_newline_of_its_chunk_goes_on_before_that_chunk(streams):
+    begun = NEW_HEADER + DONE[0]
+    expected = Restart(len(begun), len(HEADER + CHUNKS[0]), 1)
+    assert restart(streams, (begun + DONE[1]).removesuffix(b"\n")) == expected
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100])
 def test_a_run_killed_in_the_header_begins_anew(streams, cut):
     assert restart(streams, NEW_HEADER[:cut]) == Restart(0, len(HEADER), 0)

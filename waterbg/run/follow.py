@@ -168,8 +168,10 @@ class Spans:
                     yield Span(first, self.end, chunks)
                     first, chunks = self.end, 0
                 if finished:
-                    if position + len(carry) > self.end:
-                        yield Span(self.end, position + len(carry), 0)
+                    size = position + len(carry)
+                    if size > self.end:
+                        # libcrystfel (fgets) takes a last line without its newline for whole
+                        yield Span(self.end, size, int(_end_of_chunk(carry + b"\n", 0) > 0))
                     return
                 self._check_same_file(identity, position + len(carry))
                 yield None

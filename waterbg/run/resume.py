@@ -81,7 +81,9 @@ def _chunks(path: str, start: int) -> Iterator[tuple[int, bytes]]:
         for span in Spans(path, start, chunks_per_span=1):
             if isinstance(span, Span) and span.chunks:
                 file.seek(span.start)
-                yield span.stop, file.read(span.stop - span.start)
+                text = file.read(span.stop - span.start)
+                if text.endswith(b"\n"):  # else it may be a part's, whose writer was killed before the newline
+                    yield span.stop, text
 
 
 def _identity(chunk: bytes) -> bytes:
