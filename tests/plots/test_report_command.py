@@ -46,7 +46,10 @@ def test_images_are_found_below_a_prefix(stream, subtracted, folder, tmp_path, c
     out = tmp_path / "report.html"
     given = ["--model", f"{subtracted}.model.json", "-o", str(out)]
     assert run(["waterbg", "report", *map(str, paths), *given]) == 0
-    assert "images of 0 frames read" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "images of 0 frames read\n  No image of the sample could be read, so the parts that need images" in said
+    assert "/gone/images.h5" in said
+    assert said.endswith("\n  nothing looks wrong in what was looked at\n")
     found = ["--basename", "--prefix", f"{folder}/", "--force", "--frames=1"]
     assert run(["waterbg", "report", *map(str, paths), *given, *found]) == 0
     assert "images of 1 frame read" in capsys.readouterr().out

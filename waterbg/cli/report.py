@@ -50,7 +50,7 @@ class Report(ImageOptions):
         with inline_style():  # so is a missing matplotlib
             pass
         from waterbg.plots.report import draw_report, find
-        from waterbg.plots.report_words import doubts
+        from waterbg.plots.report_words import all_is_well, doubts, not_looked_at
 
         if sys.stderr.isatty():
             print("waterbg: reading both streams and the sample's images …", file=sys.stderr)
@@ -76,5 +76,6 @@ class Report(ImageOptions):
             f"{self.output}: {numbers.chunks} chunks, {numbers.crystals} crystals, {numbers.kept} of "
             f"{numbers.listed} reflections kept; images of {frames} frame{'s' * (frames != 1)} read"
         )
-        print("\n".join(f"  {text}" for text in doubts(findings) or ["nothing looks wrong"]))
+        said = doubts(findings) or [all_is_well(findings).lower()]
+        print("\n".join(f"  {text}" for text in [not_looked_at(findings), *said] if text))
         return 0

@@ -8,7 +8,19 @@ from html import escape
 from waterbg.plots import report_figures as figures
 from waterbg.plots.look import readable
 from waterbg.plots.report_bins import STRONG, Shell
-from waterbg.plots.report_words import Findings, count, done, doubts, name_of, pooled_decoys, reasons, signed, tiles
+from waterbg.plots.report_words import (
+    Findings,
+    all_is_well,
+    count,
+    done,
+    doubts,
+    name_of,
+    not_looked_at,
+    pooled_decoys,
+    reasons,
+    signed,
+    tiles,
+)
 from waterbg.settings import PROFILE
 
 STYLE = """
@@ -110,7 +122,6 @@ def _figure(picture: str, caption: str, wide: bool = False) -> str:
 
 
 def _head(findings: Findings) -> Iterable[str]:
-    numbers = findings.numbers
     yield _p(done(findings))
     sentence = gained(findings)
     if sentence:
@@ -127,18 +138,9 @@ def _head(findings: Findings) -> Iterable[str]:
         items = "".join(f"<li>{escape(text)}</li>" for text in wrong)
         yield f'<div class="note doubt"><strong>To be looked at</strong><ul>{items}</ul></div>'
     else:
-        yield '<div class="note">Nothing looks wrong: ' + escape(_checked(findings)) + "</div>"
-    if numbers.listed and not findings.sample.wanted:
-        yield _p("No images were looked at, as asked for (--frames=0), so the parts that need them are left out.")
-    elif findings.sample.unreadable and not findings.sample.read:
-        first = readable(findings.sample.unreadable[0])
-        yield _p(
-            "No image of the sample could be read, so the parts that need images are left out (water-ring profile, "
-            f"reasons from the sample, worked example): {first}"
-        )
-    elif findings.sample.unreadable:
-        number = f"{count(len(findings.sample.unreadable))} of {count(findings.sample.wanted, 'sample frame')}"
-        yield _p(f"{number} could not be read and are left out: {readable(findings.sample.unreadable[0])}")
+        yield f'<div class="note">{escape(all_is_well(findings))}: {escape(_checked(findings))}</div>'
+    if lacking := not_looked_at(findings):
+        yield _p(lacking)
 
 
 def gained(findings: Findings) -> str:

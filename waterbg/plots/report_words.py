@@ -136,6 +136,28 @@ def doubts(findings: Findings) -> list[str]:
     return [*_doubts_of_streams(findings), *_doubts_of_sample(findings), *_doubts_of_numbers(findings)]
 
 
+def not_looked_at(findings: Findings) -> str:
+    """Which images were not looked at, and why; empty when all were that should be."""
+    sample = findings.sample
+    if findings.numbers.listed and not sample.wanted:
+        return "No images were looked at, as asked for (--frames=0), so the parts that need them are left out."
+    if not sample.unreadable:
+        return ""
+    first = readable(sample.unreadable[0])
+    if not sample.read:
+        return (
+            "No image of the sample could be read, so the parts that need images are left out (water-ring profile, "
+            f"reasons from the sample, worked example): {first}"
+        )
+    number = f"{count(len(sample.unreadable))} of {count(sample.wanted, 'sample frame')}"
+    return f"{number} could not be read and are left out: {first}"
+
+
+def all_is_well(findings: Findings) -> str:
+    """What is said where there is no doubt."""
+    return "Nothing looks wrong" + (" in what was looked at" if not_looked_at(findings) else "")
+
+
 def _doubts_of_streams(findings: Findings) -> list[str]:
     numbers, settings = findings.numbers, findings.provenance.settings
     found = [f"A stream cannot be read to its end: {reason}." for reason in numbers.ended]
