@@ -45,12 +45,16 @@ value() { # $1: option, rest: arguments
 """
 
 
+_END = "End of reflections\\n"  # of a list that is whole
+
+
 @pytest.fixture
 def merging(program):
     """A folder of stand-ins for process_hkl, partialator, check_hkl and compare_hkl."""
     here = shlex.quote(str(RECORDED))
-    program("process_hkl", _VALUE + 'echo "process_hkl $*" >"$(value -o "$@")"')
-    program("partialator", _VALUE + 'o=$(value -o "$@"); for n in "" 1 2; do echo "partialator $*" >"$o$n"; done')
+    program("process_hkl", f'{_VALUE}printf "process_hkl %s\\n{_END}" "$*" >"$(value -o "$@")"')
+    each = f'printf "partialator %s\\n{_END}" "$*" >"$o$n"'
+    program("partialator", _VALUE + f'o=$(value -o "$@"); for n in "" 1 2; do {each}; done')
     # which stream a list is from shows in its name
     which = 'case "$*" in *nograd*) w=nograd;; *) w=grad;; esac'
     program(

@@ -1,3 +1,4 @@
+import errno
 import json
 import math
 import os
@@ -63,7 +64,7 @@ def test_process_hkl_runs_once_for_all_and_once_for_each_half(merging, inputs):
     merge(merging, output="out", options=[Option("min-res", "3"), Option("scale")])
     for name, half in (("nograd.hkl", ""), ("nograd.hkl1", " --even-only"), ("nograd.hkl2", " --odd-only")):
         expected = f"process_hkl -i nograd.stream -y 4/mmm --min-res=3 --scale{half} -o out/{name}\n"
-        assert (inputs / "out" / name).read_text() == expected
+        assert (inputs / "out" / name).read_text().startswith(expected)
 
 
 def test_partialator_runs_once_and_keeps_its_logs_beside_its_list(merging, inputs):
@@ -71,7 +72,7 @@ def test_partialator_runs_once_and_keeps_its_logs_beside_its_list(merging, input
     expected = (
         "partialator -i nograd.stream -y 4/mmm --model=unity -j 2 --log-folder=out/nograd.pr-logs -o out/nograd.hkl\n"
     )
-    assert (inputs / "out" / "nograd.hkl1").read_text() == expected
+    assert (inputs / "out" / "nograd.hkl1").read_text().startswith(expected)
 
 
 def test_all_lists_are_looked_at_in_the_same_shells(merging, inputs):
@@ -116,6 +117,33 @@ def test_a_program_that_writes_nothing_is_an_error(merging, inputs, program):
         merge(merging, output="out")
 
 
+def test_what_a_program_could_not_write_to_its_end_is_named(merging, inputs, program, recorded):
+    half = "did not write it to its end: is the disk full?"
+    table = (
+        f'for a in "$@"; do case $a in --shell-file=*) head -n 3 {recorded}/check-grad.dat >"${{a#*=}}";; esac; done'
+    )
+    program("check_hkl", f"{table}\ncat {recorded}/check-grad.err >&2")
+    with pytest.raises(OutputError, match=re.escape(f"out/nograd-check.dat: check_hkl {half}")):
+        merge(merging, output="out")
+    program("process_hkl", 'while [ "$1" != -o ]; do shift; done; echo "   1    0    0" >"$2"')
+    with pytest.raises(OutputError, match=re.escape(f"out/nograd.hkl: process_hkl {half}")):
+        merge(merging, output="out", force=True)
+
+
+@pytest.mark.parametrize("name", ["merge.txt", "merge.json"])
+def test_a_result_for_which_there_is_no_room_is_named(merging, inputs, monkeypatch, name):
+    fsync = os.fsync
+
+    def full(number):
+        if os.readlink(f"/proc/self/fd/{number}").endswith(f"{name}.part"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=f"^out/{name}: no room for it"):
+        merge(merging, output="out")
+
+
 def test_a_list_of_an_earlier_run_is_not_taken_for_this_ones(merging, inputs, program):
     merge(merging, output="out")
     program("process_hkl", "exit 0")
@@ -142,9 +170,8 @@ def test_streams_of_one_name_get_different_lists(merging, inputs):
     for folder in ("before", "after"):
         (inputs / folder).mkdir()
         (inputs / folder / "run.stream").write_bytes(SHORT)
-    report = merge_streams(
-        ["before/run.stream", "after/run.stream"], "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging)
-    )
+    arguments = {"symmetry": "4/mmm", "cell": "xtal.cell", "nshells": 5, "crystfel_bin": str(merging)}
+    report = merge_streams(["before/run.stream", "after/run.stream"], "out", **arguments)
     assert [m.hkl for m in report.merged] == ["out/run.hkl", "out/run-2.hkl"]
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import threading
 import time
@@ -115,6 +116,15 @@ def test_a_log_that_cannot_be_written_is_one_line(program, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(ProgramError, match=r"its log .* cannot be written"):
         run_program(find_program("process_hkl", str(folder)), [], log=tmp_path / "file" / "log")
+
+
+def test_a_log_for_which_there_is_no_room_is_named(program):
+    folder = program("process_hkl", "")
+    said = "process_hkl: its log /dev/full cannot be written (No space left on device)"
+    with pytest.raises(ProgramError, match=re.escape(said)):
+        run_program(find_program("process_hkl", str(folder)), [], log=Path("/dev/full"))
+    with pytest.raises(ProgramError, match=re.escape(said)):
+        Running(find_program("process_hkl", str(folder)), [], log=Path("/dev/full"))
 
 
 def test_a_program_that_cannot_be_started_is_one_line(tmp_path):

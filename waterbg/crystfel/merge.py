@@ -14,6 +14,7 @@ from waterbg.crystfel.options import Option
 from waterbg.crystfel.programs import Program, find_program, run_program
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
+from waterbg.stream import write_file
 from waterbg.stream.lacking import has_reflections, no_reflections
 
 # name in the report -> heading, decimals; in the order of the table
@@ -237,8 +238,8 @@ def merge_streams(
             work.compare(pair, merged[0].hkl, one.hkl, figure, limits, notes)
     words = [word for option in options for word in option.words()]
     result = MergeReport(folder, tools[program], words, symmetry, cell, work.edges, merged, between, notes)
-    (folder / "merge.txt").write_text(result.text(), encoding="utf-8", errors="surrogateescape")
-    (folder / "merge.json").write_text(result.as_json() + "\n", encoding="utf-8", errors="surrogateescape")
+    write_file(folder / "merge.txt", result.text().encode("utf-8", "surrogateescape"))
+    write_file(folder / "merge.json", f"{result.as_json()}\n".encode("utf-8", "surrogateescape"))
     return result
 
 
@@ -332,6 +333,8 @@ class _Work:
                     status=done.status,
                     log=str(self.log),
                 )
+            if b"\nEnd of reflections\n" not in Path(path).read_bytes():
+                raise _half(path, program.name)
 
     def check(self, one: Merged, limits: tuple[float, float] | None) -> Shells:
         """Run check_hkl; without limits only its resolution range counts."""
@@ -392,4 +395,11 @@ class _Work:
             raise ProgramError(
                 f"it wrote no table; it said: {' | '.join(done.last_lines)}", program=name, log=str(self.log)
             )
+        if path.read_bytes().count(b"\n") <= self.nshells:
+            raise _half(path, name)
         return said
+
+
+def _half(path: str | Path, program: str) -> OutputError:
+    """What CrystFEL's programs, which ask no disk whether it had room, do not say."""
+    return OutputError(f"{program} did not write it to its end: is the disk full?", path=str(path))

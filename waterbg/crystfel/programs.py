@@ -8,7 +8,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -152,9 +152,7 @@ def run_program(
     ProgramError
         When it cannot be started, or failed: with its exit status and the last lines it said.
     """
-    with _opened(log, program) as file:
-        file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
-        file.flush()
+    with _begun(log, program, arguments) as file:
         start = file.tell()
         with answering((signal.SIGTERM,), interrupt):
             process = _start(program, arguments, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=file)
@@ -195,15 +193,19 @@ def last_lines(log: Path, start: int = 0, count: int = _TAIL) -> tuple[str, ...]
     return tuple([line for line in lines if line][-count:])
 
 
-@contextmanager
-def _opened(log: Path, program: Program) -> Iterator[IO[bytes]]:
+def _begun(log: Path, program: Program, arguments: Sequence[str]) -> IO[bytes]:
+    """Open a log and add the command to it."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
-        file = open(log, "ab")  # noqa: SIM115 (closed by the with below; only its opening may fail here)
+        file = open(log, "ab", buffering=0)  # noqa: SIM115
+        try:
+            file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
+        except BaseException:
+            file.close()
+            raise
     except OSError as err:
         raise ProgramError(f"its log {log} cannot be written ({err.strerror})", program=program.name) from None
-    with file:
-        yield file
+    return file
 
 
 def _start(program: Program, arguments: Sequence[str], *, env: dict[str, str] | None = None, **how: Any) -> Any:
@@ -257,8 +259,7 @@ class Running:
         if log is None:
             self.process = _start(program, arguments, **how)
             return
-        with _opened(log, program) as file:
-            file.write(f"$ {show_command(program, arguments)}\n".encode(errors="surrogateescape"))
+        with _begun(log, program, arguments) as file:
             self._start = file.tell()
         # -i: Ctrl-C reaches tee as well, and the program's last words come after it
         self._tee = local["tee"]["-a", "-i", str(log)].popen(stdin=subprocess.PIPE, stdout=_STDERR, stderr=None)
