@@ -83,6 +83,23 @@ def test_blocks_done_one_by_one_give_the_bytes_of_a_run_on_one_machine(stream, c
     assert Path(f"{out}.model.json").read_bytes() == Path(f"{local}.model.json").read_bytes()
 
 
+@pytest.mark.parametrize("cut", ["within a chunk", "behind a chunk"])
+def test_a_block_that_was_cut_short_later_is_not_done_and_can_be_done_again(stream, capsys, cut):
+    out, folder, _ = make(stream, "--integration=rings", block=9)
+    for index in (0, 1):
+        assert waterbg("slurm", "task", folder, index) == 0
+    block = folder / "block-1.stream"
+    whole = block.read_bytes()
+    block.write_bytes(whole[:-1000] if cut == "within a chunk" else whole[: whole.rindex(b"----- Begin chunk -----")])
+    capsys.readouterr()
+    assert waterbg("slurm", "collect", folder, "--no-verify") == 1
+    assert "1 of 2 blocks are not done" in capsys.readouterr().err
+    assert not out.exists()
+    assert waterbg("slurm", "task", folder, 1) == 0
+    assert block.read_bytes() == whole
+    assert waterbg("slurm", "collect", folder, "--no-verify") == 0
+
+
 def test_a_stream_that_has_changed_since_is_refused(stream):
     _, folder, _ = make(stream)
     with stream.open("ab") as file:

@@ -182,7 +182,7 @@ def run_task(folder: JobFolder, index: int, jobs: int, report: Callable[[str], N
     """
     say_when_compiling()
     folder.refuse_number(index)
-    if folder.block_path(index).exists():
+    if folder.is_done(index):
         report(f"block {index} is done already")
         return
     _refuse_older(folder)
@@ -228,17 +228,20 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
     last = index == len(folder.blocks) - 1
     tally = Tally()
     worker = Worker(job)
-    out = OutputFile(folder.block_path(index))
+    out = OutputFile(folder.block_path(index), force=True)  # one that is there is no longer complete
+    size = 0
     with out.begin():
         together = chunks_per_span(worker)
         spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
         with Pool(jobs, prepare, (worker,), report) as pool:
             for piece in run_spans(worker, model, spans, pool):
                 out.write(piece.text)
+                size += len(piece.text)
                 tally.add(piece.tally)
         if tally.chunks != block.chunks and not last:
             raise OutputError(f"block {index} has {tally.chunks} chunks, not {block.chunks}", path=str(out.path))
-        write_file(folder.path / f"block-{index}.json", json.dumps(tally.as_dict()).encode() + b"\n")
+        account = {"bytes": size, "tally": tally.as_dict()}
+        write_file(folder.account_path(index), json.dumps(account).encode() + b"\n")
         out.finish()
 
 
@@ -273,8 +276,8 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             with folder.block_path(index).open("rb") as file:
                 while data := file.read(8 << 20):
                     out.write(data)
-            said = json.loads((folder.path / f"block-{index}.json").read_text())
-            summary.tally.add(Tally.from_dict(said))
+            account = json.loads(folder.account_path(index).read_bytes())
+            summary.tally.add(Tally.from_dict(account["tally"]))
         out.flush()
         if verify:
             prove(job, out, 1, _quiet)

@@ -171,9 +171,23 @@ class JobFolder:
         """Where a block's bytes lie once they are complete."""
         return self.path / f"block-{index}.stream"
 
+    def account_path(self, index: int) -> Path:
+        """Where the task that subtracted a block says what happened in it, and how long it is."""
+        return self.path / f"block-{index}.json"
+
     def missing(self) -> list[int]:
-        """Blocks whose complete part is not there."""
-        return [index for index in range(len(self.blocks)) if not self.block_path(index).exists()]
+        """Blocks that are not done."""
+        return [index for index in range(len(self.blocks)) if not self.is_done(index)]
+
+    def is_done(self, index: int) -> bool:
+        """Whether a block's complete part is there, and still complete."""
+        path, account = self.block_path(index), self.account_path(index)
+        if not path.exists() or not account.exists():
+            return path.exists()
+        try:
+            return bool(json.loads(account.read_bytes())["bytes"] == path.stat().st_size)
+        except (ValueError, KeyError, TypeError):
+            return False
 
     def check_input(self) -> None:
         """Refuse to go on when the stream is not the one the blocks were cut from."""
