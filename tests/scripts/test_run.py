@@ -185,6 +185,73 @@ def test_a_switch_without_its_value_takes_no_other_word_for_it(script, tmp_path,
     assert "switch -o requires an argument" in said.err
 
 
+# a script with --force, its input, its other words, its output
+REPLACING = {
+    "stream_grep": ("a.stream", ["-n", "hit", "-i", "a.stream", "-o"]),
+    "clean-stream": ("a.stream", ["a.stream"]),
+    "clean-stream --count": ("a.stream", ["a.stream", "-o", "b.stream", "--count"]),
+    "truncate-stream": ("a.stream", ["--input=a.stream", "-o"]),
+    "split-by-mask": ("mask.h5", ["-i", "a.stream", "--mask=mask.h5", "--output1", "b.stream", "--output2"]),
+    "make-csplit": ("a.stream", ["a.stream", "--header=hit", "--names=a,b", "-o"]),
+    "stream2sol": ("a.stream", ["-ia.stream", "-o", "a.sol", "-g"]),
+    "extract-geom": ("a.stream", ["a.stream", "-o"]),
+    "sum-peaks": ("a.stream", ["a.stream", "-o"]),
+    "sum-hdf5-files": ("list.lst", ["list.lst", "-o"]),
+    "sum-hdf5-files of a stream": ("images.h5", ["a.stream", "-o"]),
+    "sum-hdf5-files of a list": ("images.h5", ["list.lst", "-o"]),
+    "sum-hdf5-files -g": ("det.geom", ["list.lst", "-g", "det.geom", "-o"]),
+    "detector-shift": ("det.geom", ["a.stream", "-g", "det.geom", "--geometry-out"]),
+    "move-entire-detector": ("det.geom", ["det.geom", "1", "-1", "0", "-o"]),
+    "transfer-geom": ("other.geom", ["det.geom", "other.geom"]),
+    "eiger-badmap": ("mask.h5", ["mask.h5", "-o"]),
+    "gaincal-to-saturation-map": ("mask.h5", ["mask.h5", "-o"]),
+}
+# their outputs have the ending of a picture, which no input has
+FIGURES = {"Rsplit_surface", "ave-peak-resolution", "ave-resolution", "check-hkl", "check-hkl-completeness",
+           "check-hkl-quality", "compare-hkl", "display-hdf5", "peakogram-stream", "plot-pr-contourmap",
+           "plot-radius-resolution"}  # fmt: skip
+
+
+@pytest.mark.parametrize("link", ["itself", "hard link", "symbolic link"])
+@pytest.mark.parametrize("name", REPLACING)
+def test_no_script_replaces_what_it_reads_even_by_force(script, golden, tmp_path, monkeypatch, name, link):
+    monkeypatch.chdir(tmp_path)
+    for source in ("images.h5", "mask.h5", "det.geom"):
+        shutil.copy(golden.with_name(source), tmp_path)
+    shutil.copy("det.geom", "other.geom")
+    shutil.copy(golden, "a.stream")
+    Path("list.lst").write_text("images.h5 //0\n")
+    read, words = REPLACING[name]
+    before = Path(read).read_bytes()
+    output = read if link == "itself" else "output"
+    if link == "hard link":
+        os.link(read, output)
+    elif link == "symbolic link":
+        os.symlink(read, output)
+    said = script(name.split()[0], *words, output, "--force")
+    assert (said.status, said.err.splitlines()[-1].partition(": ")[2]) == (
+        1,
+        f"error: {output}: is the input itself; give the output another name",
+    )
+    assert Path(read).read_bytes() == before
+
+
+def test_every_script_that_can_replace_a_file_is_among_those():
+    forced = {name for name in OURS if hasattr(load(name), "force")}
+    assert forced == {name.split()[0] for name in REPLACING} | FIGURES
+
+
+def test_no_script_replaces_its_standard_input(golden, tmp_path):
+    stream = tmp_path / "a.stream"
+    shutil.copy(golden, stream)
+    command = [sys.executable, "-m", "waterbg", "script", "stream_grep", "-n", "hit", "-o", stream, "--force"]
+    with open(stream) as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "is the input itself" in done.stderr
+    assert stream.read_bytes() == golden.read_bytes()
+
+
 def test_a_script_ends_when_the_command_is_told_to_end():
     process = subprocess.Popen(
         [sys.executable, "-m", "waterbg", "script", "extract-geom", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -27,14 +28,16 @@ class Script(Switches):
     SUBCOMMAND_HELPMSG = False
     # other spellings of switches that people know
     ALIASES: ClassVar[dict[str, str]] = {}
+    given: ClassVar[list[str]] = []  # words of the command line
 
     @classmethod
     def invoke(cls, argv: list[str]) -> int:
         """Run with ``argv`` (program name first); exit status 0 done, 1 bad data, 2 bad usage."""
         name = os.path.basename(argv[0])
+        Script.given = [cls.ALIASES.get(word, word) for word in argv[1:]]
         print_any_name()
         try:
-            _, status = cls.run([name, *(cls.ALIASES.get(word, word) for word in argv[1:])], exit=False)
+            _, status = cls.run([name, *Script.given], exit=False)
             sys.stdout.flush()  # a full disk is noticed here, and not when Python ends
         except BaseException as err:
             return tell(err, name)
@@ -79,6 +82,20 @@ def beside(path: str, ending: str) -> str:
     return Path(path).stem + ending
 
 
+def open_output(path: str, force: bool = False, reads: Iterable[str] = ()) -> OutputFile:
+    """Give a file to write, which is not there, or (``force``) an earlier result.
+
+    Raises
+    ------
+    OutputError
+        Also when it is one of ``reads``, or a file that the command line names besides: an input, or another output.
+    """
+    named = [re.sub(r"^(--[^=]*=?|-.)", "", word) for word in Script.given]
+    if path in named:
+        named.remove(path)
+    return OutputFile(path, force=force, reads=[*named, "/dev/stdin", *reads])
+
+
 def write_text(text: str, path: str | None, force: bool = False) -> None:
     """Write to a new file, or to standard output for None and ``-``."""
     data = text.encode("utf-8", "surrogateescape")
@@ -107,8 +124,8 @@ def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False)
     _write_file(pieces, path, force)
 
 
-def _write_file(pieces: Iterable[bytes], path: str, force: bool) -> None:
-    with OutputFile(path, force=force).begin() as out:
+def _write_file(pieces: Iterable[bytes], path: str, force: bool, reads: Iterable[str] = ()) -> None:
+    with open_output(path, force, reads).begin() as out:
         try:
             for piece in pieces:
                 out.write(piece)
@@ -140,8 +157,10 @@ def write_stdout(data: bytes) -> None:
         sys.stdout.write(data.decode("utf-8", "surrogateescape"))
 
 
-def write_h5(datasets: dict[str, Any], path: str, force: bool = False) -> None:
+def write_h5(datasets: dict[str, Any], path: str, force: bool = False, reads: Iterable[str] = ()) -> None:
     """Write arrays to a new HDF5 file, compressed, which appears whole or not at all.
+
+    ``reads``: images that they were made of, and that no word of the command line names.
 
     Raises
     ------
@@ -155,7 +174,7 @@ def write_h5(datasets: dict[str, Any], path: str, force: bool = False) -> None:
             h5.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
         h5.flush()
         data = h5.id.get_file_image()
-    _write_file([data], path, force)
+    _write_file([data], path, force, reads)
 
 
 def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:

@@ -38,11 +38,14 @@ class FrameSum:
     counts : dict
         Dataset name -> (same shape) int64: frames that count for each pixel.
     frames : int
+    files : set of str
+        Where they were read.
     """
 
     datasets: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     frames: int = 0
+    files: set[str] = field(default_factory=set)
 
     def mean(self) -> dict[str, NDArray[np.float64]]:
         """Sum over frames; 0 where no frame counts."""
@@ -162,6 +165,7 @@ def sum_plain(
     """
     total = FrameSum()
     for frame in frames:
+        total.files.add(frame.filename)
         with ImageStack(frame.filename, dataset) as stack:
             for number in _numbers(frame, stack):
                 image = _less_dark(stack.read(number).astype(np.float64), dark, frame)
@@ -230,6 +234,7 @@ def sum_with_geometry(
     layout = ImageLayout(reader.detector)
     dark_flat = None if dark is None else flatten(layout, dark)
     for named in frames:
+        total.files.add(reader.locate(named.filename))
         for event in _events(named, reader):
             energy = named.chunk.photon_energy_eV if named.chunk is not None else None
             frame = reader.read(named.filename, event, energy, copy=True)
