@@ -281,17 +281,30 @@ def test_all_chunks_may_be_dropped(small):
     assert b"Begin chunk" not in out.read_bytes()
 
 
-def test_a_geometry_of_other_images_is_told(small, capsys):
-    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
+def shifted(geometry, shift):
+    """The geometry with its detector shifted along x, pixels."""
     lines = [
-        f"{line.partition('=')[0]}= {float(line.partition('=')[2]) + 6}" if "corner_x" in line else line
+        f"{line.partition('=')[0]}= {float(line.partition('=')[2]) + shift}" if "corner_x" in line else line
         for line in geometry.read_text().splitlines()
     ]
-    (small / "other.geom").write_text("\n".join(lines) + "\n")
+    other = geometry.with_name("other.geom")
+    other.write_text("\n".join(lines) + "\n")
+    return other
+
+
+def test_a_geometry_of_other_images_is_told(small, capsys):
+    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
     assert subtract(stream, "-o", small / "a.stream", "-g", geometry) == 0
-    assert "is the geometry" not in capsys.readouterr().err
-    assert subtract(stream, "-o", small / "b.stream", "-g", small / "other.geom") == 0
+    assert "the geometry" not in capsys.readouterr().err
+    assert subtract(stream, "-o", small / "b.stream", "-g", shifted(geometry, 6)) == 0
     assert "the predictions of 6 crystals lie more than 2 px" in capsys.readouterr().err
+
+
+def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):
+    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
+    assert subtract(stream, "-o", small / "out.stream", "-g", shifted(geometry, 1.5)) == 0
+    said = capsys.readouterr().err
+    assert "the detector is 1.5 px from where the geometry has it (followed here; refine the geometry)" in said
 
 
 def test_a_followed_stream_that_ends_within_a_chunk_is_told(small, capsys):

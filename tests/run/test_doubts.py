@@ -28,6 +28,12 @@ def test_faulty_pixels_are_counted_where_they_are_worth_a_mask():
     assert doubts(RunModel(frames=3, faulty="17 1000-1009"), DETECTOR) == []
 
 
+def test_a_detector_that_is_elsewhere_is_told_beyond_what_is_usual():
+    for shift, said in ((0.9, []), (1.6, ["the detector is 1.6 px from where the geometry has it"])):
+        spots = Spots(map=PositionMap(coefficients=((0.0, -shift), (3.0, 0.0), (0.0, 3.0))))
+        assert [line.partition(" (")[0] for line in doubts(RunModel(frames=3, spots=spots), DETECTOR)] == said
+
+
 def test_panels_that_are_elsewhere_are_named_the_farthest_first():
     panels = ((0.6, 0.0), (0.0, -1.5), (0.0, 0.1), (0.9, 0.0), (2.0, 0.0), (0.0, 0.7))
     (said,) = doubts(RunModel(frames=3, spots=Spots(map=PositionMap(panels=panels))), DETECTOR)

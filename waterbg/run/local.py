@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
 
+SHIFTED = 1.0  # px from where the geometry has the detector: what is less is usual
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first
 WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
@@ -155,7 +156,16 @@ def doubts(model: RunModel, detector: Detector) -> list[str]:
     faulty = len(pixels_of(model.faulty))
     if faulty > WORTH_A_MASK * detector.n_pixels:
         said.append(f"{faulty} pixels are wrong in all frames, and are left out: a mask should say so")
-    return said + _moved_panels(model, detector)
+    return said + _shifted_detector(model) + _moved_panels(model, detector)
+
+
+def _shifted_detector(model: RunModel) -> list[str]:
+    """Say when spots near the beam are, in all frames, elsewhere by more than is usual; farther out they stray more."""
+    at_beam = model.spots.map.coefficients[:1]  # empty where no map was found
+    shift = math.hypot(*at_beam[0]) if at_beam else 0.0
+    if shift <= SHIFTED:
+        return []
+    return [f"the detector is {shift:.1f} px from where the geometry has it (followed here; refine the geometry)"]
 
 
 def _moved_panels(model: RunModel, detector: Detector) -> list[str]:
