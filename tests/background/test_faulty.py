@@ -5,7 +5,7 @@ import pytest
 
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import detector, make_world, water_ring
-from waterbg.background.faulty import Faults, deviations, pixels_of, text_of
+from waterbg.background.faulty import Faults, deviations, pixels_of, runs_of, text_of
 
 SHAPES = np.array([[100, 90], [80, 70]])
 N_PIXELS = 100 * 90 + 80 * 70
@@ -147,7 +147,7 @@ def test_pixels_are_written_as_people_write_them():
     assert not len(pixels_of(""))
 
 
-@pytest.mark.parametrize("text", ["-3", "5-3", "3 2", "3 3", "1-2-3", "x", "1.5", " 1"])
+@pytest.mark.parametrize("text", ["-3", "5-3", "3 2", "3 3", "1-2-3", "x", "1.5", "3 1-2", "1-3 2"])
 def test_other_texts_are_no_pixels(text):
     with pytest.raises(ValueError, match=r"no numbers of pixels|invalid literal"):
-        pixels_of(text)
+        runs_of(text)

@@ -151,19 +151,25 @@ def text_of(pixels: NDArray[np.int64]) -> str:
 
 
 @lru_cache(maxsize=2)
-def pixels_of(text: str) -> NDArray[np.int64]:
-    """Inverse of `text_of`.
+def runs_of(text: str) -> NDArray[np.int64]:
+    """(n, 2) first and last pixel of each run in a text that `text_of` made.
 
     Raises
     ------
     ValueError
         For any other text.
     """
-    runs = [tuple(map(int, word.split("-"))) for word in text.split()]
-    pixels = np.array([at for run in runs for at in range(run[0], run[-1] + 1)], np.int64)
-    if text_of(pixels) != text:
+    words = [word.split("-") for word in text.split()]
+    runs = np.array([(int(word[0]), int(word[-1])) for word in words], np.int64).reshape(-1, 2)
+    if max(map(len, words), default=0) > 2 or not (np.diff(np.append(-1, runs)) >= np.tile([1, 0], len(runs))).all():
         raise ValueError(f"{text!r}: no numbers of pixels")
-    return pixels
+    return runs
+
+
+@lru_cache(maxsize=2)
+def pixels_of(text: str) -> NDArray[np.int64]:
+    """(n,) the pixels themselves, ascending."""
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(first, last + 1) for first, last in runs_of(text))])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

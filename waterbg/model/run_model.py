@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from waterbg.background import Noise, Trust
-from waterbg.background.faulty import pixels_of
+from waterbg.background.faulty import pixels_of, runs_of
 from waterbg.errors import UsageError
 from waterbg.integrate.positions import LEANS, PositionMap
 from waterbg.integrate.psf import Lines, Psf
@@ -84,10 +84,11 @@ class RunModel:
         """
         self.refuse_another(frame.detector)
         frame = frame.without(self.noise.pedestal - frame.pedestal)
-        pixels = pixels_of(self.faulty)
-        if len(pixels) and pixels[-1] >= frame.detector.n_pixels:
+        if not self.faulty:
+            return frame
+        if runs_of(self.faulty)[-1, 1] >= frame.detector.n_pixels:
             raise UsageError("the run model names pixels beyond the detector; leave out --model to learn one")
-        return dataclasses.replace(frame, faulty=pixels) if len(pixels) else frame
+        return dataclasses.replace(frame, faulty=pixels_of(self.faulty))
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON.
@@ -144,7 +145,7 @@ class RunModel:
 
 
 def _pixels(text: str) -> str:
-    pixels_of(text)
+    runs_of(text)
     return text
 
 

@@ -224,13 +224,12 @@ class _Walk:
     def _look(self, frame: Frame, scene: Scene) -> None:
         settings = self.worker.job.settings
         rays = frame_rays(frame, scene, settings.polarisation)
+        model = self.sample.model
+        if model:
+            frame = model.applied(frame)
         flags = flag_pixels(frame, scene, settings.int_radius)
-        noise = (
-            self.sample.model.noise
-            if self.sample.model
-            else starting_noise(frame, flags, rays, lowest_level(frame, flags))
-        )
-        frame = frame.without(noise.pedestal)
+        noise = model.noise if model else starting_noise(frame, flags, rays, lowest_level(frame, flags))
+        frame = frame.without(noise.pedestal - frame.pedestal)
         surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
         if settings.background == "radial":
             surface.ratio[:] = 1
