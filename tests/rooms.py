@@ -47,6 +47,7 @@ def background():
             yield f"ring {name} {what}", np.array(value)
     # rows between the steps, which only detectors of megapixels have
     from waterbg.background import frame_rays
+    from waterbg.background.masks import Pixels
     from waterbg.background.scan import walk
     from waterbg.background.table import curve
     from waterbg.background.tiles import TileGrid, reject_tiles
@@ -54,7 +55,7 @@ def background():
     shapes, rays = w.frame.detector.shapes, frame_rays(w.frame, w.scene, "horiz98")
     grid, every = TileGrid.of(shapes), np.where(np.arange(rays.n_bins) < 30, 1, 8).astype(np.uint8)
     model = curve(np.full(rays.n_bins, 20.0)), np.ones(grid.n_tiles, np.float32), (1.0, 0.1)
-    sums = walk(w.frame.data, w.frame.photons_per_adu, w.frame.bad, shapes, rays, grid, *model, step=8, every=every)
+    sums = walk(Pixels.of(w.frame, w.frame.bad), rays, grid, *model, step=8, every=every)
     yield "rows near the beam", sums.radial_n
     # a dark corner, and one that is all the same
     from waterbg.background.dead import flag_dead
@@ -63,8 +64,8 @@ def background():
     for panel, value in enumerate((0.0, 9999.0)):
         counts.reshape(2, 64, 56)[panel, :20, :20] = value
         seen.reshape(2, 8, 7)[panel, :2, :2] = 0
-    fixed = counts, w.frame.photons_per_adu, flags, shapes, rays, grid
-    yield "dead pixels", np.array(flag_dead(*fixed, model[0], seen, model[2], 1e6))
+    spoilt = Pixels.of(w.frame, flags)._replace(counts=counts)
+    yield "dead pixels", np.array(flag_dead(spoilt, rays, grid, model[0], seen, model[2], 1e6))
     yield "flags of dead pixels", flags
     from waterbg.background.faulty import Faults, deviations
     from waterbg.background.surface import fit_surface

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.background.worlds import CLEN, LENGTH, detector, make_world, middles, scattering, water_ring
-from waterbg.background.masks import BAD, ONE, TWO, WIDE, add_wide, spot_mask, stencil
+from waterbg.background.masks import BAD, ONE, TWO, WIDE, Pixels, add_wide, spot_mask, stencil
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
 from waterbg.background.rays import column_middles, make_rays, parse_polarisation, trace_point, trace_row
 from waterbg.background.scan import walk
@@ -291,7 +291,7 @@ def test_the_walk_over_all_rows_adds_what_its_slow_twin_adds():
     means = water_ring(np.arange(rays.n_bins) + 0.5, 0.0) / scattering(np.arange(rays.n_bins) + 0.5, 0.0)
     ratio = rng.uniform(0.9, 1.1, grid.n_tiles).astype(np.float32)
     noise = (0.9, 0.3)
-    fast = walk(frame.data, frame.photons_per_adu, flags, det.shapes, rays, grid, curve(means), ratio, noise)
+    fast = walk(Pixels.of(frame, flags), rays, grid, curve(means), ratio, noise)
     slow, radial_n, radial_s = plain_walk(frame, flags, rays, grid, means, ratio, noise)
     # single precision may move a pixel over a limit: one in ten thousand
     assert np.abs(fast.tile_k - slow["k"]).sum() <= 1e-4 * slow["k"].sum()
@@ -306,7 +306,7 @@ def test_skipping_rows_changes_sums_but_not_ratios(step):
     world = make_world(water_ring, seed=32, n_spots=0)
     det = world.frame.detector
     rays, grid = make_rays(det, CLEN), TileGrid.of(det.shapes)
-    fixed = (world.frame.data, world.frame.photons_per_adu, world.frame.bad, det.shapes, rays, grid)
+    fixed = Pixels.of(world.frame, world.frame.bad), rays, grid
     means = water_ring(np.arange(rays.n_bins) + 0.5, 0.0) / scattering(np.arange(rays.n_bins) + 0.5, 0.0)
     sums = walk(*fixed, curve(means), np.ones(grid.n_tiles, np.float32), (1.0, 0.0), step=step)
     assert sums.tile_k.sum() == pytest.approx(det.n_pixels / step, rel=0.02)
@@ -397,7 +397,7 @@ def test_rows_between_the_steps_are_walked_near_the_beam_alone():
     world = make_world(water_ring, seed=32, n_spots=0)
     det = world.frame.detector
     rays, grid = make_rays(det, CLEN), TileGrid.of(det.shapes)
-    fixed = (world.frame.data, world.frame.photons_per_adu, world.frame.bad, det.shapes, rays, grid)
+    fixed = Pixels.of(world.frame, world.frame.bad), rays, grid
     means = water_ring(np.arange(rays.n_bins) + 0.5, 0.0) / scattering(np.arange(rays.n_bins) + 0.5, 0.0)
     model = curve(means), np.ones(grid.n_tiles, np.float32), (1.0, 0.0)
     every = np.full(rays.n_bins, 8, np.uint8)

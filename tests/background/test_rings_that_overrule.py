@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 
 from waterbg.background.local import judge_by_rings
-from waterbg.background.masks import stencil
+from waterbg.background.masks import Pixels, stencil
 from waterbg.predict import SPOT
 
 LEVEL, SIZE = 20.0, 41
 CENTRE = SIZE // 2
+
+
+def pixels_of(counts):
+    """The pixels of one good panel."""
+    shape, first = np.array([[SIZE, SIZE]]), np.array([0, SIZE * SIZE])
+    return Pixels(
+        counts.astype(np.float32).ravel(), np.ones(1, np.float32), np.zeros(counts.size, np.uint8), first, shape
+    )
 
 
 def judged(lift, disc=0.0, tau2=1e-6):
@@ -20,8 +28,7 @@ def judged(lift, disc=0.0, tau2=1e-6):
     spots = np.zeros(1, SPOT)
     spots["fs"] = spots["ss"] = CENTRE + 0.5
     found = judge_by_rings(
-        counts.astype(np.float32).ravel(), np.ones(1, np.float32), np.zeros(SIZE * SIZE, np.uint8),
-        np.array([0, SIZE * SIZE]), np.array([[SIZE, SIZE]]), spots, *stencil((3.0, 5.0, 9.0)),
+        pixels_of(counts), spots, *stencil((3.0, 5.0, 9.0)),
         np.full((1, 19, 19), LEVEL, np.float32), np.ones(1), 1.0, 0.0, np.array([tau2]),
     )  # fmt: skip
     return {name: value[0] for name, value in vars(found).items()}
@@ -81,8 +88,7 @@ def test_a_ring_without_a_count_beats_only_a_surface_that_is_certainly_wrong(lev
     spots = np.zeros(1, SPOT)
     spots["fs"] = spots["ss"] = CENTRE + 0.5
     found = judge_by_rings(
-        np.zeros(SIZE * SIZE, np.float32), np.ones(1, np.float32), np.zeros(SIZE * SIZE, np.uint8),
-        np.array([0, SIZE * SIZE]), np.array([[SIZE, SIZE]]), spots, *stencil((3.0, 5.0, 9.0)),
+        pixels_of(np.zeros((SIZE, SIZE))), spots, *stencil((3.0, 5.0, 9.0)),
         np.full((1, 19, 19), level, np.float32), np.ones(1), 1.0, 3e-5, np.array([1e-4]),
     )  # fmt: skip
     assert (found.misfit[0] > 25) == wrong

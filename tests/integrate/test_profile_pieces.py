@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 
 from tests.background.worlds import CLEN, detector, gaussian_share, make_world, scattering
 from waterbg.background import Noise, Trust, make_estimator
+from waterbg.background.masks import Pixels
 from waterbg.background.rays import make_rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, scaled_lines
 from waterbg.integrate.shapes import shape_error
+from waterbg.predict import columns_of
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
 
@@ -196,15 +198,13 @@ def measured(world, start=1.1, tail=0.0, before=None):
     background = make_estimator("water", Noise(), trust=Trust((), (1e-6,))).estimate(
         world.frame, world.scene, (3.0, 5.0, 7.0)
     )
-    det, spots = world.frame.detector, world.scene.spots
+    spots = world.scene.spots
     out = np.zeros(len(spots), MEASURED)
     before = out[:0] if before is None else before
     measure_spots(
-        world.frame.data, np.ones(2, np.float32), background.flags, det.offsets, det.shapes,
-        make_rays(det, CLEN).panel, np.ascontiguousarray(spots["panel"]), np.ascontiguousarray(spots["fs"]),
-        np.ascontiguousarray(spots["ss"]), np.arange(len(spots)), 3, 4.0, background.expected, background.factor,
-        background.least, 1.0, 0.0, np.full((len(spots), 2), start), tail, FARTHEST, before.view(np.recarray),
-        out.view(np.recarray),
+        Pixels.of(world.frame, background.flags), make_rays(world.frame.detector, CLEN), *columns_of(spots),
+        np.arange(len(spots)), 3, 4.0, background.arrays, np.full((len(spots), 2), start), tail, FARTHEST,
+        before.view(np.recarray), out.view(np.recarray),
     )  # fmt: skip
     return out
 

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD
+from waterbg.background.masks import BAD, Pixels
 from waterbg.background.rays import Rays, trace_point
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
@@ -20,10 +20,7 @@ _ALIVE, _DARK, _ALIKE = 0, 1, 2
 
 
 def flag_dead(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    shapes: NDArray[np.int64],
+    pixels: Pixels,
     rays: Rays,
     grid: TileGrid,
     profile: NDArray[np.float32],
@@ -38,18 +35,14 @@ def flag_dead(
 
     Parameters
     ----------
-    counts, photons_per_adu, flags, shapes, rays, grid, profile, noise
+    pixels, rays, grid, profile, noise
         As in :func:`waterbg.background.scan.walk`.
     tile_n : (n_tiles,) float32
         Counts of the clean pixels of each tile; where there are any, it is alive.
     many : float
         Pixels. Where so many are all the same, the profile may be theirs, and what light it expects says nothing.
     """
-    found = _flag_dead(
-        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation,
-        grid.shapes, profile, tile_n, noise[0], noise[1], many,
-    )  # fmt: skip
-    return int(found)
+    return int(_flag_dead(pixels, rays, grid.shapes, profile, tile_n, noise[0], noise[1], many))
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -118,9 +111,9 @@ def _ring_and_light(ray, area, length, polarisation, profile):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _flag_dead(
-    counts, photons_per_adu, flags, shapes, rays, length, polarisation, grid_shapes, profile, tile_n, gain, read2, many,
-):  # fmt: skip
+def _flag_dead(pixels, rays, grid_shapes, profile, tile_n, gain, read2, many):
+    counts, photons_per_adu, flags, _, shapes = pixels
+    length, polarisation = rays.length, rays.polarisation
     most = gain + 4.0 * TILE * np.sqrt(read2)  # what noise makes of nothing
     state = np.zeros(tile_n.size, np.uint8)
     first = tile = dark = alike = 0
@@ -131,7 +124,7 @@ def _flag_dead(
             if tile_n[t] > most:
                 continue
             area = _area(t, tile, n_tf, n_ss, n_fs)
-            _, light = _ring_and_light(rays[p], area, length, polarisation, profile)
+            _, light = _ring_and_light(rays.panel[p], area, length, polarisation, profile)
             if tile_n[t] == 0 or light * TILE * TILE >= CERTAIN * gain:
                 state[t] = _is_dead(
                     counts, flags, first, n_fs, area, photons_per_adu[p], light, read2, CERTAIN * gain, ALIKE
@@ -152,7 +145,7 @@ def _flag_dead(
         for t in range(tile, tile + n_ts * n_tf):
             if tile_n[t] > most or state[t] == _DARK:
                 area = _area(t, tile, n_tf, n_ss, n_fs)
-                ring, _ = _ring_and_light(rays[p], area, length, polarisation, profile)
+                ring, _ = _ring_and_light(rays.panel[p], area, length, polarisation, profile)
                 votes[ring] += -1 if state[t] == _DARK else 1
         tile += n_ts * n_tf
     if alike * TILE * TILE > many:
@@ -166,7 +159,7 @@ def _flag_dead(
             if state[t] == _ALIVE:
                 continue
             area = _area(t, tile, n_tf, n_ss, n_fs)
-            ring, light = _ring_and_light(rays[p], area, length, polarisation, profile)
+            ring, light = _ring_and_light(rays.panel[p], area, length, polarisation, profile)
             if state[t] == _DARK and votes[ring] <= 0:
                 continue
             flagged += _spoil(flags, first, n_fs, area)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,18 @@ from waterbg.settings import Radii
 if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.predict import Scene
+
+
+class BackgroundArrays(NamedTuple):
+    """What kernels need of a `BackgroundEstimate`, and of its noise."""
+
+    expected: NDArray[np.float32]
+    scale_variance: NDArray[np.float64]
+    factor: NDArray[np.float64]
+    least: NDArray[np.float64]
+    gain: float
+    read2: float
+
 
 LEAST_VARIANCE = 0.05  # of that under the middle of the spot
 
@@ -82,6 +94,14 @@ class BackgroundEstimate:
     own_ring: NDArray[np.bool_]
     fallbacks: list[str] = field(default_factory=list)
     dead: int = 0
+
+    @property
+    def arrays(self) -> BackgroundArrays:
+        """For kernels."""
+        noise = self.noise
+        return BackgroundArrays(
+            self.expected, self.scale_variance, self.factor, self.least, float(noise.gain), float(noise.read2)
+        )
 
     @property
     def half(self) -> int:

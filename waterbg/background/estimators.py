@@ -18,7 +18,7 @@ from waterbg.background.estimate import (
     without_surface,
 )
 from waterbg.background.local import RingFindings, judge_by_rings, ring_planes
-from waterbg.background.masks import FAULTY, NEAR, WIDE, add_wide, spot_mask, stencil
+from waterbg.background.masks import FAULTY, NEAR, WIDE, Pixels, add_wide, spot_mask, stencil
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.stray import stray_at, stray_light
 from waterbg.background.surface import Surface, fit_surface
@@ -114,11 +114,11 @@ def ring_estimate(
     frame: Frame, flags: NDArray[np.uint8], spots: NDArray[np.void], radii: Radii, noise: Noise, gradient: bool
 ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Background from each spot's own ring: see :class:`BackgroundEstimate`, its first four."""
-    detector, half = frame.detector, box_half(radii)
+    half = box_half(radii)
     expected = np.empty((len(spots), 2 * half + 1, 2 * half + 1), np.float32)
     spread = np.empty((len(spots), 2))
     ring_planes(
-        frame.data, frame.photons_per_adu, flags, detector.offsets, detector.shapes, *columns_of(spots),
+        Pixels.of(frame, flags), *columns_of(spots),
         stencil(radii)[1], gradient, expected, spread,
     )  # fmt: skip
     middle = expected[:, half, half].astype(float)
@@ -163,7 +163,7 @@ def water_estimate(
     expected, factor = surface.boxes(*columns_of(targets), box_half(radii), detector.shapes)
     tau2 = trust.at(targets["inv_d"])
     rings = judge_by_rings(
-        frame.data, frame.photons_per_adu, flags, detector.offsets, detector.shapes, targets,
+        Pixels.of(frame, flags), targets,
         *stencil(radii), expected, factor, noise.gain, noise.read2, tau2,
     )  # fmt: skip
     expected *= rings.shrunk[:, None, None].astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN
+from waterbg.background.masks import NOT_CLEAN, Pixels
 from waterbg.background.rays import column_middles, trace_radius, trace_row
 from waterbg.background.scan import HALF, blend_rows, expected_row
 from waterbg.background.surface import Surface
@@ -58,11 +58,9 @@ def deviations(frame: Frame, flags: NDArray[np.uint8], surface: Surface) -> NDAr
     out = np.full(len(flags), _UNSEEN, np.int8)
     if not surface.usable:
         return out
-    rays = surface.rays
-    _deviations(
-        frame.data, frame.photons_per_adu, flags, frame.detector.shapes, rays.panel, rays.length, rays.polarisation,
-        surface.profile, surface.grid.shapes, surface.ratio, *map(np.float32, surface.noise), out,
-    )  # fmt: skip
+    gain, read2 = map(np.float32, surface.noise)
+    pixels = Pixels.of(frame, flags)
+    _deviations(pixels, surface.rays, surface.profile, surface.grid.shapes, surface.ratio, gain, read2, out)
     return out
 
 
@@ -173,9 +171,8 @@ def pixels_of(text: str) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _deviations(
-    counts, photons_per_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, out
-):
+def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out):
+    counts, photons_per_adu, flags, _, shapes = pixels
     widest = 0
     for p in range(shapes.shape[0]):
         widest = max(widest, shapes[p, 1])
@@ -192,8 +189,8 @@ def _deviations(
         n_ts, n_tf = grid_shapes[p]
         to_photons = photons_per_adu[p]
         for ss in range(n_ss):
-            trace_row(rays[p], ss, tile_columns[: n_tf + 2], length, polarisation, far, g)
-            trace_radius(rays[p], ss, columns[:n_fs], length, r)
+            trace_row(rays.panel[p], ss, tile_columns[: n_tf + 2], rays.length, rays.polarisation, far, g)
+            trace_radius(rays.panel[p], ss, columns[:n_fs], rays.length, r)
             blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
             expected_row(profile, r, g, blended[:n_tf], 0, n_fs, pieces, middles, rises, expected)
             begin = first_pixel + ss * n_fs

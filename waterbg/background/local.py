@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, FAULTY, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO
+from waterbg.background.masks import BAD, FAULTY, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO, Pixels
 from waterbg.background.tiles import middle_of
 from waterbg.predict import columns_of
 
@@ -64,11 +64,7 @@ class RingFindings:
 
 
 def judge_by_rings(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    shapes: NDArray[np.int64],
+    pixels: Pixels,
     spots: NDArray[np.void],
     peak: NDArray[np.int64],
     ring: NDArray[np.int64],
@@ -82,8 +78,7 @@ def judge_by_rings(
 
     Parameters
     ----------
-    counts, photons_per_adu, flags, offsets, shapes
-        The frame, flat; see :mod:`waterbg.background.masks`.
+    pixels : Pixels
     spots : (n,) SPOT
     peak, ring : (m, 2) int64
         Rows and columns of the pixels of disc and ring, from the pixel the position falls into.
@@ -99,7 +94,7 @@ def judge_by_rings(
         np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n), np.zeros(n, bool), np.ones(n)
     )
     _judge_by_rings(
-        counts, photons_per_adu, flags, offsets, shapes, *columns_of(spots), peak, ring, surface, factor, gain, read2,
+        pixels, *columns_of(spots), peak, ring, surface, factor, gain, read2,
         tau2,
         found.scale, found.variance, found.weight, found.shrunk, found.misfit, found.doubted, found.rough,
     )  # fmt: skip
@@ -108,7 +103,7 @@ def judge_by_rings(
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _judge_by_rings(
-    counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2,
+    pixels, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2,
     scale, variance, weight, shrunk, misfit, doubted, rough,
 ):  # fmt: skip
     most = max(len(ring), len(peak))
@@ -116,7 +111,7 @@ def _judge_by_rings(
     quarter, scratch = np.empty(most, np.uint8), np.empty(most, np.uint8)
     for k in range(panel.size):
         used = _pixels(
-            counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], ring, surface[k], NOT_SCALE,
+            pixels, panel[k], fs[k], ss[k], ring, surface[k], NOT_SCALE,
             n, s, quarter,
         )  # fmt: skip
         if used == 0:
@@ -127,7 +122,7 @@ def _judge_by_rings(
             lift = _lift_of_all(n[:used], s[:used], quarter[:used], variance[k], a)
             if lift > 0:
                 tails = _tails(
-                    counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
+                    pixels, panel[k], fs[k], ss[k], peak, surface[k],
                     a, b, scratch,
                 )  # fmt: skip
                 lift = lift if lift > tails else 0.0
@@ -146,7 +141,7 @@ def _judge_by_rings(
             middle_of(a, used)  # sorts
             quartile = min(a[3 * used // 4], MOST_DEVIANCE)
             tails = _tails(
-                counts, photons_per_adu, flags, offsets, shapes, panel[k], fs[k], ss[k], peak, surface[k],
+                pixels, panel[k], fs[k], ss[k], peak, surface[k],
                 a, b, scratch,
             )  # fmt: skip
             level, observed = s[:used].mean(), n[:used].mean()
@@ -181,20 +176,19 @@ def _is_across(n, s, quarter, shrunk):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tails(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, n, s, quarter):
+def _tails(pixels, p, fs, ss, peak, surface, n, s, quarter):
     """How far, photons a pixel, a spot may lift its own ring: by a small part of what it is in its disc."""
-    inside = _pixels(
-        counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, peak, surface, BAD | FAULTY | TWO, n, s, quarter
-    )
+    inside = _pixels(pixels, p, fs, ss, peak, surface, BAD | FAULTY | TWO, n, s, quarter)
     return max(TAILS * (n[:inside].mean() - s[:inside].mean()), 0.0) if inside else 0.0
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _pixels(counts, photons_per_adu, flags, offsets, shapes, p, fs, ss, stencil, surface, unusable, n, s, quarter):
+def _pixels(pixels, p, fs, ss, stencil, surface, unusable, n, s, quarter):
     """Fill ``n``, ``s`` and ``quarter`` with counts, expected counts and direction of usable pixels: how many."""
     used = 0
     if p < 0:
         return used
+    counts, photons_per_adu, flags, offsets, shapes = pixels
     half = surface.shape[0] // 2
     n_ss, n_fs = shapes[p]
     cf, cs = int(fs), int(ss)
@@ -298,12 +292,13 @@ def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, g
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def ring_planes(counts, photons_per_adu, flags, offsets, shapes, panel, fs, ss, ring, gradient, expected, spread):
+def ring_planes(pixels, panel, fs, ss, ring, gradient, expected, spread):
     """Fill ``expected`` (n, size, size) with the mean of each ring, or the least-squares plane through it.
 
     ``spread`` (n, 2) becomes the variance of the ring's pixels about that and their number. Nothing is clipped:
     clipping around a wrong shape is biased. CrystFEL's ``fit_gradient_bg`` is the plane.
     """
+    counts, photons_per_adu, flags, offsets, shapes = pixels
     half = expected.shape[1] // 2
     for k in range(panel.size):
         p = panel[k]

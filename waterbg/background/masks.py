@@ -11,13 +11,14 @@ they are left out of a disc, and the reflection stays.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from waterbg.frames import Frame
     from waterbg.geometry import Detector
 
 BAD, WIDE, ONE, TWO, NEAR, FAULTY = 1, 2, 4, 8, 16, 32
@@ -33,6 +34,33 @@ TAIL = 4.3
 SKEW = 3.2
 HOT = 50.0  # standard deviations that a hot pixel is above the background
 SHARP = 4.0  # times its neighbours that a pixel which stands alone is above the background
+
+
+class Pixels(NamedTuple):
+    """What kernels need of a frame, all panels one after the other.
+
+    Attributes
+    ----------
+    counts : (n_pixels,) float32
+        ADU.
+    photons_per_adu : (n_panels,) float32
+    flags : (n_pixels,) uint8
+    offsets : (n_panels + 1,) int64
+        First pixel of each panel.
+    shapes : (n_panels, 2) int64
+        Rows and columns of each panel.
+    """
+
+    counts: NDArray[np.float32]
+    photons_per_adu: NDArray[np.float32]
+    flags: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    shapes: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, frame: Frame, flags: NDArray[np.uint8]) -> Pixels:
+        """A frame's pixels, with flags that say what each may be used for."""
+        return cls(frame.data, frame.photons_per_adu, flags, frame.detector.offsets, frame.detector.shapes)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.estimate import Noise
-from waterbg.background.masks import NOT_CLEAN
+from waterbg.background.masks import NOT_CLEAN, Pixels
 from waterbg.background.start import first_profile
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def starting_noise(frame: Frame, flags: NDArray[np.uint8], rays: Rays, lowest: f
     levels are below zero (``lowest``, from :func:`lowest_level`), the pedestal that lifts them above it.
     """
     frame = frame.without(lowest)
-    means, excess = first_profile(frame.data, frame.photons_per_adu, flags, frame.detector.shapes, rays, (1.0, 0.0))
+    means, excess = first_profile(Pixels.of(frame, flags), rays, (1.0, 0.0))
     known = np.isfinite(excess)
     least = -_STAYS * lowest
     if known.sum() < 8:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -27,8 +26,7 @@ MOST_BINS = 1 << 18  # pixels from the beam; the largest detectors have some tho
 LONGEST = 1e8  # pixels to the detector; its third power is a float32 below
 
 
-@dataclass(frozen=True)
-class Rays:
+class Rays(NamedTuple):
     """Geometry of one frame in units of one pixel.
 
     Attributes

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
+from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, column_middles, trace_point, trace_radius, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
@@ -16,8 +16,7 @@ from waterbg.background.tiles import TILE, TileGrid
 HALF = TILE // 2
 
 
-@dataclass
-class Sums:
+class Sums(NamedTuple):
     """What one walk collects; tiles as in the grid, radial bins of one pixel.
 
     Attributes
@@ -40,10 +39,7 @@ class Sums:
 
 
 def walk(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    shapes: NDArray[np.int64],
+    pixels: Pixels,
     rays: Rays,
     grid: TileGrid,
     profile: NDArray[np.float32],
@@ -59,12 +55,7 @@ def walk(
 
     Parameters
     ----------
-    counts : (n_pixels,) float32
-        ADU.
-    photons_per_adu : (n_panels,) float32
-    flags : (n_pixels,) uint8
-        See :mod:`waterbg.background.masks`.
-    shapes : (n_panels, 2) int64
+    pixels : Pixels
     rays : Rays
     grid : TileGrid
     profile : (2, PER_BIN * n_bins + 1) float32
@@ -88,31 +79,10 @@ def walk(
         np.zeros(rays.n_bins, np.int64),
         *(np.zeros(grid.n_tiles, np.float32) for _ in range(4)),
     )
-    _walk(
-        counts,
-        photons_per_adu,
-        flags,
-        shapes,
-        rays.panel,
-        rays.length,
-        rays.polarisation,
-        profile,
-        grid.shapes,
-        ratio,
-        np.float32(noise[0]),
-        np.float32(noise[1]),
-        step,
-        np.float32(slack),
-        np.ones(grid.n_tiles, np.uint8) if quiet is None else quiet,
-        np.full(rays.n_bins, step, np.uint8) if every is None else every,
-        sums.radial_n,
-        sums.radial_s,
-        sums.radial_k,
-        sums.tile_n,
-        sums.tile_s,
-        sums.tile_v,
-        sums.tile_k,
-    )
+    quiet = np.ones(grid.n_tiles, np.uint8) if quiet is None else quiet
+    every = np.full(rays.n_bins, step, np.uint8) if every is None else every
+    gain, read2 = np.float32(noise[0]), np.float32(noise[1])
+    _walk(pixels, rays, profile, grid.shapes, ratio, gain, read2, step, np.float32(slack), quiet, every, sums)
     return sums
 
 
@@ -204,14 +174,14 @@ def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _walk(
-    counts, photons_per_adu, flags, shapes, rays, length, polarisation, profile, grid_shapes, ratio, gain, read2, step,
-    slack, quiet, every, radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k,
-):  # fmt: skip
+def _walk(pixels, rays, profile, grid_shapes, ratio, gain, read2, step, slack, quiet, every, sums):
     # Rows between those that are walked whole are walked near the beam only, as far as bins want them.
     # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions. The radial
     # sums are the one loop that cannot, and take a third of the time, even with bins that are made whole numbers
     # beforehand; they skip rows where bins are full without them.
+    counts, photons_per_adu, flags, _, shapes = pixels
+    length, polarisation = rays.length, rays.polarisation
+    radial_n, radial_s, radial_k, tile_n, tile_s, tile_v, tile_k = sums
     widest = 0
     for p in range(shapes.shape[0]):
         widest = max(widest, shapes[p, 1])
@@ -247,24 +217,26 @@ def _walk(
                     if least >= step:
                         continue
                     # rows that come near the beam hold the only pixels of small bins
-                    _, _, nearest, _ = trace_point(rays[p], foot(rays[p], ss, n_fs), ss + 0.5, length, polarisation)
+                    _, _, nearest, _ = trace_point(
+                        rays.panel[p], foot(rays.panel[p], ss, n_fs), ss + 0.5, length, polarisation
+                    )
                     if ss % every[int(nearest)] != 0:
                         continue
                 if not walked:
                     column_n[:], column_s[:], column_v[:], column_k[:] = zero, zero, zero, zero
                     walked = True
-                trace_row(rays[p], ss, tile_columns[: n_tf + 2], length, polarisation, far, g)
+                trace_row(rays.panel[p], ss, tile_columns[: n_tf + 2], length, polarisation, far, g)
                 for k in range(1, most + 1):
                     is_due[k] = ss % k == 0
                 for t in range(n_tf):  # by the bin that the middle of the tile is in
                     due[t] = is_due[every[min(int(far[t + 1]), every.size - 1)]]
                 tiles[0], tiles[1] = 0, n_tf - 1
                 if ss % step != 0:
-                    nearest = int(foot(rays[p], ss, n_fs)) // TILE
+                    nearest = int(foot(rays.panel[p], ss, n_fs)) // TILE
                     _near_columns(due[:n_tf], min(nearest, n_tf - 1), tiles)
                 begin, end = tiles[0] * TILE, min((tiles[1] + 1) * TILE, n_fs)
                 n_here = end - begin
-                trace_radius(rays[p], ss, columns[begin:end], length, r)
+                trace_radius(rays.panel[p], ss, columns[begin:end], length, r)
                 blend_rows(ratio, first_tile, n_ts, n_tf, ss, blended)
                 expected_row(profile, r, g[tiles[0] :], blended[:n_tf], tiles[0], n_here, pieces, middles, rises, out)
                 S = out[HALF : HALF + n_here]

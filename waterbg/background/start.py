@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL
+from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.table import fill_gaps, pooled
 
@@ -16,12 +16,7 @@ _PIXELS = 80_000  # looked at in all
 
 
 def first_profile(
-    counts: NDArray[np.float32],
-    photons_per_adu: NDArray[np.float32],
-    flags: NDArray[np.uint8],
-    shapes: NDArray[np.int64],
-    rays: Rays,
-    noise: tuple[float, float],
+    pixels: Pixels, rays: Rays, noise: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Robust radial profile from some tens of pixels in each bin.
 
@@ -30,7 +25,7 @@ def first_profile(
 
     Parameters
     ----------
-    counts, photons_per_adu, flags, shapes, rays, noise
+    pixels, rays, noise
         As in :func:`waterbg.background.scan.walk`.
 
     Returns
@@ -40,12 +35,8 @@ def first_profile(
     excess : (n_bins,) float64
         Robust variance beyond Poisson's, photons²; NaN where it is not known.
     """
-    n_pixels = int((shapes[:, 0] * shapes[:, 1]).sum())
-    stride = max(1, round((n_pixels / _PIXELS) ** 0.5))
-    means, excess, weight = _sample(
-        counts, photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation,
-        rays.n_bins, stride, noise[0], noise[1],
-    )  # fmt: skip
+    stride = max(1, round((pixels.counts.size / _PIXELS) ** 0.5))
+    means, excess, weight = _sample(pixels, rays, stride, noise[0], noise[1])
     # few counts: bins share theirs, and nothing is exactly zero, or the model could not grow from there
     shared = pooled(means * weight, weight, _COUNTS)
     floor = 1 / max(weight.sum(), 1.0)
@@ -54,7 +45,9 @@ def first_profile(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sample(counts, photons_per_adu, flags, shapes, rays, length, polarisation, n_bins, stride, gain, read2):
+def _sample(pixels, rays, stride, gain, read2):
+    counts, photons_per_adu, flags, _, shapes = pixels
+    n_bins = rays.n_bins
     values, factors = np.empty((n_bins, SAMPLE), np.float32), np.empty((n_bins, SAMPLE), np.float32)
     used = np.zeros(n_bins, np.int64)
     widest = 0
@@ -67,7 +60,7 @@ def _sample(counts, photons_per_adu, flags, shapes, rays, length, polarisation, 
         for ss in range(stride // 2, n_ss, stride):
             row, start = first + ss * n_fs, (ss // stride) % stride
             n = (n_fs - start + stride - 1) // stride
-            trace_row(rays[p], ss, column_middles(n, start, stride), length, polarisation, r, g)
+            trace_row(rays.panel[p], ss, column_middles(n, start, stride), rays.length, rays.polarisation, r, g)
             for j in range(n):
                 i = start + j * stride
                 if flags[row + i] & NOT_CLEAN:

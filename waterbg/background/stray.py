@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, stands_alone
+from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, Pixels, stands_alone
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.surface import Surface, row_step
 from waterbg.background.table import PER_BIN
@@ -45,13 +45,14 @@ def stray_light(frame: Frame, flags: NDArray[np.uint8], surface: Surface) -> NDA
     (n_rings,) float64
         Photons, by radius in steps of TILE pixels.
     """
-    rays, grid, shapes = surface.rays, surface.grid, frame.detector.shapes
+    rays, grid = surface.rays, surface.grid
     n_rings = rays.n_bins // TILE + 1
     excess, ring = np.zeros(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.int32)
     area = np.zeros(n_rings)
+    step = 2 * row_step(frame.detector.n_pixels)
     _collect(
-        frame.data, frame.photons_per_adu, flags, shapes, rays.panel, rays.length, rays.polarisation, grid.shapes,
-        surface.profile, surface.ratio, *surface.noise, 2 * row_step(frame.detector.n_pixels), excess, ring, area,
+        Pixels.of(frame, flags), rays, grid.shapes, surface.profile, surface.ratio, *surface.noise, step,
+        excess, ring, area,
     )  # fmt: skip
     bright = np.flatnonzero(excess)
     usual = np.sort(excess[bright])[: int(USUAL * len(bright))]
@@ -87,10 +88,8 @@ def _glance(counts, flags, limit):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _collect(
-    counts, photons_per_adu, flags, shapes, rays, length, polarisation, grid_shapes, profile, ratio, gain, read2, step,
-    excess, ring, area,
-):  # fmt: skip
+def _collect(pixels, rays, grid_shapes, profile, ratio, gain, read2, step, excess, ring, area):
+    counts, photons_per_adu, flags, _, shapes = pixels
     not_clean, last = np.uint8(NOT_CLEAN), profile.shape[1] - 1
     widest = 0
     for p in range(shapes.shape[0]):
@@ -104,7 +103,7 @@ def _collect(
         to_photons = photons_per_adu[p]
         for ss in range(0, n_ss, step):
             j, row = ss // TILE, first + ss * n_fs
-            trace_row(rays[p], j * TILE + 0.5 * TILE - 0.5, columns[:n_tf], length, polarisation, r, g)
+            trace_row(rays.panel[p], j * TILE + 0.5 * TILE - 0.5, columns[:n_tf], rays.length, rays.polarisation, r, g)
             for i in range(n_tf):
                 t, at_curve = tile + j * n_tf + i, min(r[i] * np.float32(PER_BIN), np.float32(last))
                 k = int(at_curve)

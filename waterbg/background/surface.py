@@ -13,6 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.dead import flag_dead
+from waterbg.background.masks import Pixels
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
@@ -104,8 +105,8 @@ class Surface:
         expected = np.empty((len(panel), 2 * half + 1, 2 * half + 1), np.float32)
         factor = np.ones(len(panel))
         _fill_boxes(
-            panel, fs, ss, half, shapes, self.grid.shapes, self.grid.offsets, self.rays.panel, self.rays.length,
-            self.rays.polarisation, self.profile, self.ratio, self.factor, expected, factor,
+            panel, fs, ss, half, shapes, self.grid.shapes, self.grid.offsets, self.rays, self.profile, self.ratio,
+            self.factor, expected, factor,
         )  # fmt: skip
         return expected, factor
 
@@ -146,43 +147,43 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
         Variance of a pixel per expected count, and at no counts.
     """
     shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
-    fixed = (frame.data, frame.photons_per_adu, flags, shapes, rays)
-    means, _ = first_profile(*fixed, noise)
+    pixels = Pixels.of(frame, flags)
+    means, _ = first_profile(pixels, rays, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
     step = row_step(frame.detector.n_pixels)
     second = min(4 * step, TILE)
     flat = np.ones(grid.n_tiles, np.float32)
-    sums = walk(*fixed, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
+    sums = walk(pixels, rays, grid, curve(means), flat, noise, step=min(2 * second, 2 * TILE), slack=0.6)
     ratio = smooth_ratio(grid, sums.tile_n, sums.tile_s)
     means, _ = _update_means(means, sums, noise)
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=second, slack=0.1)
+    sums = walk(pixels, rays, grid, curve(means), ratio, noise, step=second, slack=0.1)
     ratio, fine = _new_ratio(grid, ratio, sums, noise, coarse=True)
     quiet = ((np.abs(fine) < UNQUIET) & (sums.tile_s > 0)).astype(np.uint8)
     means, _ = _update_means(means, sums, noise)
     every = np.clip(second * sums.radial_k // ENOUGH, 1, TILE).astype(np.uint8)
     every -= np.where(every > step, every % step, 0).astype(np.uint8)  # of rows that are walked
-    sums = walk(*fixed, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
+    sums = walk(pixels, rays, grid, curve(means), ratio, noise, step=step, quiet=quiet, every=every)
     means, change = _update_means(means, sums, noise)
     many = MANY_DEAD * frame.detector.n_pixels
-    dead = flag_dead(*fixed, grid, curve(means), sums.tile_n, noise, many)
+    dead = flag_dead(pixels, rays, grid, curve(means), sums.tile_n, noise, many)
     if dead > many:  # they pulled everything down with them
         surface = fit_surface(frame, flags, rays, noise)
         surface.dead += dead
         return surface
     # the tiles were summed before the profile changed: their expected counts change with it
     error = _at_tiles(grid, rays, shapes, change)
-    sums.tile_s *= error
+    np.multiply(sums.tile_s, error, out=sums.tile_s)
     before = ratio / np.maximum(error, 1e-6)
     ratio, _ = _new_ratio(grid, ratio, sums, noise)
     # rejected tiles are empty by now; the error of the model during the walk is taken off the scatter about it
-    pixels = np.where(sums.tile_s > 0, sums.tile_k, 0)
+    used = np.where(sums.tile_s > 0, sums.tile_k, 0)
     off = (ratio / np.maximum(before, 1e-6) - 1) * sums.tile_s
-    scatter = np.where(pixels > 0, np.maximum(sums.tile_v - off**2 / np.maximum(pixels, 1), 0), 0)
-    model = (noise[0] * sums.tile_s + noise[1] * pixels).astype(np.float32)
+    scatter = np.where(used > 0, np.maximum(sums.tile_v - off**2 / np.maximum(used, 1), 0), 0)
+    model = (noise[0] * sums.tile_s + noise[1] * used).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
-    clean, counted = int(pixels.sum()), float(sums.tile_n.sum())
-    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, pixels, clean, counted, dead)
+    clean, counted = int(used.sum()), float(sums.tile_n.sum())
+    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, used, clean, counted, dead)
 
 
 def _update_means(
@@ -219,12 +220,12 @@ def _at_tiles(
     kernel = np.ones(TILE) / TILE
     smooth = np.convolve(np.pad(change, (TILE // 2, TILE - TILE // 2 - 1), mode="edge"), kernel, mode="valid")
     out = np.empty(grid.n_tiles, np.float32)
-    _tile_values(grid.shapes, shapes, rays.panel, rays.length, smooth, out)
+    _tile_values(grid.shapes, shapes, rays, smooth, out)
     return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _tile_values(grid_shapes, shapes, rays, length, radial, out):
+def _tile_values(grid_shapes, shapes, rays, radial, out):
     first, no_polarisation = 0, np.zeros(3)
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
@@ -234,7 +235,7 @@ def _tile_values(grid_shapes, shapes, rays, length, radial, out):
         r, g = np.empty(n_tf, np.float32), np.empty(n_tf, np.float32)
         for j in range(n_ts):
             ss = 0.5 * (j * TILE + min((j + 1) * TILE, n_ss)) - 0.5
-            trace_row(rays[p], ss, columns, length, no_polarisation, r, g)
+            trace_row(rays.panel[p], ss, columns, rays.length, no_polarisation, r, g)
             for i in range(n_tf):
                 out[first + i] = radial[min(int(r[i]), radial.size - 1)]
             first += n_tf
@@ -255,9 +256,9 @@ def bilinear(tiles, first, n_ts, n_tf, fs, ss):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def _fill_boxes(
-    panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, length, polarisation, profile, ratio, noise,
-    expected, factor,
+    panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, profile, ratio, noise, expected, factor
 ):  # fmt: skip
+    length, polarisation = rays.length, rays.polarisation
     size = 2 * half + 1
     n_box = size * size
     # one loop over all of a box, as `trace_row` does it, becomes vector instructions; loops over its short rows do not
@@ -278,7 +279,7 @@ def _fill_boxes(
             continue
         n_ts, n_tf = grid_shapes[p]
         n_ss, n_fs = shapes[p]
-        first, ray = grid_offsets[p], rays[p]
+        first, ray = grid_offsets[p], rays.panel[p]
         left, top = int(fs[k]) - half, int(ss[k]) - half
         factor[k] = bilinear(noise, first, n_ts, n_tf, fs[k], ss[k])
         x0 = np.float32(ray[0] + (left + 0.5) * ray[3] + (top + 0.5) * ray[6])

@@ -6,9 +6,11 @@ Diamond 1969, Acta Cryst. A25, 43; Kabsch, International Tables F, chapter 11.3;
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, FAULTY, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
@@ -39,6 +41,28 @@ FIT = np.dtype(
     ]
 )
 """What the fit finds about a spot; photons, but for ``peak``."""
+
+
+class Profiles(NamedTuple):
+    """What is expected of spots.
+
+    Attributes
+    ----------
+    reach : (n,) float64
+        Radius of the fit about the spot's own place, pixels.
+    shift, widths, blur : (n, 2) float64
+        Place relative to the prediction along fs and ss; widths, and variance of the place, along and across the
+        radius.
+    tail : float
+        Share of a component of twice the width.
+    """
+
+    reach: NDArray[np.float64]
+    shift: NDArray[np.float64]
+    widths: NDArray[np.float64]
+    blur: NDArray[np.float64]
+    tail: float
+
 
 ITERATIONS, SETTLED = 8, 1e-3  # at most so many, until I moves by less than so many standard deviations
 FAR_OUT = 8.0  # standard deviations that a pixel which stands alone is above the background
@@ -106,10 +130,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def sum_spots(
-    counts, photons_per_adu, flags, saturation, has_map, max_adu, offsets, shapes, panel, fs, ss, outer, peak, ring,
-    expected, scale_variance, factor, least, gain, read2, wide, out,
-):  # fmt: skip
+def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, ring, background, wide, out):
     """CrystFEL's acceptance, and the sum over the peak disc.
 
     Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and
@@ -119,6 +140,8 @@ def sum_spots(
     Pixels that no Bragg reflection makes become FAULTY: in the discs of wide spots, and between disc and ring, where
     CrystFEL never looks. CrystFEL's acceptance does not know of them, but the sum is without.
     """
+    counts, photons_per_adu, flags, offsets, shapes = pixels
+    expected, scale_variance, factor, least, gain, read2 = background
     half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
     for k in range(panel.size):
         p = panel[k]
@@ -201,39 +224,27 @@ def sum_spots(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def fit_spots(
-    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, least, gain, read2, usual, out,
-):  # fmt: skip
+def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, out):
     """Fit every accepted spot by itself, over its own pixels.
 
     Parameters
     ----------
-    counts : (n_pixels,) float32, ADU
-    photons_per_adu : (n_panels,) float32
-    flags : (n_pixels,) uint8
-    rays : (n_panels, 9) float64
+    pixels : Pixels
+    rays : Rays
+    panel, fs, ss : (n,) arrays
+        Predicted positions, panel-local pixels.
     inner : int
         Radius of the peak disc about the predicted pixel.
-    reach : (n,) float64
-        Radius of the fit about the spot's own place, pixels.
-    shift, widths, blur : (n, 2) float64
-        Place relative to the prediction along fs and ss; widths, and variance of the place, along and across the
-        radius.
-    tail : float
-    expected : (n, size, size) float32
-        Background around the predicted pixel.
-    scale_variance : (n,) float64
-        Relative variance of ``expected`` as a whole.
-    factor : (n,) float64
-        A pixel has variance factor·(gain·mu + read2).
-    least : (n,) float64
-        Variance below which no pixel is believed.
+    profiles : Profiles
+    background : BackgroundArrays
     usual : (n,) float64
         Mean intensity of the reflections of this resolution, photons.
     out : (n,) FIT
         Rows whose status is 0 are filled.
     """
+    counts, photons_per_adu, flags, offsets, shapes = pixels
+    expected, scale_variance, factor, least, gain, read2 = background
+    reach, shift, widths, blur, tail = profiles
     half = expected.shape[1] // 2
     n_box = expected.shape[1] * expected.shape[2]
     n, B, P = np.empty(n_box), np.empty(n_box), np.empty(n_box)
@@ -246,8 +257,8 @@ def fit_spots(
         n_ss, n_fs = shapes[p]
         cf, cs = int(fs[k]), int(ss[k])
         x, y = fs[k] + shift[k, 0], ss[k] + shift[k, 1]
-        core = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
-        wide = gaussian(rays[p], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
+        core = gaussian(rays.panel[p], fs[k], ss[k], widths[k], blur[k], 1.0, 1 - tail)
+        wide = gaussian(rays.panel[p], fs[k], ss[k], widths[k], blur[k], TAIL_WIDTH, tail)
         far = reach[k]
         used = 0
         in_disc = np.float64(0)

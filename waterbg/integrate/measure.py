@@ -67,8 +67,7 @@ def invert(matrix, inverse):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def measure_spots(
-    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, which, inner, reach, expected, factor, least,
-    gain, read2, start, tail, farthest, before, out,
+    pixels, rays, panel, fs, ss, which, inner, reach, background, start, tail, farthest, before, out
 ):  # fmt: skip
     """Fit a Gaussian with five unknowns (I, x, y, radial and tangential sigma) to each of the spots ``which``.
 
@@ -77,6 +76,8 @@ def measure_spots(
     ``before`` (len(which),) MEASURED: what was found with another tail, or is expected, to go on from (spots without an
     answer have none now); empty for a fresh start. ``out`` (len(which),) MEASURED.
     """
+    counts, photons_per_adu, flags, offsets, shapes = pixels
+    expected, _, factor, least, gain, read2 = background
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
     share = tail * wide2 / (1 - tail)
@@ -92,7 +93,7 @@ def measure_spots(
             continue
         k = which[m]
         p = panel[k]
-        ray = rays[p]
+        ray = rays.panel[p]
         n_ss, n_fs = shapes[p]
         cf, cs = int(fs[k]), int(ss[k])
         x, y = ray[0] + fs[k] * ray[3] + ss[k] * ray[6], ray[1] + fs[k] * ray[4] + ss[k] * ray[7]

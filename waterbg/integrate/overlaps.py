@@ -64,8 +64,7 @@ def _pairs(panel, fs, ss, reach, found):
 
 @njit(cache=True, nogil=True, error_model="numpy")
 def refit_neighbours(
-    counts, photons_per_adu, flags, offsets, shapes, rays, panel, fs, ss, inner, reach, shift, widths, blur, tail,
-    expected, scale_variance, factor, least, gain, read2, usual, start, others, hidden, joint, out,
+    pixels, rays, panel, fs, ss, inner, profiles, background, usual, start, others, hidden, joint, out
 ):  # fmt: skip
     """Fit spots that have neighbours again; other parameters as of :func:`waterbg.integrate.fit.fit_spots`.
 
@@ -73,6 +72,9 @@ def refit_neighbours(
     measured, but what is likely, is taken off their neighbours. ``joint``: use shared pixels, too. ``out`` holds the
     first fits and gets the new I, sigma, sigma_zero, chi2 and flat, and sums without what neighbours have in the disc.
     """
+    counts, photons_per_adu, flags, offsets, shapes = pixels
+    expected, scale_variance, factor, least, gain, read2 = background
+    reach, shift, widths, blur, tail = profiles
     half = expected.shape[1] // 2
     size = expected.shape[1]
     n_spots = panel.size
@@ -86,7 +88,7 @@ def refit_neighbours(
     for k in range(n_spots):
         if place[k] < 0:
             continue
-        fill_shares(rays[panel[k]], fs[k], ss[k], shift[k], widths[k], blur[k], tail, share[place[k]])
+        fill_shares(rays.panel[panel[k]], fs[k], ss[k], shift[k], widths[k], blur[k], tail, share[place[k]])
     intensity, guess, knowledge = np.zeros(n_spots), np.zeros(n_spots), np.zeros(n_spots)
     taken = np.zeros(n_spots)  # off neighbours
     for k in range(n_spots):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import BackgroundEstimate
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
-from waterbg.integrate.fit import FIT, fit_spots, sum_spots
+from waterbg.integrate.fit import FIT, Profiles, fit_spots, sum_spots
 from waterbg.integrate.overlaps import are_countless, find_neighbours, refit_neighbours
 from waterbg.integrate.positions import Places
 from waterbg.integrate.result import INTEGRATED, Status
@@ -97,7 +97,7 @@ def integrate_profile(
     shapes : Shapes
     """
     spots = scene.spots if targets is None else targets
-    flags, ground = background.flags, Ground(frame, radii, rays, background)
+    ground = Ground(frame, radii, rays, background)
     fits = sum_all(ground, spots, are_wide(spots["inv_d"], run))
     places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
@@ -111,7 +111,7 @@ def integrate_profile(
     if unlisted:
         shapes = shapes.without(_outshone(spots, fits, len(scene.spots), unlisted, inner))
     expected = _fit_all(ground, spots, places, shapes, usual, fits)
-    shift, widths, blur = expected.shift, expected.widths, expected.blur
+    shift = expected.shift
     start, others = find_neighbours(
         np.ascontiguousarray(spots["panel"]),
         spots["fs"] + shift[:, 0],
@@ -122,16 +122,15 @@ def integrate_profile(
     hidden = (fits["status"] == 0) & (is_unlisted | (fits["visible"] < (0 if joint else VISIBLE)))
     fits["I"][is_unlisted] = 0  # of two that lie on each other, the listed one is where the light is
     if len(others):
+        profiles = _profiles(expected, shapes, inner)
         refit_neighbours(
-            frame.data, frame.photons_per_adu, flags, frame.detector.offsets, frame.detector.shapes, rays.panel,
-            *columns_of(spots), inner, fit_reach(expected, inner), shift, widths, blur, shapes.psf.tail,
-            background.expected, background.scale_variance, background.factor, background.least,
-            background.noise.gain, background.noise.read2, usual, start, others, hidden, joint, fits,
+            ground.pixels, rays, *columns_of(spots), inner, profiles, background.arrays, usual,
+            start, others, hidden, joint, fits,
         )  # fmt: skip
     fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
-        error = np.hypot(error, fits["flat"] * shape_error(widths, blur, expected.doubt))
+        error = np.hypot(error, fits["flat"] * shape_error(expected.widths, expected.blur, expected.doubt))
     fits["held"], share, summed = kept_shares(shapes, spots["inv_d"], expected, inner)
     for name in ("I", "sigma", "sigma_zero", "area"):
         fits[name] *= share
@@ -151,14 +150,17 @@ def _fit_all(
 ) -> Expected:
     """Fit every accepted spot by itself, into ``fits``."""
     expected, inner = spot_shapes(shapes, ground.rays, spots, places), int(ground.radii[0])
-    frame, background = ground.frame, ground.background
+    profiles = _profiles(expected, shapes, inner)
     fit_spots(
-        frame.data, frame.photons_per_adu, background.flags, frame.detector.offsets, frame.detector.shapes,
-        ground.rays.panel, *columns_of(spots), inner, fit_reach(expected, inner), expected.shift, expected.widths,
-        expected.blur, shapes.psf.tail, background.expected, background.scale_variance, background.factor,
-        background.least, background.noise.gain, background.noise.read2, usual, fits,
+        ground.pixels, ground.rays, *columns_of(spots), inner, profiles, ground.background.arrays, usual, fits
     )  # fmt: skip
     return expected
+
+
+def _profiles(expected: Expected, shapes: Shapes, inner: int) -> Profiles:
+    """For kernels."""
+    reach = fit_reach(expected, inner)
+    return Profiles(reach, expected.shift, expected.widths, expected.blur, float(shapes.psf.tail))
 
 
 def near_spots(frame: Frame, scene: Scene, inner: int) -> NDArray[np.void]:
@@ -235,16 +237,13 @@ def usual_intensity(
 
 def sum_all(ground: Ground, spots: NDArray[np.void], wide: NDArray[np.bool_]) -> NDArray[np.void]:
     """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs; ``wide`` (n,): spots of several pixels."""
-    frame, background, radii = ground.frame, ground.background, ground.radii
+    frame, radii = ground.frame, ground.radii
     fits = np.zeros(len(spots), FIT).view(np.recarray)
     has_map = frame.saturation is not None
     sum_spots(
-        frame.data, frame.photons_per_adu, background.flags,
-        frame.saturation if has_map else np.zeros(0, np.float32), has_map,
-        np.ascontiguousarray(frame.max_adu, np.float64), frame.detector.offsets, frame.detector.shapes,
-        *columns_of(spots), int(radii[2]), *stencil(radii), background.expected, background.scale_variance,
-        background.factor, background.least, background.noise.gain, background.noise.read2, wide,
-        fits,
+        ground.pixels, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
+        np.ascontiguousarray(frame.max_adu, np.float64), *columns_of(spots), int(radii[2]), *stencil(radii),
+        ground.background.arrays, wide, fits,
     )  # fmt: skip
     return fits
 

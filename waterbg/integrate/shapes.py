@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.estimate import BackgroundEstimate
+from waterbg.background.masks import Pixels
 from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
@@ -125,6 +126,11 @@ class Ground:
     radii: Radii
     rays: Rays
     background: BackgroundEstimate
+
+    @property
+    def pixels(self) -> Pixels:
+        """For kernels."""
+        return Pixels.of(self.frame, self.background.flags)
 
 
 def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots) -> Shapes:
@@ -267,11 +273,10 @@ def _measure(
     before: NDArray[np.void],
     out: NDArray[np.void],
 ) -> None:
-    frame, background, inner = ground.frame, ground.background, int(ground.radii[0])
+    inner = int(ground.radii[0])
     measure_spots(
-        frame.data, frame.photons_per_adu, background.flags, frame.detector.offsets, frame.detector.shapes,
-        ground.rays.panel, *columns_of(spots), which, inner, inner + FIT_MARGIN, background.expected, background.factor,
-        background.least, background.noise.gain, background.noise.read2, start, tail, farthest, before, out,
+        ground.pixels, ground.rays, *columns_of(spots), which, inner, inner + FIT_MARGIN, ground.background.arrays,
+        start, tail, farthest, before, out,
     )  # fmt: skip
 
 
