@@ -31,7 +31,7 @@ def judged(lift, disc=0.0, tau2=1e-6):
         pixels_of(counts), spots, *stencil((3.0, 5.0, 9.0)),
         np.full((1, 19, 19), LEVEL, np.float32), np.ones(1), 1.0, 0.0, np.array([tau2]),
     )  # fmt: skip
-    return {name: value[0] for name, value in vars(found).items()}
+    return {name: value[0] for name, value in found._asdict().items()}
 
 
 @pytest.mark.parametrize("lift", [-12.0, 15.0, 60.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -25,8 +25,7 @@ MEDIAN_VARIANCE = 1.57  # of a median, over that of the mean
 MOST_DEVIANCE = 25.0  # of a pixel
 
 
-@dataclass
-class RingFindings:
+class RingFindings(NamedTuple):
     """What each spot's own ring says about the frame's surface there.
 
     Attributes
@@ -94,18 +93,14 @@ def judge_by_rings(
         np.full(n, np.nan), np.full(n, np.inf), np.zeros(n), np.ones(n), np.zeros(n), np.zeros(n, bool), np.ones(n)
     )
     _judge_by_rings(
-        pixels, *columns_of(spots), peak, ring, surface, factor, gain, read2,
-        tau2,
-        found.scale, found.variance, found.weight, found.shrunk, found.misfit, found.doubted, found.rough,
+        pixels, *columns_of(spots), peak, ring, surface, factor, gain, read2, tau2, found
     )  # fmt: skip
     return found
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _judge_by_rings(
-    pixels, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2,
-    scale, variance, weight, shrunk, misfit, doubted, rough,
-):  # fmt: skip
+def _judge_by_rings(pixels, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2, found):
+    scale, variance, weight, shrunk, misfit, doubted, rough = found
     most = max(len(ring), len(peak))
     n, s, a, b, c = np.empty(most), np.empty(most), np.empty(most), np.empty(most), np.empty(most)
     quarter, scratch = np.empty(most, np.uint8), np.empty(most, np.uint8)
