@@ -243,6 +243,15 @@ def test_what_has_no_say_in_crystfels_rings_is_refused_beside_them(small, capsys
     assert not out.exists()
 
 
+def test_an_image_file_that_lacks_its_last_frames_ends_the_run_before_it_begins(small, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    edit(small, b"Event: //5\n", b"Event: //99\n")
+    assert subtract(stream, "-o", out) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "//99" in line
+    assert not list(small.glob("out.stream*"))
+
+
 @pytest.mark.parametrize("what", ["keep", "drop"])
 def test_a_chunk_without_image_is_kept_or_dropped_when_that_is_asked_for(small, what, capsys):
     stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"

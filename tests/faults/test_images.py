@@ -102,7 +102,7 @@ def test_a_file_that_a_detector_is_writing_is_read_as_far_as_it_goes(world, writ
     assert world.subtract() == 1
     said = capsys.readouterr().err
     assert_one_line(said)
-    assert "there is no frame 3, the data have 3" in said
+    assert "there is no frame 4, the data have 3" in said
     assert world.left() == []
     assert world.subtract("--on-missing=keep") == 0
     assert "images unreadable: 2 kept" in capsys.readouterr().err

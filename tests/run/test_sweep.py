@@ -36,15 +36,23 @@ def images_of(path, jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 3])
-def test_images_come_in_the_order_of_the_stream_with_their_first_events(tmp_path, jobs):
+def test_images_come_in_the_order_of_the_stream_with_their_first_and_highest_events(tmp_path, jobs):
     path = tmp_path / "a.stream"
     path.write_bytes(WHOLE)
     expected = {}
     with StreamFile(str(path)) as stream:
         for chunk in stream.chunks():
-            expected.setdefault(chunk.filename, chunk.event)
+            sweep.add_image(expected, chunk.filename, chunk.event)
     assert expected
     assert list(images_of(path, jobs).items()) == list(expected.items())
+
+
+def test_the_highest_event_is_that_of_the_highest_numbers():
+    images = {}
+    for event in ("//9", "//10", "//2", "a//1//0", None, "//10/0", "//10"):
+        sweep.add_image(images, "a.h5", event)
+    sweep.add_image(images, "b.h5", None)
+    assert images == {"a.h5": ("//9", "//10/0"), "b.h5": (None, None)}
 
 
 def harmed():

@@ -21,17 +21,31 @@ _CHUNKS = 32  # a piece: some megabytes at the most
 _WORTH = 8 << 20  # bytes; for less it takes longer to start processes
 
 Report = Callable[[str], None]
+Images = dict[str, tuple[str | None, str | None]]
+"""Image files in the order of the stream, each with its first event there, and that of the highest numbers."""
+
+
+def add_image(images: Images, name: str, event: str | None) -> None:
+    """Note an image. Where its file was cut short, it is the event with the highest numbers that is missing."""
+    first, last = images.setdefault(name, (event, event))
+    if _numbers(event) > _numbers(last):
+        images[name] = first, event
+
+
+def _numbers(event: str | None) -> tuple[int, ...]:
+    """Those of an event (``//5/1``), without its paths."""
+    return tuple(int(word) for word in (event or "").rpartition("//")[2].split("/") if word.isdecimal())
 
 
 @dataclass
 class _Piece:
-    """Whether nothing is lost in a piece, and the first event of each image that its reflections need."""
+    """Whether nothing is lost in a piece, and the images that its reflections need."""
 
     clean: bool
-    images: dict[str, str | None] = field(default_factory=dict)
+    images: Images = field(default_factory=dict)
 
 
-def find_images(path: str, header_end: int, jobs: int, report: Report) -> dict[str, str | None] | None:
+def find_images(path: str, header_end: int, jobs: int, report: Report) -> Images | None:
     """Go through a stream in which nothing may be lost.
 
     Parameters
@@ -46,22 +60,22 @@ def find_images(path: str, header_end: int, jobs: int, report: Report) -> dict[s
 
     Returns
     -------
-    dict of str to (str or None), or None
-        Image files that chunks with reflections name, in the order of the stream, each with the event it is first named
-        with; None when something may be lost.
+    Images or None
+        Those that chunks with reflections name; None when something may be lost.
     """
     with StreamFile(path) as stream:
         if Checker(stream, set(CHECKS) - LOSSES).header_is_odd():
             return None
-    images: dict[str, str | None] = {}
+    images: Images = {}
     jobs = _processes(path, jobs)
     pieces = ordered_map(_look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report)
     with closing(pieces), _closed_in_the_end():
         for piece in pieces:
             if not piece.clean:
                 return None
-            for name, event in piece.images.items():
-                images.setdefault(name, event)
+            for name, events in piece.images.items():
+                for event in events:
+                    add_image(images, name, event)
     return images
 
 
@@ -124,8 +138,8 @@ def _look(span: Span) -> _Piece:
     for chunk in stream.all_chunks(span.start, span.stop):
         if checker.is_odd(chunk, at):
             return _Piece(False)
-        if chunk.filename not in piece.images and chunk.has_reflections:
-            piece.images[chunk.filename] = chunk.event
+        if chunk.has_reflections:
+            add_image(piece.images, chunk.filename, chunk.event)
         at = chunk.stop
     # the next piece is read as it would be by one process only when this one ends where its last chunk does
     piece.clean = at == span.stop and checker.counts.chunks == span.chunks > 0
