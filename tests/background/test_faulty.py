@@ -70,6 +70,25 @@ def test_columns_and_rows_that_count_too_little_or_too_much_are_found_whole(kept
     assert wrong.sum() == 2 * 160 + 240 - 2
 
 
+@pytest.mark.parametrize("at", [0, 50, 237])
+def test_lines_that_are_three_wide_are_found_also_at_the_edge(at):
+    def spoil(counts, rng):
+        counts[:, at : at + 3] = 0
+
+    wrong = in_frames(spoil)
+    assert wrong[:, at : at + 3].all()
+    assert wrong.sum() <= 3 * 160 + 32  # they pull at the surface in the corner opposite
+
+
+def test_columns_that_are_not_quite_alike_are_no_faults_where_it_is_bright():
+    gain = np.random.default_rng(7).normal(1, 0.05, 240)
+
+    def bright(x, y, panel):
+        return 2 + 600 * np.exp(-0.5 * (np.hypot(x, y) / 40) ** 2)
+
+    assert not in_frames(lambda counts, rng: np.multiply(counts, gain, out=counts), level=bright, n=10).any()
+
+
 def test_a_column_is_found_where_its_single_pixels_say_too_little():
     def spoil(counts, rng):
         counts[:, 50] = 0

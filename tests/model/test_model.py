@@ -309,7 +309,7 @@ def test_pixels_beyond_the_detector_are_refused(run, model):
         process_frame(frame, scene, dataclasses.replace(model, faulty="3 7-99999999999999"), SETTINGS)
 
 
-@pytest.mark.parametrize("text", ["5-3", "nothing"])
+@pytest.mark.parametrize("text", ["5-3", "nothing", "99999999999999999999"])
 def test_a_model_with_pixels_that_are_no_numbers_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
     path.write_bytes(RunModel(faulty=text).text())

@@ -29,6 +29,8 @@ SURE = 6.0  # standard deviations from the pixels around; of nine million one is
 LEAST = 1.0  # standard deviations of a single frame that a pixel is off by on average, and
 LEAST_OF_LINE = 0.25  # those of a line: it lies in many a disc with seven pixels of thirty
 LINE, FEWEST_OF_LINE = 32, 8  # pixels of a row or column that are looked at together; that must have been seen
+BESIDE, AROUND = 4, 3  # lines on either side of a line, and pixels on every side of a pixel, that it is compared with
+LINES, FEWEST_LINES = 64, 32  # lines beside each other whose scatter is looked at; fewer say nothing
 TOO_MANY = 0.1  # share of the pixels: it is the surfaces that are wrong
 ALONE = 3.0  # times what half of those around differ by: beside a beamstop all do
 _STEPS = 31  # of a number, to a standard deviation
@@ -84,10 +86,10 @@ class Faults:
     def pixels(self) -> NDArray[np.int64]:
         """Numbers of the pixels that are wrong, panel after panel, ascending.
 
-        A pixel is wrong where its mean deviation leaves the median of the 5 × 5 around it by SURE standard deviations;
-        so is a line of pixels, across two of its neighbours on either side. Where those of a panel scatter by more than
-        counts do (no detector is quite even, and bright light shows it), by SURE times that; and by ALONE times what
-        those around differ by.
+        A pixel is wrong where its mean deviation leaves the median of the 7 × 7 around it by SURE standard deviations;
+        so is a line of pixels, across four of its neighbours on either side. Where those of a panel scatter by more
+        than counts do (no detector is quite even, and bright light shows it), by SURE times that; and by ALONE times
+        what those around differ by.
         """
         wrong = np.zeros(len(self._seen), np.uint8)
         first = 0
@@ -103,15 +105,15 @@ class Faults:
             _sum_lines(sums, seen, columns, rows)
             for stretches, faults_of in ((columns, faults), (rows, faults.T)):
                 _compare_lines(stretches)
-                _find_lines(stretches, _sure(stretches["off"]), faults_of)
+                _find_lines(stretches, _sure_around(stretches["off"], _sure(stretches["off"])), faults_of)
         found = np.flatnonzero(wrong)
         return found if len(found) <= TOO_MANY * len(wrong) else found[:0]
 
 
 _STRETCH = np.dtype(
     [
-        ("off", "f4"),  # from the median of this line and two on either side, standard deviations; NaN: not known
-        ("alone", "u1"),  # whether these agree among each other by far more
+        ("off", "f4"),  # from the median of this line and those around, standard deviations; NaN: not known
+        ("alone", "u1"),  # whether these agree among each other by far more, and there is a step
         ("total", "f4"),  # of the scores
         ("frames", "i4"),  # in which its pixels were seen, added up
         ("n", "i4"),  # pixels
@@ -216,7 +218,7 @@ def _add(found, sums, seen):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _find_pixels(sums, seen, sure, wrong):
     """Flag single pixels of a panel."""
-    around = np.empty(25, np.float32)
+    around = np.empty((2 * AROUND + 1) ** 2, np.float32)
     n_ss, n_fs = sums.shape
     least = int(SURE * _STEPS * np.sqrt(float(FEWEST)))  # no sum of less is sure
     for j in range(n_ss):
@@ -227,8 +229,8 @@ def _find_pixels(sums, seen, sure, wrong):
             if abs(sums[j, i]) <= sure * scale:
                 continue
             n = 0
-            for jj in range(max(j - 2, 0), min(j + 3, n_ss)):
-                for ii in range(max(i - 2, 0), min(i + 3, n_fs)):
+            for jj in range(max(j - AROUND, 0), min(j + AROUND + 1, n_ss)):
+                for ii in range(max(i - AROUND, 0), min(i + AROUND + 1, n_fs)):
                     if seen[jj, ii] >= FEWEST:
                         around[n] = sums[jj, ii] / (_STEPS * np.sqrt(float(seen[jj, ii])))
                         n += 1
@@ -263,23 +265,45 @@ def _sum_lines(sums, seen, columns, rows):
 @njit(cache=True, nogil=True, error_model="numpy")
 def _compare_lines(stretches):
     """Find how far each stretch is off."""
-    n_lines, around = stretches.shape[1], np.empty(5, np.float32)
+    n_lines, around = stretches.shape[1], np.empty(2 * BESIDE + 1, np.float32)
     sums = np.empty(n_lines, np.float32)
     for here in stretches:
         for i in range(n_lines):
             enough = here[i].n >= FEWEST_OF_LINE
             sums[i] = here[i].total / np.sqrt(float(here[i].n)) if enough else np.nan
         for i in range(n_lines):
-            n = 0
-            for k in range(max(i - 2, 0), min(i + 3, n_lines)):
+            n, step = 0, np.float32(0)
+            first = max(min(i - BESIDE, n_lines - 2 * BESIDE - 1), 0)  # as many at an edge
+            for k in range(first, min(first + 2 * BESIDE + 1, n_lines)):
                 if not np.isnan(sums[k]):
                     around[n] = sums[k]
+                    step = max(step, abs(around[n] - around[n - 1])) if n else step
                     n += 1
             here[i].off = sums[i] - middle_of(around, n) if n >= 3 else np.nan
             width, most = np.float32(np.inf), n // 2 + 1
             for k in range(n - most + 1):  # of the shortest interval that holds more than half of them
                 width = min(width, around[k + most - 1] - around[k])
-            here[i].alone = abs(here[i].off) > ALONE * width
+            off = abs(here[i].off)
+            here[i].alone = (off > ALONE * width) & (step > 0.5 * off)  # what is smooth is the surface's fault
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sure_around(off, sure):
+    """From where on each stretch is no accident: as on the panel, or more where those beside it scatter by more.
+
+    Lines that are not quite alike differ by more standard deviations the brighter it is.
+    """
+    out = np.full(off.shape, sure, np.float32)
+    for k in range(off.shape[0]):
+        for first in range(0, off.shape[1], LINES):
+            if not np.any(np.abs(off[k, first : first + LINES]) > 0.5 * sure):
+                continue
+            known = off[k, max(first - LINES // 4, 0) : first + LINES + LINES // 4]
+            known = np.sort(known[~np.isnan(known)])
+            if known.size >= FEWEST_LINES:
+                spread = (known[int(0.841345 * known.size)] - known[int(0.158655 * known.size)]) / 2
+                out[k, first : first + LINES] = max(sure, SURE * spread)
+    return out
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -293,7 +317,7 @@ def _find_lines(stretches, sure, wrong):
                 number = k if step > 0 else n_stretches - 1 - k
                 here = stretches[number, i]
                 if not np.isnan(here.off):
-                    goes_on = abs(here.off) > sure or side * here.off > 0.5 * sure
+                    goes_on = abs(here.off) > sure[number, i] or side * here.off > 0.5 * sure[number, i]
                     # a score is the mean deviation times the root of the frames, off the sum of n over the root of n
                     is_much = abs(here.off) > LEAST_OF_LINE * np.sqrt(float(here.frames))
                     side = np.sign(here.off) if goes_on and is_much and here.alone else 0.0

@@ -138,7 +138,7 @@ class RunModel:
             )
         except OSError as err:
             raise UsageError(f"--model={path}: cannot be read ({err.strerror})") from None
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             raise UsageError(
                 f"--model={path}: is not a run model; waterbg subtract writes one beside its output"
             ) from None
