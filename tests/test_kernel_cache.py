@@ -115,7 +115,8 @@ import sys
 import numpy as np
 from numba import njit
 from waterbg.kernel_cache import spare_compiler
-spare_compiler()
+for _ in range(2 * sys.getrecursionlimit()):  # as many commands in one process
+    spare_compiler()
 
 from llvmlite import binding
 parse, sizes = binding.parse_bitcode, []

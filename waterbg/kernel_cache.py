@@ -6,6 +6,7 @@ import mmap
 import os
 import sys
 import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,11 @@ def spare_compiler() -> None:
     _spare_bitcode()
 
 
+@cache
 def _spare_bitcode() -> None:
     """Let numba load a kernel's machine code alone: reading its bitcode, too, is most of the time that loading takes.
 
-    Other kernels may have it inlined when they are compiled; then it is read. Of the names in it one is asked for
+    Once in a process, for each time would go round the one before. Other kernels may have it inlined when they are compiled; then it is read. Of the names in it one is asked for
     always, that of what Python calls, and it is looked for in the machine code.
     """
     from llvmlite import binding

@@ -67,7 +67,7 @@ def test_light_of_all_near_spots_is_kept_out_of_the_background(bandwidth, sign):
     assert len(scene.near) > 100
     assert scene.near["reduced"].min() >= LIMIT
     assert scene.near["reduced"].max() <= NEAR
-    frame = SimpleNamespace(bad=np.zeros(wide.n_pixels, np.uint8), detector=wide)
+    frame = SimpleNamespace(bad=np.zeros(wide.n_pixels, np.uint8), detector=wide, faulty=np.zeros(0, int))
     flags = flag_pixels(frame, scene, (3.0, 5.0, 7.0))
     panel, fs, ss = scene.near["panel"], scene.near["fs"].astype(int), scene.near["ss"].astype(int)
     assert (flags[wide.offsets[panel] + ss * 600 + fs] & WIDE).all()
