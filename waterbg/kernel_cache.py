@@ -75,8 +75,9 @@ def spare_compiler() -> None:
 def _spare_bitcode() -> None:
     """Let numba load a kernel's machine code alone: reading its bitcode, too, is most of the time that loading takes.
 
-    Once in a process, for each time would go round the one before. Other kernels may have it inlined when they are compiled; then it is read. Of the names in it one is asked for
-    always, that of what Python calls, and it is looked for in the machine code.
+    Once in a process, for each time would go round the one before. Other kernels may have it inlined when they are
+    compiled; then it is read. Of the names in it one is asked for always, that of what Python calls, and it is looked
+    for in the machine code.
     """
     from llvmlite import binding
     from numba.core.codegen import CPUCodeLibrary
