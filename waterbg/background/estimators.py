@@ -50,8 +50,7 @@ class Ring:
     ) -> BackgroundEstimate:
         """See :class:`waterbg.background.estimate.Estimator`."""
         spots = scene.spots if targets is None else targets
-        flags = spot_mask(frame.bad, frame.detector, *columns_of(scene.spots), int(radii[0]))
-        flags[frame.faulty] |= FAULTY
+        flags = _flag_discs(frame, scene, radii)
         found = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
         return without_surface(*found, self.noise, flags)
 
@@ -229,11 +228,17 @@ def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
     return make_rays(frame.detector, frame.clen, shift, polarisation)
 
 
+def _flag_discs(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
+    """Flags of bad and faulty pixels, and of peak discs, as stencils are cut."""
+    flags = spot_mask(frame.bad, frame.detector, *columns_of(scene.spots), int(radii[0]))
+    flags[frame.faulty] |= FAULTY
+    return flags
+
+
 def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     spots, near = scene.spots, scene.near
-    flags = spot_mask(frame.bad, frame.detector, *columns_of(spots), int(radii[0]))  # as stencils are cut
-    flags[frame.faulty] |= FAULTY
+    flags = _flag_discs(frame, scene, radii)
     usable = flags.size - int(np.count_nonzero(frame.bad))
     for margin, limit in (AMPLE, CROWDED):
         flags &= ~np.uint8(WIDE)

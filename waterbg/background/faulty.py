@@ -97,7 +97,7 @@ class Faults:
             here = slice(first, first + n_ss * n_fs)
             first = here.stop
             some = slice(here.start, here.stop, n_ss * n_fs // _SAMPLE + 1)
-            scores = _score(self._sums[some], self._seen[some])
+            scores = _scores(self._sums[some], self._seen[some])
             sums, seen, faults = (array[here].reshape(n_ss, n_fs) for array in (self._sums, self._seen, wrong))
             _find_pixels(sums, seen, _sure(scores), faults)
             columns = _stretches(n_ss, n_fs)
@@ -136,11 +136,17 @@ def _sure(values: NDArray[np.float32]) -> float:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _score(sums, seen):
-    """Mean deviations in their own standard deviations; NaN where hardly a frame has seen a pixel."""
+def _score(total, times):
+    """Mean deviation of a pixel in its own standard deviations, of a sum over so many frames."""
+    return total / (_STEPS * np.sqrt(float(times)))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _scores(sums, seen):
+    """Of many pixels; NaN where hardly a frame has seen one."""
     out = np.empty(sums.size, np.float32)
     for at in range(sums.size):
-        out[at] = sums[at] / (_STEPS * np.sqrt(float(seen[at]))) if seen[at] >= FEWEST else np.nan
+        out[at] = _score(sums[at], seen[at]) if seen[at] >= FEWEST else np.nan
     return out
 
 
@@ -225,16 +231,16 @@ def _find_pixels(sums, seen, sure, wrong):
         for i in range(n_fs):
             if abs(sums[j, i]) <= least or seen[j, i] < FEWEST:
                 continue
-            scale = _STEPS * np.sqrt(float(seen[j, i]))
-            if abs(sums[j, i]) <= sure * scale:
+            score = _score(sums[j, i], seen[j, i])
+            if abs(score) <= sure:
                 continue
             n = 0
             for jj in range(max(j - AROUND, 0), min(j + AROUND + 1, n_ss)):
                 for ii in range(max(i - AROUND, 0), min(i + AROUND + 1, n_fs)):
                     if seen[jj, ii] >= FEWEST:
-                        around[n] = sums[jj, ii] / (_STEPS * np.sqrt(float(seen[jj, ii])))
+                        around[n] = _score(sums[jj, ii], seen[jj, ii])
                         n += 1
-            off = abs(sums[j, i] / scale - middle_of(around, n))
+            off = abs(score - middle_of(around, n))
             if off > max(sure, LEAST * np.sqrt(float(seen[j, i])), ALONE * (around[3 * n // 4] - around[n // 4])):
                 wrong[j, i] = 1
 
@@ -244,7 +250,7 @@ def _sum_lines(sums, seen, columns, rows):
     """Add up the scores of a panel's stretches of columns (n_stretches, n_fs) and of rows (n_stretches, n_ss)."""
     scale = np.zeros(256, np.float32)
     for k in range(FEWEST, 256):
-        scale[k] = 1 / (_STEPS * np.sqrt(float(k)))
+        scale[k] = _score(1.0, k)
     n_ss, n_fs = sums.shape
     for j in range(n_ss):
         along = columns[j // LINE]
