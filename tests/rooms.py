@@ -73,7 +73,7 @@ def background():
     off = deviations(w.frame, w.frame.bad, fit_surface(w.frame, w.frame.bad.copy(), rays, (1.0, 0.1)))
     yield "deviations", off.astype(float)
     faults = Faults(shapes)
-    off.reshape(2, 64, 56)[0, 9, 9], off.reshape(2, 64, 56)[1, :, 20] = 124, -90
+    off[0].reshape(2, 64, 56)[0, 9, 9], off[0].reshape(2, 64, 56)[1, :, 20] = 124, -90
     for _ in range(3):
         faults.add(off)
     yield "faulty pixels", faults.pixels()

@@ -6,6 +6,7 @@ import pytest
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import detector, make_world, water_ring
 from waterbg.background.faulty import Faults, deviations, pixels_of, runs_of, text_of
+from waterbg.background.masks import WIDE
 
 SHAPES = np.array([[100, 90], [80, 70]])
 N_PIXELS = 100 * 90 + 80 * 70
@@ -19,22 +20,28 @@ def drawn(rng, unseen=0.1, scale=1.0):
     return found
 
 
+def changing(frames):
+    """With counts that are not the same in all frames."""
+    for number, found in enumerate(frames):
+        yield np.stack([found, np.full_like(found, number)])
+
+
 def faults_of(frames):
     faults = Faults(SHAPES)
-    for found in frames:
+    for found in changing(frames):
         faults.add(found)
     return faults.pixels()
 
 
-def in_frames(spoil, n=6, level=water_ring, **options):
+def in_frames(spoil, n=6, level=water_ring, read_noise=0.0):
     """Pixels that are found in so many frames of one panel, each spoilt by ``spoil(counts (ss, fs), rng)``."""
     faults = Faults(ONE.shapes)
     for seed in range(n):
         world = make_world(
-            level, seed=seed, det=ONE, n_spots=0, **options,
+            level, seed=seed, det=ONE, n_spots=0, read_noise=read_noise,
             spoil=lambda counts, w: spoil(counts.reshape(160, 240), w.rng),
         )  # fmt: skip
-        surface, flags = surface_of(world)
+        surface, flags = surface_of(world, (1.0, read_noise**2))
         faults.add(deviations(world.frame, flags, surface))
     wrong = np.zeros(160 * 240, bool)
     wrong[faults.pixels()] = True
@@ -87,6 +94,67 @@ def test_columns_that_are_not_quite_alike_are_no_faults_where_it_is_bright():
         return 2 + 600 * np.exp(-0.5 * (np.hypot(x, y) / 40) ** 2)
 
     assert not in_frames(lambda counts, rng: np.multiply(counts, gain, out=counts), level=bright, n=10).any()
+
+
+@pytest.mark.parametrize("size", [3, 5, 8])  # one that holds a whole tile is found frame by frame
+@pytest.mark.parametrize("read_noise", [0.0, 0.4])
+def test_clusters_of_dead_pixels_are_found_whole_and_nothing_else(size, read_noise):
+    dead = np.zeros((160, 240), bool)
+    for ss, fs in ((20, 30), (70, 130), (130, 200)):
+        dead[ss : ss + size, fs : fs + size] = True
+
+    def spoil(counts, rng):
+        counts[dead] = rng.normal(0, read_noise, dead.sum())
+
+    np.testing.assert_array_equal(in_frames(spoil, read_noise=read_noise), dead)
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_clusters_of_stuck_pixels_are_found_whole(size):
+    def spoil(counts, rng):
+        counts[70 : 70 + size, 130 : 130 + size] = 60
+
+    wrong = in_frames(spoil)
+    assert wrong[70 : 70 + size, 130 : 130 + size].all()
+    assert wrong.sum() == size**2
+
+
+def test_a_dead_pixel_is_seen_under_spots_too_but_light_there_is_not():
+    world = make_world(water_ring, det=ONE, n_spots=0, spoil=lambda counts, w: counts.__setitem__(slice(2000, 2003), 0))
+    surface, flags = surface_of(world)
+    flags[1990:2010] = WIDE
+    off, shows = deviations(world.frame, flags, surface)
+    assert (off[2000:2003] < -60).all()
+    assert not shows[2000:2003].any()
+    lit = [*range(1990, 2000), *range(2003, 2010)]
+    assert (off[lit] == -128).all()
+    assert (shows[lit] > 0).all()
+
+
+def test_a_region_that_shows_the_same_in_all_frames_is_wrong_whatever_it_shows():
+    rng = np.random.default_rng(8)
+    same, once = Faults(SHAPES), Faults(SHAPES)
+    for number, found in enumerate(changing(drawn(rng, unseen=0) for _ in range(6))):
+        found[:, :9000].reshape(2, 100, 90)[:, 20:42, 30:50] = np.array([93, 17])[:, None, None]
+        same.add(found)
+        found[1] += number == 3
+        once.add(found)
+    assert len(same.pixels()) == 22 * 20
+    assert not len(once.pixels())
+
+
+def test_a_stuck_pixel_that_spots_hide_is_found_in_a_cluster_and_only_there():
+    rng = np.random.default_rng(9)
+    faults = Faults(SHAPES)
+    for found in changing(drawn(rng, unseen=0) for _ in range(6)):
+        panel = found[:, :9000].reshape(2, 100, 90)
+        panel[:, 20:24, 30:34] = np.array([93, 17])[:, None, None]
+        panel[0, 20:22, 30:34] = panel[0, 70, 70] = -128
+        panel[1, 70, 70] = 17
+        faults.add(found)
+    assert {(at // 90, at % 90) for at in faults.pixels().tolist()} == {
+        (j, i) for j in range(20, 24) for i in range(30, 34)
+    }
 
 
 def test_a_column_is_found_where_its_single_pixels_say_too_little():

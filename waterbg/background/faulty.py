@@ -1,7 +1,8 @@
 """Pixels that are wrong in all frames of a run, and that no mask knows: dead, stuck and warm ones, and lines of them.
 
 Each frame says how far its clean pixels are from its surface. What is far off in one frame may be a zinger, or a spot
-that nobody indexed, so one frame has little say; what is off in most of them is the pixel's fault.
+that nobody indexed, so one frame has little say; what is off in most of them is the pixel's fault, and surely so where
+it shows the same in all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import NOT_CLEAN, Pixels
+from waterbg.background.dead import LIGHTLESS
+from waterbg.background.masks import NOT_CLEAN, TAIL, WIDE, Pixels
 from waterbg.background.rays import column_middles, trace_radius, trace_row
 from waterbg.background.scan import HALF, blend_rows, expected_row
 from waterbg.background.surface import Surface
@@ -34,7 +36,7 @@ LINES, FEWEST_LINES = 64, 32  # lines beside each other whose scatter is looked 
 TOO_MANY = 0.1  # share of the pixels: it is the surfaces that are wrong
 ALONE = 3.0  # times what half of those around differ by: beside a beamstop all do
 _STEPS = 31  # of a number, to a standard deviation
-_UNSEEN = -128
+_UNSEEN, _CHANGING = -128, -1
 _SAMPLE = 20_000  # pixels a panel's spread is learnt from
 
 
@@ -54,15 +56,17 @@ def deviations(frame: Frame, flags: NDArray[np.uint8], surface: Surface) -> NDAr
 
     Returns
     -------
-    (n_pixels,) int8
-        Standard deviations in steps, for `Faults.add`; no more than MOST.
+    (2, n_pixels) int8
+        For `Faults.add`: standard deviations in steps, no more than MOST; and what tells counts apart, 0 for no light.
+        Of pixels that may lie in a spot the former is known of dark ones alone, for light of spots adds to what is
+        there.
     """
-    out = np.full(len(flags), _UNSEEN, np.int8)
+    out = np.full((2, len(flags)), _UNSEEN, np.int8)
     if not surface.usable:
         return out
     gain, read2 = map(np.float32, surface.noise)
     pixels = Pixels.of(frame, flags)
-    _deviations(pixels, surface.rays, surface.profile, surface.grid.shapes, surface.ratio, gain, read2, out)
+    _deviations(pixels, surface.rays, surface.profile, surface.grid.shapes, surface.ratio, gain, read2, *out)
     return out
 
 
@@ -78,10 +82,11 @@ class Faults:
         self.shapes = shapes
         n_pixels = int((shapes[:, 0] * shapes[:, 1]).sum())
         self._sums, self._seen = np.zeros(n_pixels, np.int16), np.zeros(n_pixels, np.uint8)
+        self._shown = np.full(n_pixels, _UNSEEN, np.int8)
 
     def add(self, found: NDArray[np.int8]) -> None:
         """Add a frame's `deviations`; of 255 frames at most."""
-        _add(found, self._sums, self._seen)
+        _add(*found, self._sums, self._seen, self._shown)
 
     def pixels(self) -> NDArray[np.int64]:
         """Numbers of the pixels that are wrong, panel after panel, ascending.
@@ -89,7 +94,7 @@ class Faults:
         A pixel is wrong where its mean deviation leaves the median of the 7 × 7 around it by SURE standard deviations;
         so is a line of pixels, across four of its neighbours on either side. Where those of a panel scatter by more
         than counts do (no detector is quite even, and bright light shows it), by SURE times that; and by ALONE times
-        what those around differ by.
+        what those around differ by. One that shows the same in all frames is wrong whatever those around do.
         """
         wrong = np.zeros(len(self._seen), np.uint8)
         first = 0
@@ -98,11 +103,14 @@ class Faults:
             first = here.stop
             some = slice(here.start, here.stop, n_ss * n_fs // _SAMPLE + 1)
             scores = _scores(self._sums[some], self._seen[some])
-            sums, seen, faults = (array[here].reshape(n_ss, n_fs) for array in (self._sums, self._seen, wrong))
-            _find_pixels(sums, seen, _sure(scores), faults)
+            sums, seen, shown, faults = (
+                array[here].reshape(n_ss, n_fs) for array in (self._sums, self._seen, self._shown, wrong)
+            )
+            _find_pixels(sums, seen, shown, _sure(scores), faults)
+            _find_beside(shown, faults)
             columns = _stretches(n_ss, n_fs)
             rows = _stretches(n_fs, n_ss)
-            _sum_lines(sums, seen, columns, rows)
+            _sum_lines(sums, seen, faults, columns, rows)
             for stretches, faults_of in ((columns, faults), (rows, faults.T)):
                 _compare_lines(stretches)
                 _find_lines(stretches, _sure_around(stretches["off"], _sure(stretches["off"])), faults_of)
@@ -117,6 +125,7 @@ _STRETCH = np.dtype(
         ("total", "f4"),  # of the scores
         ("frames", "i4"),  # in which its pixels were seen, added up
         ("n", "i4"),  # pixels
+        ("wrong", "i4"),  # pixels that are wrong by themselves, and in none of the above; too dark ones count down
     ]
 )
 
@@ -179,7 +188,7 @@ def pixels_of(text: str) -> NDArray[np.int64]:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out):
+def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, shown):
     counts, photons_per_adu, flags, _, shapes = pixels
     widest = 0
     for p in range(shapes.shape[0]):
@@ -190,7 +199,8 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out):
     middles, rises = np.empty(n_most, np.float32), np.empty(n_most, np.float32)
     columns, tile_columns = column_middles(widest), column_middles(n_most, -0.5 * TILE - 0.5, TILE)
     zero, two, steps, most = np.float32(0), np.float32(2), np.float32(_STEPS), np.float32(_STEPS * MOST)
-    beneath, not_clean, unseen = np.float32(0.375) * gain * gain + read2, np.uint8(NOT_CLEAN), np.float32(_UNSEEN)
+    beneath, not_clean, wide = np.float32(0.375) * gain * gain + read2, np.uint8(NOT_CLEAN), np.uint8(WIDE)
+    unseen, lightless, noise = np.float32(_UNSEEN), np.float32(LIGHTLESS), np.float32(TAIL) * np.sqrt(read2)
     first_pixel = first_tile = 0
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
@@ -203,26 +213,34 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out):
             expected_row(profile, r, g, blended[:n_tf], 0, n_fs, pieces, middles, rises, expected)
             begin = first_pixel + ss * n_fs
             row, flag, here = counts[begin : begin + n_fs], flags[begin : begin + n_fs], out[begin : begin + n_fs]
+            shows = shown[begin : begin + n_fs]
             S = expected[HALF : HALF + n_fs]
             for i in range(n_fs):
                 n = row[i] * to_photons
                 roots = np.sqrt(max(gain * n, zero) + beneath) + np.sqrt(gain * S[i] + beneath)
                 off = min(max(steps * two * (n - S[i]) / roots, -most), most)
-                here[i] = np.int8(off if (flag[i] & not_clean == 0) & (roots > zero) else unseen)
+                is_dark, is_clean = n <= lightless * S[i] + noise, flag[i] & not_clean == 0
+                may_lie_in_spot = flag[i] & not_clean == wide
+                here[i] = np.int8(off if (is_clean | may_lie_in_spot & is_dark) & (roots > zero) else unseen)
+                code = zero if is_dark else np.float32(1 + (np.int32(row[i]) & 63))
+                shows[i] = np.int8(code if is_clean | may_lie_in_spot else unseen)
         first_pixel += n_ss * n_fs
         first_tile += n_ts * n_tf
 
 
 @njit(cache=True, nogil=True)
-def _add(found, sums, seen):
-    for at in range(found.size):
-        counts = found[at] != _UNSEEN
-        sums[at] += found[at] if counts else np.int8(0)
+def _add(off, shows, sums, seen, shown):
+    for at in range(off.size):
+        counts = off[at] != _UNSEEN
+        sums[at] += off[at] if counts else np.int8(0)
         seen[at] += counts
+        if shows[at] != _UNSEEN:
+            is_same = shown[at] == _UNSEEN or shown[at] == shows[at]
+            shown[at] = shows[at] if is_same else _CHANGING
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _find_pixels(sums, seen, sure, wrong):
+def _find_pixels(sums, seen, shown, sure, wrong):
     """Flag single pixels of a panel."""
     around = np.empty((2 * AROUND + 1) ** 2, np.float32)
     n_ss, n_fs = sums.shape
@@ -233,6 +251,9 @@ def _find_pixels(sums, seen, sure, wrong):
                 continue
             score = _score(sums[j, i], seen[j, i])
             if abs(score) <= sure:
+                continue
+            if shown[j, i] != _CHANGING:
+                wrong[j, i] = 1
                 continue
             n = 0
             for jj in range(max(j - AROUND, 0), min(j + AROUND + 1, n_ss)):
@@ -246,8 +267,27 @@ def _find_pixels(sums, seen, sure, wrong):
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _sum_lines(sums, seen, columns, rows):
-    """Add up the scores of a panel's stretches of columns (n_stretches, n_fs) and of rows (n_stretches, n_ss)."""
+def _find_beside(shown, wrong):
+    """Flag what shows the same light in all frames beside three wrong pixels: spots hid it too often to be sure."""
+    n_ss, n_fs = wrong.shape
+    goes_on = True
+    while goes_on:
+        goes_on = False
+        for j in range(n_ss):
+            for i in range(n_fs):
+                if shown[j, i] > 0 and not wrong[j, i]:
+                    beside = wrong[max(j - 1, 0) : j + 2, max(i - 1, 0) : i + 2]
+                    if beside.sum() >= 3:
+                        wrong[j, i] = 1
+                        goes_on = True
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sum_lines(sums, seen, wrong, columns, rows):
+    """Add up the scores of a panel's stretches of columns (n_stretches, n_fs) and of rows (n_stretches, n_ss).
+
+    Without pixels that are wrong by themselves: three of a cluster are no line.
+    """
     scale = np.zeros(256, np.float32)
     for k in range(FEWEST, 256):
         scale[k] = _score(1.0, k)
@@ -259,6 +299,11 @@ def _sum_lines(sums, seen, columns, rows):
             for i in range(k * LINE, min((k + 1) * LINE, n_fs)):
                 times = seen[j, i]
                 if times < FEWEST:
+                    continue
+                if wrong[j, i]:
+                    side = 1 if sums[j, i] > 0 else -1
+                    rows[k, j].wrong += side
+                    along[i].wrong += side
                     continue
                 score = sums[j, i] * scale[times]
                 total, frames, n = total + score, frames + times, n + 1
@@ -322,7 +367,9 @@ def _find_lines(stretches, sure, wrong):
             for k in range(n_stretches):
                 number = k if step > 0 else n_stretches - 1 - k
                 here = stretches[number, i]
-                if not np.isnan(here.off):
+                if here.n < FEWEST_OF_LINE <= abs(here.wrong):  # nearly all of its pixels are
+                    side = float(np.sign(here.wrong))
+                elif not np.isnan(here.off):
                     goes_on = abs(here.off) > sure[number, i] or side * here.off > 0.5 * sure[number, i]
                     # a score is the mean deviation times the root of the frames, off the sum of n over the root of n
                     is_much = abs(here.off) > LEAST_OF_LINE * np.sqrt(float(here.frames))

@@ -95,7 +95,7 @@ def learn_model(
     for look in walk(sample, _look, settings):
         faults = faults or Faults(look.shapes)
         faults.add(look.deviations)
-        seen.append(dataclasses.replace(look, deviations=np.zeros(0, np.int8)))
+        seen.append(dataclasses.replace(look, deviations=np.zeros((2, 0), np.int8)))
         spots = sum(len(each.places) for each in seen)
         decoys = sum(len(each.scale) for each in seen)
         if len(seen) >= ENOUGH_FRAMES and spots >= ENOUGH_SPOTS and decoys >= ENOUGH_DECOYS:
