@@ -131,6 +131,15 @@ def test_a_dead_pixel_is_seen_under_spots_too_but_light_there_is_not():
     assert (shows[lit] > 0).all()
 
 
+def test_no_photon_is_no_light_also_where_a_trace_of_a_pedestal_was_taken_off():
+    world = make_world(
+        lambda x, y, panel: 0.1 + 0 * x, det=ONE, n_spots=0, spoil=lambda counts, w: np.add(counts, 0.01, out=counts)
+    )  # fmt: skip
+    surface, flags = surface_of(world)
+    _, shows = deviations(world.frame, flags, surface)
+    np.testing.assert_array_equal(shows > 0, world.frame.data > 0.5)
+
+
 def test_a_region_that_shows_the_same_in_all_frames_is_wrong_whatever_it_shows():
     rng = np.random.default_rng(8)
     same, once = Faults(SHAPES), Faults(SHAPES)

@@ -200,7 +200,8 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, sho
     columns, tile_columns = column_middles(widest), column_middles(n_most, -0.5 * TILE - 0.5, TILE)
     zero, two, steps, most = np.float32(0), np.float32(2), np.float32(_STEPS), np.float32(_STEPS * MOST)
     beneath, not_clean, wide = np.float32(0.375) * gain * gain + read2, np.uint8(NOT_CLEAN), np.uint8(WIDE)
-    unseen, lightless, noise = np.float32(_UNSEEN), np.float32(LIGHTLESS), np.float32(TAIL) * np.sqrt(read2)
+    unseen, lightless = np.float32(_UNSEEN), np.float32(LIGHTLESS)
+    least = np.float32(0.5) * gain + np.float32(TAIL) * np.sqrt(read2)  # half a photon, for a trace of a pedestal
     first_pixel = first_tile = 0
     for p in range(shapes.shape[0]):
         n_ss, n_fs = shapes[p]
@@ -219,7 +220,7 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, sho
                 n = row[i] * to_photons
                 roots = np.sqrt(max(gain * n, zero) + beneath) + np.sqrt(gain * S[i] + beneath)
                 off = min(max(steps * two * (n - S[i]) / roots, -most), most)
-                is_dark, is_clean = n <= lightless * S[i] + noise, flag[i] & not_clean == 0
+                is_dark, is_clean = n <= lightless * S[i] + least, flag[i] & not_clean == 0
                 may_lie_in_spot = flag[i] & not_clean == wide
                 here[i] = np.int8(off if (is_clean | may_lie_in_spot & is_dark) & (roots > zero) else unseen)
                 code = zero if is_dark else np.float32(1 + (np.int32(row[i]) & 63))
