@@ -67,6 +67,7 @@ def test_lines_differ_in_words_and_in_numbers_but_not_in_blanks():
     assert not same_line("3 chunks", "4 chunks")
     assert not same_line("3 chunks", "3 crystals")
     assert same_line("took … s of …/x", "took 4.2 s of /a/b/x")
+    assert same_line("2 chunks, … s", "2 chunks, 4.3 min")
     assert not same_line("took … s", "took 4.2 s or so")
     assert agree("1000", "1019")
     assert not agree("1000", "1030")
