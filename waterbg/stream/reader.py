@@ -49,7 +49,8 @@ class StreamFile:
     geometry_line : int
         Line of the stream on which the geometry's first line stands.
     ended : Fault or None
-        After a full reading: why libcrystfel stops before the end of the file; None when it does not.
+        After a full reading: why libcrystfel stops before the end of the file, and at which byte of it; None when it
+        does not.
 
     Raises
     ------
@@ -283,7 +284,8 @@ class StreamFile:
             at = chunk.stop
             if not chunk.parsed.complete:
                 cut = Fault("cut", "the file ends inside a chunk, which is lost", len(chunk.bytes))
-                self.ended = cut if chunk.parsed.ran_out else chunk.faults[-1]
+                why = cut if chunk.parsed.ran_out else chunk.faults[-1]
+                self.ended = Fault(why.check, why.reason, chunk.start + why.offset)
                 return
 
     def _line_start(self, at: int) -> int:
