@@ -43,6 +43,14 @@ def test_a_file_without_events_stands_for_all_its_frames_and_the_list_may_be_sta
     assert read("mean.h5") == pytest.approx(stack.mean(axis=0))
 
 
+def test_a_prefix_that_is_a_folder_needs_no_slash_without_a_geometry_either(script, stack, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.h5").rename(tmp_path / "images" / "a.h5")
+    said = script("sum-hdf5-files", "some.lst", "-o", "sum.h5", "--prefix", "images")
+    assert said.status == 0, said.err
+    assert (read("sum.h5") == stack[0].astype(int) + stack[2]).all()
+
+
 def test_a_dark_image_is_taken_off_each_frame(script, stack):
     arguments = ["--data", "/entry/data/data", "--dark", "a.h5", "--dark-data", "/dark"]
     assert script("sum-hdf5-files", "some.lst", "-o", "sum.h5", *arguments).status == 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -114,6 +113,7 @@ def open_frames(
         None without a geometry.
     """
     from waterbg.frames import FrameReader
+    from waterbg.frames.places import Places
     from waterbg.scripts.geometry_text import read_geometry
 
     with ExitStack() as stack:
@@ -126,12 +126,8 @@ def open_frames(
         else:
             frames = listed_frames(path)
         if detector is None:
-            if prefix or basename:
-                frames = (
-                    Named(prefix + (os.path.basename(one.filename) if basename else one.filename), one.event)
-                    for one in frames
-                )
-            yield frames, None
+            places = Places(None, None, prefix, basename, lambda what: None)
+            yield (Named(places.image(one.filename), one.event) for one in frames), None
             return
         reader = FrameReader(detector, geometry_path=geometry, stream_path=beside, prefix=prefix, basename=basename)
         yield frames, stack.enter_context(reader)
