@@ -55,13 +55,7 @@ def save_figure(figure: Any, path: str, *, force: bool = False, dpi: int = 130) 
     make_printable(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=Path(path).suffix[1:].lower(), dpi=dpi)
-    with OutputFile(path, force=force).begin() as out:
-        try:
-            out.write(drawn.getvalue())
-            out.finish()
-        except BaseException:
-            out.discard()
-            raise
+    OutputFile(path, force=force).write_whole([drawn.getvalue()])
 
 
 def make_printable(figure: Any) -> None:

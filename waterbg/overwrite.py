@@ -276,14 +276,7 @@ def overwrite_stream(
                 if os.path.samefile(target, high):
                     report.copy = duplicate_before_overwrite(target)
             report.output = str(target)
-            with file.begin() as out:
-                try:
-                    for piece in _pieces(stream, finder, names, report, on_unmatched):
-                        out.write(piece)
-                    out.finish()
-                except BaseException:
-                    out.discard()
-                    raise
+            file.write_whole(_pieces(stream, finder, names, report, on_unmatched))
         if report.copy is not None:
             shutil.copymode(report.copy, target)
         report.unused = finder.left()

@@ -63,14 +63,7 @@ class Report(ImageOptions):
             geometry=self.geometry,
             images=self.images(),
         )
-        page = draw_report(findings)
-        with output.begin():
-            try:
-                output.write(page)
-                output.finish()
-            except BaseException:
-                output.discard()
-                raise
+        output.write_whole([draw_report(findings)])
         numbers, frames = findings.numbers, len(findings.sample.read)
         print(
             f"{self.output}: {numbers.chunks} chunks, {numbers.crystals} crystals, {numbers.kept} of "
