@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.crystfel.solution import frame_of
 from waterbg.errors import ImageError, UsageError
 from waterbg.h5_image import ImageStack
 from waterbg.scripts.layout import ImageLayout, stream_detector
@@ -78,11 +79,8 @@ def listed_frames(path: str) -> Iterator[Named]:
         while line := file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise UsageError(f"{path}: a line of more than {LONGEST_LINE} letters names no image")
-            name, _, event = line.strip().rpartition(" ")
-            if "//" in event and name:
-                yield Named(name.rstrip(), event)
-            elif line.strip():
-                yield Named(line.strip(), None)
+            if line.strip():
+                yield Named(*frame_of(line))
 
 
 def read_dark(path: str, dataset: str | None) -> NDArray[Any]:
