@@ -1,4 +1,4 @@
-"""A figure becomes a file, whole or not at all, and never in place of another unless that is wanted."""
+"""A figure is made, and becomes a file, whole or not at all, and never in place of another unless that is wanted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,24 @@ from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
 FORMATS = (".png", ".pdf", ".svg")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of so many inches; without pyplot, so no window system is touched.
+
+    Raises
+    ------
+    UsageError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def check_figure_path(path: str, force: bool = False) -> None:

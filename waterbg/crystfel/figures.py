@@ -6,26 +6,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterbg.errors import UsageError
-from waterbg.figure_file import save_figure
+from waterbg.figure_file import new_figure, save_figure
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
     from waterbg.crystfel.merge import MergeReport
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555")
-
-
-def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        # without pyplot: no window system is touched, and nothing is left behind in a global list
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
 
 
 def have_matplotlib() -> bool:
@@ -75,7 +62,9 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             ("between CC", f"CC with {report.merged[0].label}"),
             ("between R1I", f"R with {report.merged[0].label} / %"),
         ]
-    figure, grid = _canvas(2, (len(panels) + 1) // 2, (3.4 * ((len(panels) + 1) // 2), 6.2))
+    columns = (len(panels) + 1) // 2
+    figure = new_figure(3.4 * columns, 6.2)
+    grid = figure.subplots(2, columns)
     centres = [math.sqrt((a * a + b * b) / 2) for a, b in zip(report.edges, report.edges[1:])]
     for axes, (name, title) in zip(grid.T.flat if report.between else grid.flat, panels):
         sets = report.between if name.startswith("between ") else report.merged
@@ -105,7 +94,8 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
     OutputError
         When the file exists (and not ``force``) or cannot be written.
     """
-    figure, grid = _canvas(2, 3, (11.5, 6.4))
+    figure = new_figure(11.5, 6.4)
+    grid = figure.subplots(2, 3)
     quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
     for row, bins in enumerate((result.shells, result.strengths)):
         if row == 0:

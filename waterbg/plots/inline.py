@@ -42,16 +42,6 @@ def inline_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 5.0, height: float = 3.3) -> Any:
-    """An empty figure of so many inches; without pyplot, so no window system is touched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def svg(figure: Any, name: str, title: str) -> str:
     """Draw as an ``<svg>`` element.
 

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.figure_file import new_figure
 from waterbg.integrate import Status
 from waterbg.model import Quality
 from waterbg.plots.decoys import OURS, RINGS, TITLES, plot_decoys
-from waterbg.plots.inline import FAINT, INK, new_figure, png, svg
+from waterbg.plots.inline import FAINT, INK, png, svg
 from waterbg.plots.look import WATER, Look, choose_reflection
 from waterbg.plots.report_bins import MAP_FIRST, MAP_STEP, Resolution, Shell, TimeLine
 from waterbg.plots.report_sample import Profile, WaterRing
@@ -24,6 +25,7 @@ PAIR: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 """Both can be seen where one lies on the other."""
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
+HALF = (5.0, 3.3)  # inches, of a figure beside another
 MOST_LINES = 60  # single frames that are drawn: more would only be a large file
 MEDIUM = (8.0, 20.0)  # I/sigma of the reflection that is shown closely
 APART = 0.07  # least distance of two labels, of the axis
@@ -72,7 +74,7 @@ def background_figure(shells: Sequence[Shell]) -> str:
 
 def background_change_figure(shells: Sequence[Shell]) -> str:
     """After less before, per cent."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     known = [shell for shell in shells if np.isfinite(shell.b0) and shell.b0 > 0]
     axes.axhline(0, color=FAINT, lw=1)
@@ -89,7 +91,7 @@ def snr_figure(shells: Sequence[Shell]) -> str:
 
 def sigma_figure(shells: Sequence[Shell]) -> str:
     """Median of sigma after over before, with the middle 68 % of all reflections."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     known = [shell for shell in shells if shell.n]
     x, (low, middle, high) = [s.middle for s in known], zip(*(s.sigma for s in known), strict=True)
@@ -107,7 +109,7 @@ def strong_figure(shells: Sequence[Shell]) -> str | None:
     known = [shell for shell in shells if shell.n_strong >= 10]
     if len(known) < 2:
         return None
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     axes.axhline(1, color=FAINT, lw=1)
     axes.plot([s.middle for s in known], [s.strong for s in known], "o-", ms=4, color=AFTER)
@@ -125,7 +127,7 @@ def intensity_map(resolution: Resolution) -> str:
     first, last = max(int(filled[0]) - 1, 0), int(filled[-1]) + 2
     edges = MAP_FIRST + MAP_STEP * np.arange(first, last + 1)
     shown = counts[first:last, first:last]
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     edges = edges[: shown.shape[0] + 1]
     picture = axes.pcolormesh(
@@ -280,7 +282,7 @@ def resolution_axis(axes: Any, high: float, apart: float = APART) -> None:
 
 def _by_shell(shells: Sequence[Shell], field: str, name: str, label: str, title: str) -> str:
     """A quantity before and after; from 0 on."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     for which, style in PAIR:
         known = [shell for shell in shells if np.isfinite(getattr(shell, f"{field}{which}"))]
