@@ -30,6 +30,14 @@ def new_figure(width: float, height: float) -> Any:
     return figure
 
 
+def leave_room(axes: Any, least: float) -> None:
+    """At least so much from the lowest to the highest of a y axis: the last digit should not look like news."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
+
+
 def check_figure_path(path: str, force: bool = False) -> None:
     """Refuse a name that no figure could get, before there is any work to lose.
 

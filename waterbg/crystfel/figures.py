@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterbg.figure_file import new_figure, save_figure
+from waterbg.figure_file import leave_room, new_figure, save_figure
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
@@ -36,12 +36,8 @@ def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
     axes.grid(alpha=0.25)
 
 
-def _calm(axes: Any, least: float) -> None:
-    """Widen an axis of values that hardly differ: the fifth decimal should not look like news."""
-    low, high = axes.get_ylim()
-    if high - low < least:
-        middle = (low + high) / 2
-        axes.set_ylim(middle - least / 2, middle + least / 2)
+def _calm(axes: Any) -> None:
+    leave_room(axes, 0.01)
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
@@ -78,7 +74,7 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             style = {"ms": 6, "lw": 3, "alpha": 0.5} if i == 0 and len(sets) > 1 else {"ms": 4, "lw": 1.3}
             axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
         axes.set_ylabel(title)
-        _calm(axes, 0.01)
+        _calm(axes)
         _resolution_axis(axes, list(report.edges))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     save_figure(figure, path, force=force)
@@ -115,7 +111,7 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
                 axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])
             axes.set_ylabel(label)
             axes.grid(alpha=0.25)
-            _calm(axes, 0.01)
+            _calm(axes)
             if row == 0:
                 _resolution_axis(axes, [bins[0].low, bins[-1].high])
             else:

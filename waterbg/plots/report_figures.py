@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.figure_file import new_figure
+from waterbg.figure_file import leave_room, new_figure
 from waterbg.integrate import Status
 from waterbg.model import Quality
 from waterbg.plots.decoys import OURS, RINGS, TITLES, plot_decoys
 from waterbg.plots.inline import FAINT, INK, png, svg
 from waterbg.plots.look import WATER, Look, choose_reflection
+from waterbg.plots.reflection_view import describe, draw_reflection, whole_ticks
 from waterbg.plots.report_bins import MAP_FIRST, MAP_STEP, Resolution, Shell, TimeLine
 from waterbg.plots.report_sample import Profile, WaterRing
 
@@ -79,7 +80,7 @@ def background_change_figure(shells: Sequence[Shell]) -> str:
     known = [shell for shell in shells if np.isfinite(shell.b0) and shell.b0 > 0]
     axes.axhline(0, color=FAINT, lw=1)
     axes.plot([s.middle for s in known], [100 * (s.b1 / s.b0 - 1) for s in known], "o-", ms=4, color=AFTER)
-    _room(axes, 1.0)
+    leave_room(axes, 1.0)
     axes.set_ylabel("background, after − before / %")
     return _finished(figure, axes, shells, "change", "Change of the background by resolution")
 
@@ -98,7 +99,7 @@ def sigma_figure(shells: Sequence[Shell]) -> str:
     axes.fill_between(x, low, high, color=AFTER, alpha=0.2, lw=0, label="68 % of the reflections")
     axes.plot(x, middle, "o-", ms=4, color=AFTER, label="median")
     axes.axhline(1, color=FAINT, lw=1)
-    _room(axes, 0.05)
+    leave_room(axes, 0.05)
     axes.set_ylabel("σ after / σ before")
     axes.legend()
     return _finished(figure, axes, shells, "sigma", "Ratio of sigma after and before by resolution")
@@ -113,7 +114,7 @@ def strong_figure(shells: Sequence[Shell]) -> str | None:
     axes = figure.subplots()
     axes.axhline(1, color=FAINT, lw=1)
     axes.plot([s.middle for s in known], [s.strong for s in known], "o-", ms=4, color=AFTER)
-    _room(axes, 0.05)
+    leave_room(axes, 0.05)
     axes.set_ylabel("median of I after / I before")
     return _finished(figure, axes, shells, "strong", "Ratio of intensities after and before by resolution")
 
@@ -206,7 +207,7 @@ def time_figure(time: TimeLine) -> str | None:
     rows[0].set_ylabel("crystals\nper frame")
     rows[0].set_ylim(0, 1.15 * max(float(crystals.max()), 0.01))
     if time.stride == 1:
-        _whole_numbers(rows[0].yaxis, 4)
+        whole_ticks(rows[0].yaxis)
     for number, name in ((1, "b"), (2, "z")):
         for which, look in PAIR:
             rows[number].plot(x, columns[f"{name}{which}"] / measured, **(look if few else {**look, "ms": 0, "lw": 1}))
@@ -220,7 +221,7 @@ def time_figure(time: TimeLine) -> str | None:
     rows[3].set_ylabel("kept / % of\nthe listed")
     low = min(float(np.nanmin(kept)), 99.5)
     rows[3].set_ylim(low - 0.15 * (100 - low), 100)
-    _whole_numbers(rows[3].xaxis, 8)
+    whole_ticks(rows[3].xaxis, 8)
     means = "" if time.stride == 1 else f"   (means over {time.stride} frames)"
     rows[3].set_xlabel(f"frame, in the order of the stream{means}")
     for axes in rows:
@@ -236,7 +237,6 @@ def example_figures(look: Look) -> tuple[str, str, str]:
 
     from waterbg.plots.close_up import close_up
     from waterbg.plots.frame_view import draw_frames, make_layers
-    from waterbg.plots.reflection_view import describe, draw_reflection
     from waterbg.plots.view import FILE_CELLS
 
     row = typical_reflection(look)
@@ -298,21 +298,6 @@ def _finished(figure: Any, axes: Any, shells: Sequence[Shell], name: str, title:
     axes.set_xlim(shells[0].low, shells[-1].high)
     resolution_axis(axes, shells[-1].high)
     return svg(figure, name, title)
-
-
-def _room(axes: Any, least: float) -> None:
-    """At least so much from the lowest to the highest of an axis: noise in the last digit is not blown up."""
-    low, high = axes.get_ylim()
-    if high - low < least:
-        middle = (low + high) / 2
-        axes.set_ylim(middle - least / 2, middle + least / 2)
-
-
-def _whole_numbers(axis: Any, most: int) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
-    axis.set_major_locator(MaxNLocator(most, integer=True))
-    axis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
 
 
 def mean_of(rows: NDArray[np.float64]) -> NDArray[np.float64]:
