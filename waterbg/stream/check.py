@@ -248,25 +248,25 @@ def _blocks(stream: StreamFile, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 class _LineCounter:
-    """Line numbers for ascending bytes, counting each byte once, and none where nobody asks."""
+    """Line numbers, counting each byte once where they are asked for in ascending order, and none where nobody asks."""
 
     def __init__(self, stream: StreamFile) -> None:
         self.stream, self.at, self.lines = stream, 0, 1
 
     def line(self, offset: int) -> int:
-        """Line of a byte; the stream is read again from where counting stands."""
-        if self.stream.path == "-":
+        """Line of a byte; the stream is read again from where counting stands. 0 where that cannot be."""
+        if not self.stream.seekable:
             return 0
-        if offset >= self.at:
-            with open(self.stream.path, "rb") as file:
-                file.seek(self.at)
-                left = offset - self.at
-                while left > 0 and (block := file.read(min(left, 1 << 22))):
-                    self.lines += block.count(b"\n")
-                    left -= len(block)
-            self.at = offset
-            return self.lines
-        return self.stream.line_of(offset)
+        if offset < self.at:
+            self.at, self.lines = 0, 1
+        with open(self.stream.path, "rb") as file:
+            file.seek(self.at)
+            left = offset - self.at
+            while left > 0 and (block := file.read(min(left, 1 << 22))):
+                self.lines += block.count(b"\n")
+                left -= len(block)
+        self.at = offset
+        return self.lines
 
 
 # -- two streams --------------------------------------------------------------------------------------------------

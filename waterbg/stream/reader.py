@@ -41,6 +41,8 @@ class StreamFile:
     Attributes
     ----------
     path : str
+    seekable : bool
+        Whether it can be read more than once: not standard input, nor a pipe.
     header_end : int
         Byte where the first chunk's begin marker may stand: behind geometry, target cell and "Indexing methods".
     audit : bytes
@@ -65,7 +67,7 @@ class StreamFile:
             self._file: BinaryIO = sys.stdin.buffer if self.path == "-" else open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as err:
             raise StreamError(f"cannot be opened ({err.strerror})", path=self.path) from None
-        self._seekable = self.path != "-" and self._file.seekable()
+        self.seekable = self.path != "-" and self._file.seekable()
         self._buffer, self._base = b"", 0
         self.ended: Fault | None = None
         try:
@@ -95,14 +97,14 @@ class StreamFile:
     def _load(self, start: int, size: int) -> bytes:
         """Bytes from ``start`` on, at least ``size`` of them unless the file ends; keeps what it has read ahead."""
         if start < self._base or start > self._base + len(self._buffer):
-            if not self._seekable:
+            if not self.seekable:
                 raise StreamError("standard input can be read only once, from the start", path=self.path, offset=start)
             self._buffer, self._base = b"", start
         have = self._base + len(self._buffer) - start
         if have < size:
             parts = [self._buffer[start - self._base :]]
             try:
-                if self._seekable:
+                if self.seekable:
                     self._file.seek(start + have)
                 while have < size:
                     wanted = max(_BLOCK, size - have)
@@ -321,18 +323,3 @@ class StreamFile:
                     return Chunk(data[local : local + parsed.stop], begin, parsed)
             size *= 2
         raise StreamError(f"no end of a chunk within {_LONGEST_CHUNK >> 20} MiB", path=self.path, offset=begin)
-
-    def line_of(self, offset: int) -> int:
-        """1-based line on which a byte lies; reads the file up to there (not for standard input)."""
-        if not self._seekable:
-            return 0
-        count = 1
-        with open(self.path, "rb") as file:
-            left = offset
-            while left > 0:
-                block = file.read(min(left, _BLOCK))
-                if not block:
-                    break
-                count += block.count(b"\n")
-                left -= len(block)
-        return count
