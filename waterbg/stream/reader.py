@@ -141,43 +141,20 @@ class StreamFile:
             raise self._refused(
                 f"the first line does not begin {g.VERSION.decode()!r}: not a stream that is understood", 1, 0
             )
-        marker = g.BEGIN_GEOMETRY + b"\n"
-        # the version line is not audit text; what follows is counted as strlen counts it
+        # the version line is not audit text
         at = next(end for _, end, _ in g.pieces(data, 0, len(data)))
-        line, length = 1, 0
-        while True:
-            piece, end = self._piece(at)
-            line += 1
-            if not piece:
-                raise self._refused(
-                    "there is no geometry: the file ends before '----- Begin geometry file -----'", line, at
-                )
-            if piece == marker:
-                break
-            length += len(piece.split(b"\0")[0])
-            if length > g.LONGEST_AUDIT:
-                raise self._refused(
-                    f"more than {g.LONGEST_AUDIT} bytes before the geometry (or no geometry, or CRLF line ends)",
-                    line,
-                    at,
-                )
-            at = end
+        at, start, line = self._find_marker(
+            g.BEGIN_GEOMETRY, at, 1, g.LONGEST_AUDIT,
+            "there is no geometry: the file ends before '----- Begin geometry file -----'",
+            f"more than {g.LONGEST_AUDIT} bytes before the geometry (or no geometry, or CRLF line ends)",
+        )  # fmt: skip
         self.audit = self.read(0, at)
         self.geometry_line = line + 1
-        start = at = end
-        length = 0
-        marker = g.END_GEOMETRY + b"\n"
-        while True:
-            piece, end = self._piece(at)
-            line += 1
-            if not piece:
-                raise self._refused("the geometry has no end: '----- End geometry file -----' is missing", line, at)
-            if piece == marker:
-                break
-            length += len(piece.split(b"\0")[0])
-            if length > g.LONGEST_GEOMETRY:
-                raise self._refused("the geometry is longer than 1 MiB", line, at)
-            at = end
+        at, end, line = self._find_marker(
+            g.END_GEOMETRY, start, line, g.LONGEST_GEOMETRY,
+            "the geometry has no end: '----- End geometry file -----' is missing",
+            "the geometry is longer than 1 MiB",
+        )  # fmt: skip
         self.geometry_text = self.read(start, at)
         if b"\0" in self.geometry_text:  # strcat puts lines together, each up to its first NUL
             cut = [self.geometry_text[a:b].split(b"\0")[0] for a, b, _ in g.pieces(self.geometry_text, 0, at - start)]
@@ -187,6 +164,23 @@ class StreamFile:
         self.header_end = found if found is not None else self._size_seen()
         if self.header_end - end > _LONGEST_CHUNK:
             raise self._refused(f"no chunk begins within {_LONGEST_CHUNK >> 20} MiB behind the geometry", line, end)
+
+    def _find_marker(
+        self, marker: bytes, at: int, line: int, longest: int, lacking: str, too_long: str
+    ) -> tuple[int, int, int]:
+        """Where the line of a marker begins and ends, and its number; ``line`` is the one before ``at``."""
+        length = 0  # as strlen counts it
+        while True:
+            piece, end = self._piece(at)
+            line += 1
+            if not piece:
+                raise self._refused(lacking, line, at)
+            if piece == marker + b"\n":
+                return at, end, line
+            length += len(piece.split(b"\0")[0])
+            if length > longest:
+                raise self._refused(too_long, line, at)
+            at = end
 
     def _piece(self, at: int) -> tuple[bytes, int]:
         data = self._load(at, g.LONGEST_PIECE)
