@@ -110,7 +110,7 @@ class Subtractor:
             When the image cannot be read and ``on_missing`` is ``fail``.
         """
         tally.chunks += 1
-        if not chunk.has_reflections:
+        if not chunk.n_reflections:
             tally.crystals += len(chunk.crystals)
             return chunk.bytes
         try:

@@ -179,7 +179,7 @@ def gather(before: str, after: str, detector: Detector, frames: int) -> Numbers:
     with StreamFile(before) as first, StreamFile(after) as second:
         for one, other in _paired(first, second):
             _count_chunk(numbers, one, other, photons)
-            if other is not None and other.has_reflections:
+            if other is not None and other.n_reflections:
                 spread.add(Place(numbers.chunks, (one.start, one.stop), (other.start, other.stop)))
         for stream in (first, second):
             if stream.ended is not None:
@@ -211,7 +211,7 @@ def _paired(first: StreamFile, second: StreamFile) -> Iterator[tuple[Chunk, Chun
 
 
 def _count_chunk(numbers: Numbers, one: Chunk, other: Chunk | None, photons: _Photons) -> None:
-    listed = sum(len(crystal.reflections) for crystal in one.crystals)
+    listed = one.n_reflections
     numbers.chunks += 1
     numbers.indexed += bool(one.crystals)
     numbers.crystals += len(one.crystals)

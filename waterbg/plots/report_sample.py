@@ -165,7 +165,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     if model is not None and (sample.quality is None or not sample.quality.decoys):
         sample.quality, sample.quality_is_models = model.quality, True
     if model is not None and readable:
-        place, chunk = max(readable, key=lambda pair: sum(len(c.reflections) for c in pair[1].crystals))
+        place, chunk = max(readable, key=lambda pair: pair[1].n_reflections)
         look = look_with(job, place.number, chunk, lambda: model)
         if (look.scene.spots["panel"][np.concatenate(look.scene.rows)] >= 0).any():
             sample.example = look

@@ -266,7 +266,7 @@ def refuse_damage(job: Job) -> Images:
         if loss is not None:
             raise loss
         for chunk in stream.chunks():
-            if any(len(crystal.reflections) for crystal in chunk.crystals):
+            if chunk.n_reflections:
                 add_image(images, chunk.filename, chunk.event)
     return images
 

@@ -138,7 +138,7 @@ def _look(span: Span) -> _Piece:
     for chunk in stream.all_chunks(span.start, span.stop):
         if checker.is_odd(chunk, at):
             return _Piece(False)
-        if chunk.has_reflections:
+        if chunk.n_reflections:
             add_image(piece.images, chunk.filename, chunk.event)
         at = chunk.stop
     # the next piece is read as it would be by one process only when this one ends where its last chunk does

@@ -123,7 +123,7 @@ class Worker:
         keys: list[tuple[Any, ...]] = []
         for chunk in chunks:
             place: tuple[Any, ...] = ()
-            if named[chunk.filename] > 1 and chunk.has_reflections:
+            if named[chunk.filename] > 1 and chunk.n_reflections:
                 try:
                     place = self.reader.order(chunk.filename, chunk.event)
                 except ImageError:

@@ -383,7 +383,7 @@ class Comparison:
     def _chunk(self, old: Chunk, new: Chunk) -> Iterator[str]:
         self.chunks += 1
         if old.bytes == new.bytes:
-            self.reflections += sum(len(crystal.reflections) for crystal in old.crystals)
+            self.reflections += old.n_reflections
             return
         where = f"chunk at byte {old.start} ({old.filename} {old.event or ''})"
         if len(old.crystals) != len(new.crystals):
