@@ -264,8 +264,7 @@ def flatten(layout: ImageLayout, image: NDArray[Any]) -> NDArray[np.float32]:
         raise UsageError(f"the dark image is of shape {image.shape}; the geometry needs {array.shape}")
     flat = np.empty(layout.detector.n_pixels, np.float32)
     for number, place in enumerate(layout.places):
-        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
-        flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]] = part.ravel()
+        flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]] = place.of(image).ravel()
     return flat
 
 
@@ -273,10 +272,8 @@ def spread(layout: ImageLayout, flat: NDArray[Any]) -> dict[str, NDArray[np.floa
     """Put pixels of all panels one after the other into the layout of the data files; NaN where no panel is."""
     images = {name: np.full(array.shape, np.nan) for name, array in layout.arrays.items()}
     for number, place in enumerate(layout.places):
-        image = images[place.dataset]
-        pixels = flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]]
-        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
-        part[:] = pixels.reshape(part.shape)
+        part = place.of(images[place.dataset])
+        part[:] = flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]].reshape(part.shape)
     return images
 
 
