@@ -94,6 +94,8 @@ class ImageStack:
         ImageError
             When there is no such frame (0 is the first), or it cannot be read.
         """
+        from waterbg.frames.hdf5 import said
+
         if not 0 <= frame < len(self):
             raise self._wrong(f"has no frame {frame}: there are {len(self)}, and 0 is the first")
         lead = self._data.shape[:-2]
@@ -104,8 +106,7 @@ class ImageStack:
             self._files.check_sources(self._data, start, count)
             self._data.read(start, count, image)
         except (OSError, RuntimeError) as err:
-            said = (str(err).splitlines() or ["no reason given"])[0]
-            raise self._wrong(f"cannot be read ({said})") from None
+            raise self._wrong(f"cannot be read ({said(err)})") from None
         return image
 
     def read_all(self) -> NDArray[Any]:
