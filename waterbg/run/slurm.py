@@ -183,6 +183,15 @@ class JobFolder:
         """Blocks that are not done."""
         return [index for index in range(len(self.blocks)) if not self.is_done(index)]
 
+    def refuse_missing(self) -> None:
+        """OutputError unless all blocks are done."""
+        missing = len(self.missing())
+        if missing:
+            raise OutputError(
+                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
+                path=str(self.path),
+            )
+
     def is_done(self, index: int) -> bool:
         """Whether a block's complete part is there, and still complete."""
         path, account = self.block_path(index), self.account_path(index)
