@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
-from waterbg.cli.shared_options import FitOptions, ImageOptions
+from waterbg.cli.shared_options import FitOptions, ImageOptions, submit
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
 from waterbg.settings import refuse_without_say
@@ -179,11 +179,4 @@ class Subtract(ImageOptions, FitOptions):
         )
         for note in folder.options["notes"]:
             print(f"waterbg: {note}", file=sys.stderr)
-        what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
-        if self.no_submit:
-            print(f"{what}, not submitted; 'waterbg slurm resume' does that")
-        else:
-            print(
-                f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
-            )
-        return 0
+        return submit(folder, self.no_submit)
