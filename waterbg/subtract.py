@@ -12,7 +12,7 @@ from waterbg.errors import ImageError
 from waterbg.integrate import Status
 from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
-from waterbg.settings import Settings
+from waterbg.settings import Settings, parse_integration
 from waterbg.stream import NUMBERS, SPLICED, Chunk, splice_reflections
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ class Subtractor:
     def integrate(self, frame: Frame, scene: Scene, tally: Tally) -> np.ndarray:
         """Integrate every printed reflection of a scene: INTEGRATED array, aligned with ``scene.spots``."""
         if not self.settings.uses_model:
-            from waterbg.integrate.rings import integrate_rings, parse_integration
+            from waterbg.integrate.rings import integrate_rings
 
             options = parse_integration(self.settings.integration)
             return integrate_rings(
