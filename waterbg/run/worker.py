@@ -57,7 +57,7 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(self.reader, job.settings, job.images, model)
+        self.subtractor = Subtractor(self.reader, job.settings, job.images.on_missing, model)
         self._stream: StreamFile | None = None
 
     @property
