@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from waterbg.crystfel.solution import LATTICE_LETTER
 from waterbg.errors import UsageError
 from waterbg.simulate.detector import largest_inverse_d
-from waterbg.simulate.structure import CENTERINGS, GENERATORS, LATTICE_LETTERS, WITH_UNIQUE_AXIS
+from waterbg.simulate.structure import CENTERINGS, GENERATORS, WITH_UNIQUE_AXIS
 from waterbg.stream.grammar import LARGEST_INDEX
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ _ANGLES = (10.0, 170.0)  # degrees
 
 _WORDS = {
     "layout": ("stacked", "modules"),
-    "lattice_type": tuple(LATTICE_LETTERS),
+    "lattice_type": tuple(LATTICE_LETTER),
     "centering": tuple(CENTERINGS),
     "unique_axis": ("a", "b", "c", "?", "*"),
     "point_group": tuple(GENERATORS),
