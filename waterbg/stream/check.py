@@ -5,7 +5,7 @@ Each check is a row of the table of ways in which streams go wrong; its name is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
@@ -477,11 +477,16 @@ def _kept(old: Chunk, before: Crystal, new: Chunk, after: Crystal) -> np.ndarray
         if same or list(map(bytes, a)) == list(map(bytes, b)):
             return np.arange(len(a))
         return None
+    return places_in_order(map(bytes, a), map(bytes, b))
+
+
+def places_in_order(old: Iterable[object], new: Iterable[object]) -> np.ndarray | None:
+    """Numbers of the old ones that are still there; None unless the new ones are some of the old ones, in order."""
     kept = []
-    wanted = iter(enumerate(map(bytes, a)))
-    for row in map(bytes, b):
+    wanted = iter(enumerate(old))
+    for one in new:
         for number, candidate in wanted:
-            if candidate == row:
+            if candidate == one:
                 kept.append(number)
                 break
         else:
