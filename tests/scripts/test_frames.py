@@ -61,6 +61,8 @@ def test_a_dark_image_is_taken_off_each_frame(script, stack):
     ("lines", "arguments", "status", "message"),
     [
         (b"none.h5 //0\n", [], 1, "none.h5: no such file"),
+        (b"caf\xe9.h5\n", [], 1, "caf\\xe9.h5: no such file"),
+        (b"a\0b.h5\n", [], 1, "a\\0b.h5: this is no name of a file"),
         (b"a.h5 //7\n", [], 1, "has no frame 7: there are 3"),
         (b"a.h5 tag//0\n", [], 1, "such an event needs a geometry"),
         (b"\n", [], 1, "names no frame"),
