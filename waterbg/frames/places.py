@@ -51,7 +51,7 @@ class Places:
 
     def _candidates(self, name: str) -> list[str]:
         if not name or "\0" in name:
-            raise ImageError("this is no name of a file", path=name)
+            raise ImageError("this is no name of a file", path=name.replace("\0", "\\0"))
         last = os.path.basename(name)
         paths = [name]
         if self.prefix or self.basename:
