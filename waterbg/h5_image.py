@@ -53,7 +53,7 @@ class ImageStack:
         from waterbg.frames.files import Files
 
         self.path = os.fspath(filename)
-        self._files: Files = Files()
+        self._files: Files = Files(advice=", which is not followed here; give the file itself")
         try:
             self._files.open(self.path)
             self.dataset = dataset if dataset is not None else _find(self._files, self.path)
