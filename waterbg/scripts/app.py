@@ -52,7 +52,7 @@ class Script(Switches):
 
 
 def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
-    """Open streams one after the other; ``-`` is standard input.
+    """Open streams one after the other; ``-`` is standard input. Says when one could not be read to its end.
 
     Raises
     ------
@@ -67,6 +67,13 @@ def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
     for name in names:
         with StreamFile(name) as stream:
             yield stream
+            say_what_is_lost(stream)
+
+
+def say_what_is_lost(stream: StreamFile) -> None:
+    """Say on standard error why the end of a stream was not read, if it was not."""
+    if stream.ended is not None:
+        note(f"{stream.path}: not read to its end: {stream.ended.reason} (byte {stream.ended.offset})")
 
 
 def beside(path: str, ending: str) -> str:

@@ -43,7 +43,7 @@ def select_chunks(
         next goes with it; on standard input or a pipe, which cannot be read twice, it is left out.
     count : Selected
     say : callable
-        Told when the stream does not end where its last whole chunk ends, and when something was left out.
+        Told when something was left out.
     until : callable
         Asked after each chunk whether that was the last.
 
@@ -68,8 +68,6 @@ def select_chunks(
             return
     if between and not stream.seekable:
         say(f"{between} bytes between chunks were left out")
-    if stream.ended is not None:
-        say(f"{stream.path}: {stream.ended.reason}; nothing behind byte {at} was read")
 
 
 @dataclass(frozen=True)
