@@ -23,6 +23,7 @@ from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
 from waterbg.stream import NUMBERS, SPLICED, OutputFile, StreamFile, splice_reflections
 from waterbg.stream.check import first_loss
+from waterbg.stream.reader import refuse_pipes
 from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
 
 __all__ = [
@@ -313,8 +314,7 @@ def _finder(
         raise UsageError(f"no way to pair images named {pair!r}; there are {', '.join(PAIRS)}")
     if match in ("crystal", "order") and not knows_crystals:
         raise UsageError(f"to match by {match} the data must know their crystals: give what load_stream gave, uncut")
-    if "-" in [os.fspath(source) for source in (high, low) if not isinstance(source, Mapping)]:
-        raise UsageError("overwrite reads its streams more than once, so standard input will not do")
+    refuse_pipes("overwrite", *[source for source in (high, low) if not isinstance(source, Mapping)])
     if match in ("hkl", "all"):
         return match, IndexFinder(low, match == "all", names), ""
     assert isinstance(low, StreamColumns | str | os.PathLike)

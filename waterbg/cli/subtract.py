@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -124,12 +123,9 @@ class Subtract(ImageOptions, FitOptions):
         """Run the main job on one stream."""
         spare_compiler()
         from waterbg.run import Follow, resolve_job, run_subtract, wait_for_first_chunk
+        from waterbg.stream.reader import refuse_pipes
 
-        if stream == "-" or (os.path.exists(stream) and not os.path.isfile(stream) and not os.path.isdir(stream)):
-            raise UsageError(
-                "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
-                "use --follow for a growing file"
-            )
+        refuse_pipes("subtract", stream, instead="; use --follow for a growing file")
         refuse_standard_output(self.output)
         settings = self.settings()
         if self.integration is not None:

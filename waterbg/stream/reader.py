@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import BinaryIO
 
-from waterbg.errors import StreamError
+from waterbg.errors import StreamError, UsageError
 from waterbg.interrupts import checkpoint
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
@@ -26,6 +26,14 @@ def command_line_of(header: bytes) -> str:
         if program.startswith(b"indexamajig"):
             return text_of(line)
     return ""
+
+
+def refuse_pipes(command: str, *paths: str | os.PathLike[str], instead: str = "") -> None:
+    """Refuse streams that can be read only once, from the start, where a command opens them again."""
+    for path in paths:
+        if os.fspath(path) == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+            its = f"its stream{'s' * (len(paths) > 1)}"
+            raise UsageError(f"{command} reads {its} more than once, so a pipe or standard input will not do{instead}")
 
 
 class StreamFile:
