@@ -259,13 +259,13 @@ def overwrite_stream(
     names = _chosen(columns)
     match, finder, pair = _finder(high, low, match, pair, names)
     report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
-    for source in (high, low):
-        if not isinstance(source, Mapping):
-            with StreamFile(source) as stream:
-                loss = first_loss(stream)
-            if loss is not None:
-                report.damage.append(str(loss))
     try:
+        for source in (high, low):
+            if not isinstance(source, Mapping):
+                with StreamFile(source) as stream:
+                    loss = first_loss(stream)
+                if loss is not None:
+                    report.damage.append(str(loss))
         with StreamFile(high) as stream:
             target = pathlib.Path(os.path.realpath(high)) if output is None else pathlib.Path(output)
             file = OutputFile(target, force=force or output is None)
