@@ -74,7 +74,7 @@ def test_a_truncated_file_is_an_image_error(tmp_path):
         read_image(path)
 
 
-def test_an_image_in_a_file_beside_it_is_read_and_one_elsewhere_is_not(tmp_path):
+def test_an_image_in_a_file_beside_it_is_read_and_for_one_elsewhere_no_option_is_named_that_is_not_there(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     write(folder / "beside.h5", data=IMAGE)
@@ -85,7 +85,7 @@ def test_an_image_in_a_file_beside_it_is_read_and_one_elsewhere_is_not(tmp_path)
         if target == "beside.h5":
             assert (read_image(folder / "master.h5") == IMAGE).all()
         else:
-            with pytest.raises(ImageError, match="outside the image's folder"):
+            with pytest.raises(ImageError, match="outside the image's folder, which is not followed here"):
                 read_image(folder / "master.h5")
-            with pytest.raises(ImageError, match="outside the image's folder"):
+            with pytest.raises(ImageError, match="outside the image's folder, which is not followed here"):
                 read_image(folder / "master.h5", "/entry/data/data_000001")

@@ -1,7 +1,9 @@
 import errno
+import gc
 import os
 import shutil
 import stat
+import warnings
 
 import numpy as np
 import pytest
@@ -255,6 +257,16 @@ def test_images_without_anything_in_common_need_to_be_told_how_they_pair(high, w
         tool.overwrite_stream(high, low, tmp_path / "out.stream")
     assert not (tmp_path / "out.stream").exists()
     assert tool.overwrite_stream(high, low, tmp_path / "out.stream", pair="order").matched == 1
+
+
+def test_the_stream_of_the_numbers_is_closed_also_when_the_other_cannot_be_read(write, tmp_path):
+    low = write("low.stream", chunk("l.h5", "//7", 70, crystal(row(1, 0, 0, 5))))
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always")
+        with pytest.raises(StreamError, match="cannot be opened"):
+            tool.overwrite_stream(tmp_path / "none.stream", low, tmp_path / "out.stream", pair="order")
+        gc.collect()
+    assert not unclosed
 
 
 def test_streams_without_events_pair_by_serial_number(write, tmp_path):

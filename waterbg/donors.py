@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.crystfel.pairing import PAIRS, index_codes, pair_crystals
+from waterbg.crystfel.pairing import PAIRS, chunk_key, index_codes, pair_crystals
 from waterbg.errors import UsageError
 from waterbg.stream import NUMBERS, REFLECTION, Chunk, StreamFile
 from waterbg.stream_columns import COLUMNS, FIELDS, CrystalRows, StreamColumns, UnknownColumnError
@@ -180,13 +180,6 @@ class IndexFinder:
     def left(self) -> int:
         """See `Finder`; with ``average``, different h, k, l."""
         return self._never + int(np.count_nonzero(~self._taken))
-
-
-def chunk_key(pair: str, filename: str, event: str | None, serial: int | None, number: int) -> Any:
-    """What makes two chunks the same."""
-    if pair == "image":
-        return filename, event or "//"
-    return {"event": event or "//", "serial": serial, "order": number}[pair]
 
 
 def choose_pairing(high: AnyPath, low: StreamColumns | AnyPath) -> str:

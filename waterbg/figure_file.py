@@ -1,4 +1,4 @@
-"""A figure becomes a file, whole or not at all, and never in place of another unless that is wanted."""
+"""A figure is made, and becomes a file, whole or not at all, and never in place of another unless that is wanted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,32 @@ from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
 FORMATS = (".png", ".pdf", ".svg")
+
+
+def new_figure(width: float, height: float) -> Any:
+    """An empty figure of so many inches; without pyplot, so no window system is touched.
+
+    Raises
+    ------
+    UsageError
+        Without matplotlib.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def leave_room(axes: Any, least: float) -> None:
+    """At least so much from the lowest to the highest of a y axis: the last digit should not look like news."""
+    low, high = axes.get_ylim()
+    if high - low < least:
+        middle = (low + high) / 2
+        axes.set_ylim(middle - least / 2, middle + least / 2)
 
 
 def check_figure_path(path: str, force: bool = False) -> None:
@@ -55,13 +81,7 @@ def save_figure(figure: Any, path: str, *, force: bool = False, dpi: int = 130) 
     make_printable(figure)
     drawn = io.BytesIO()
     figure.savefig(drawn, format=Path(path).suffix[1:].lower(), dpi=dpi)
-    with OutputFile(path, force=force).begin() as out:
-        try:
-            out.write(drawn.getvalue())
-            out.finish()
-        except BaseException:
-            out.discard()
-            raise
+    OutputFile(path, force=force).write_whole([drawn.getvalue()])
 
 
 def make_printable(figure: Any) -> None:

@@ -36,8 +36,6 @@ class ImageStack:
     filename : str or path
     dataset : str, optional
         Path of the data inside the file; default: the usual places, then the only dataset that can be an image.
-    follow_external_links : bool
-        Read what links name outside the file's own folder.
 
     Attributes
     ----------
@@ -51,13 +49,11 @@ class ImageStack:
         When the file is missing, no HDF5 file, damaged, or has no such dataset, or none that is an image.
     """
 
-    def __init__(
-        self, filename: str | os.PathLike[str], dataset: str | None = None, *, follow_external_links: bool = False
-    ) -> None:
+    def __init__(self, filename: str | os.PathLike[str], dataset: str | None = None) -> None:
         from waterbg.frames.files import Files
 
         self.path = os.fspath(filename)
-        self._files: Files = Files(follow_external_links)
+        self._files: Files = Files(advice=", which is not followed here; give the file itself")
         try:
             self._files.open(self.path)
             self.dataset = dataset if dataset is not None else _find(self._files, self.path)
@@ -94,6 +90,8 @@ class ImageStack:
         ImageError
             When there is no such frame (0 is the first), or it cannot be read.
         """
+        from waterbg.frames.hdf5 import said
+
         if not 0 <= frame < len(self):
             raise self._wrong(f"has no frame {frame}: there are {len(self)}, and 0 is the first")
         lead = self._data.shape[:-2]
@@ -104,8 +102,7 @@ class ImageStack:
             self._files.check_sources(self._data, start, count)
             self._data.read(start, count, image)
         except (OSError, RuntimeError) as err:
-            said = (str(err).splitlines() or ["no reason given"])[0]
-            raise self._wrong(f"cannot be read ({said})") from None
+            raise self._wrong(f"cannot be read ({said(err)})") from None
         return image
 
     def read_all(self) -> NDArray[Any]:
@@ -116,15 +113,9 @@ class ImageStack:
         return ImageError(reason, path=self.path, dataset=self.dataset)
 
 
-def read_image(
-    filename: str | os.PathLike[str],
-    dataset: str | None = None,
-    frame: int = 0,
-    *,
-    follow_external_links: bool = False,
-) -> NDArray[Any]:
+def read_image(filename: str | os.PathLike[str], dataset: str | None = None, frame: int = 0) -> NDArray[Any]:
     """Read one image; see `ImageStack`."""
-    with ImageStack(filename, dataset, follow_external_links=follow_external_links) as stack:
+    with ImageStack(filename, dataset) as stack:
         return stack.read(frame)
 
 

@@ -23,6 +23,7 @@ from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.h5_image import read_image
 from waterbg.stream import NUMBERS, SPLICED, OutputFile, StreamFile, splice_reflections
 from waterbg.stream.check import first_loss
+from waterbg.stream.reader import refuse_pipes
 from waterbg.stream_columns import COLUMNS, StreamColumns, UnknownColumnError, load_stream, retrieve
 
 __all__ = [
@@ -258,13 +259,13 @@ def overwrite_stream(
     names = _chosen(columns)
     match, finder, pair = _finder(high, low, match, pair, names)
     report = Overwritten(match=match, pair=pair, dropped=drop_unmatched)
-    for source in (high, low):
-        if not isinstance(source, Mapping):
-            with StreamFile(source) as stream:
-                loss = first_loss(stream)
-            if loss is not None:
-                report.damage.append(str(loss))
     try:
+        for source in (high, low):
+            if not isinstance(source, Mapping):
+                with StreamFile(source) as stream:
+                    loss = first_loss(stream)
+                if loss is not None:
+                    report.damage.append(str(loss))
         with StreamFile(high) as stream:
             target = pathlib.Path(os.path.realpath(high)) if output is None else pathlib.Path(output)
             file = OutputFile(target, force=force or output is None)
@@ -276,14 +277,7 @@ def overwrite_stream(
                 if os.path.samefile(target, high):
                     report.copy = duplicate_before_overwrite(target)
             report.output = str(target)
-            with file.begin() as out:
-                try:
-                    for piece in _pieces(stream, finder, names, report, on_unmatched):
-                        out.write(piece)
-                    out.finish()
-                except BaseException:
-                    out.discard()
-                    raise
+            file.write_whole(_pieces(stream, finder, names, report, on_unmatched))
         if report.copy is not None:
             shutil.copymode(report.copy, target)
         report.unused = finder.left()
@@ -320,8 +314,7 @@ def _finder(
         raise UsageError(f"no way to pair images named {pair!r}; there are {', '.join(PAIRS)}")
     if match in ("crystal", "order") and not knows_crystals:
         raise UsageError(f"to match by {match} the data must know their crystals: give what load_stream gave, uncut")
-    if "-" in [os.fspath(source) for source in (high, low) if not isinstance(source, Mapping)]:
-        raise UsageError("overwrite reads its streams more than once, so standard input will not do")
+    refuse_pipes("overwrite", *[source for source in (high, low) if not isinstance(source, Mapping)])
     if match in ("hkl", "all"):
         return match, IndexFinder(low, match == "all", names), ""
     assert isinstance(low, StreamColumns | str | os.PathLike)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ from waterbg.errors import UsageError
 
 PROFILE, SUM = "profile", "sum"
 Radii = tuple[float, float, float]
+Polarisation = tuple[float, float, float]
 BACKGROUNDS = ("water", "radial", "ring", "plane")
 
 
@@ -47,14 +49,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.background not in BACKGROUNDS:
             raise UsageError(f"--background={self.background}: one of {', '.join(BACKGROUNDS)} is needed")
-        # not at the top: the compiler comes with them, and is wanted by no program that leaves the defaults
-        if self.polarisation != "horiz":
-            from waterbg.background.rays import parse_polarisation
-
-            parse_polarisation(self.polarisation)
+        parse_polarisation(self.polarisation)
         if not self.uses_model:
-            from waterbg.integrate.rings import parse_integration
-
             parse_integration(self.integration)
 
     @property
@@ -167,6 +163,87 @@ def refuse_without_say(given: Mapping[str, object], model: str | None = None, *,
     named = [name for name in ("background", "polarisation", "joint") if name in given]
     for name in named + ["model"] * (model is not None):
         raise UsageError(f"{dashes}{name} has no say in {dashes}integration={integration}: leave one of them out")
+
+
+@dataclass(frozen=True)
+class Rings:
+    """Which of the variants of ``rings``: a plane instead of the mean; saturated reflections kept."""
+
+    gradient: bool = False
+    saturated: bool = False
+
+
+def parse_integration(text: str) -> Rings:
+    """Read CrystFEL's ``--integration`` syntax, as ``integration_method`` in integration.c does.
+
+    Words are separated by ``-`` or ``,`` and the last of contradicting ones counts. ``rings`` sets
+    ``nocen-nosat-nograd``, also when flags stood before it.
+
+    Raises
+    ------
+    UsageError
+        For what is not ``rings`` without ``cen`` in the end, and for unknown words.
+    """
+    option = f"--integration={text}"
+    if len(text) > 100:
+        raise UsageError(f"--integration={text[:20]}…: too long")
+    method, centred, saturated, gradient = "", False, False, False
+    for word in text.replace(",", "-").split("-"):
+        if word in ("rings", "prof2d"):
+            method, centred, saturated, gradient = word, word == "prof2d", False, False
+        elif word in ("cen", "nocen"):
+            centred = word == "cen"
+        elif word in ("sat", "nosat"):
+            saturated = word == "sat"
+        elif word in ("grad", "nograd"):
+            gradient = word == "grad"
+        elif word in ("rescut", "norescut"):
+            raise UsageError(f"{option}: {word} is no longer a word of CrystFEL's; use --push-res")
+        elif word:
+            raise UsageError(
+                f"{option}: {word!r} is not known; rings-nocen with sat or nosat, grad or nograd can be done"
+            )
+    if method != "rings":
+        raise UsageError(f"{option}: only rings can be repeated exactly; use rings-nocen, or leave the option out")
+    if centred:
+        raise UsageError(f"{option}: cen moves reflections to their brightest pixels and is not done; use rings-nocen")
+    return Rings(gradient, saturated)
+
+
+def parse_polarisation(text: str) -> Polarisation:
+    """Read CrystFEL's ``--polarisation`` (``parse_polarisation`` in geometry.c).
+
+    Parameters
+    ----------
+    text : str
+        ``none``, ``horiz``, ``vert`` or ``<angle>deg``, then optionally the polarised percentage: ``horiz98``,
+        ``45deg70``.
+
+    Returns
+    -------
+    a, b, c : float
+        Quadratic form of the factor 1 - (a x² + b x y + c y²)/|s|²; an electric field along e takes (e·s)²/|s|² away.
+
+    Raises
+    ------
+    UsageError
+    """
+    if text == "none":
+        return 0.0, 0.0, 0.0
+    found = re.fullmatch(r"(?:(horiz|vert)|([0-9]{1,6})deg)([0-9]{0,6})", text)
+    percent = int(found[3]) if found and found[3] else 100
+    if not found or percent > 100:
+        raise UsageError(
+            f"--polarisation={text}: none, horiz, vert or <angle>deg is needed, then the percentage: horiz98"
+        )
+    angle = {"horiz": 0.0, "vert": math.pi / 2}.get(found[1] or "", math.radians(int(found[2] or 0)))
+    fraction = percent / 100
+    cos2, sin2 = math.cos(angle) ** 2, math.sin(angle) ** 2
+    return (
+        fraction * cos2 + (1 - fraction) * sin2,
+        2 * (2 * fraction - 1) * math.sin(angle) * math.cos(angle),
+        fraction * sin2 + (1 - fraction) * cos2,
+    )
 
 
 def parse_int_radius(text: str) -> Radii:

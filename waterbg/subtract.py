@@ -12,13 +12,12 @@ from waterbg.errors import ImageError
 from waterbg.integrate import Status
 from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
-from waterbg.settings import Settings
+from waterbg.settings import Settings, parse_integration
 from waterbg.stream import NUMBERS, SPLICED, Chunk, splice_reflections
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame, FrameReader
     from waterbg.model import RunModel
-    from waterbg.run.job import Images
 
 LEFT_OUT = "left out"
 ASTRAY = 2.0  # px: a geometry that is only a little better than the stream's moves reflections by less
@@ -73,14 +72,14 @@ class Subtractor:
     ----------
     reader : FrameReader
     settings : Settings
-    images : Images
-        Its ``on_missing`` says what becomes of a chunk whose image cannot be read.
+    on_missing : str
+        What becomes of a chunk whose image cannot be read: ``fail``, ``keep`` or ``drop``.
     model : RunModel or None
         What was learnt from the run; None for CrystFEL's own rings.
     """
 
-    def __init__(self, reader: FrameReader, settings: Settings, images: Images, model: RunModel | None) -> None:
-        self.reader, self.settings, self.images, self.model = reader, settings, images, model
+    def __init__(self, reader: FrameReader, settings: Settings, on_missing: str, model: RunModel | None) -> None:
+        self.reader, self.settings, self.on_missing, self.model = reader, settings, on_missing, model
 
     def load(self, chunk: Chunk) -> tuple[Frame, Scene]:
         """Read the chunk's image and predict its reflections.
@@ -110,18 +109,18 @@ class Subtractor:
             When the image cannot be read and ``on_missing`` is ``fail``.
         """
         tally.chunks += 1
-        if not chunk.has_reflections:
+        if not chunk.n_reflections:
             tally.crystals += len(chunk.crystals)
             return chunk.bytes
         try:
             frame, scene = self.load(chunk)
         except ImageError as err:
-            if self.images.on_missing == "fail":
+            if self.on_missing == "fail":
                 raise
-            tally.images["kept as they were" if self.images.on_missing == "keep" else LEFT_OUT] += 1
+            tally.images["kept as they were" if self.on_missing == "keep" else LEFT_OUT] += 1
             if len(tally.unreadable) < MOST_NAMED:
                 tally.unreadable.append(str(err))
-            if self.images.on_missing == "drop":
+            if self.on_missing == "drop":
                 return b""
             tally.crystals += len(chunk.crystals)
             return chunk.bytes
@@ -150,7 +149,7 @@ class Subtractor:
     def integrate(self, frame: Frame, scene: Scene, tally: Tally) -> np.ndarray:
         """Integrate every printed reflection of a scene: INTEGRATED array, aligned with ``scene.spots``."""
         if not self.settings.uses_model:
-            from waterbg.integrate.rings import integrate_rings, parse_integration
+            from waterbg.integrate.rings import integrate_rings
 
             options = parse_integration(self.settings.integration)
             return integrate_rings(

@@ -18,11 +18,13 @@ _NUMBER = re.compile(r"-(\d|\.\d|inf|nan)", re.IGNORECASE)
 
 
 def print_any_name() -> None:
-    """Let what is printed hold any name: in file systems and streams they are bytes, which need not be UTF-8.
+    """Let what is read and printed hold any name: in file systems and streams they are bytes, which need not be UTF-8.
 
     Those leave as they came; on standard error, and for a terminal that has no σ and no Å, in hexadecimal digits.
     """
     codecs.register_error("hexadecimal", _in_hexadecimal)
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "hexadecimal")):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=errors if stream.encoding.lower() == "utf-8" else "hexadecimal")

@@ -55,6 +55,11 @@ def read(path, experiment):
             for number, crystal in enumerate(chunk.crystals):
                 r = crystal.reflections
                 parts.append((keys(frame, number, r["h"], r["k"], r["l"]), r["I"], r["sigma"]))
+    return _in_photons(parts, experiment)
+
+
+def _in_photons(parts, experiment):
+    """Put together what frames have: keys, I and sigma in ADU."""
     key, intensity, sigma = (np.concatenate(part) for part in zip(*parts, strict=True))
     return {"key": key, "I": intensity / experiment.adu_per_photon, "sigma": sigma / experiment.adu_per_photon}
 
@@ -85,8 +90,7 @@ def with_true_background(dataset, experiment):
             parts.append((key, result["I"][kept], result["sigma"][kept]))
     finally:
         worker.close()
-    key, intensity, sigma = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return {"key": key, "I": intensity / experiment.adu_per_photon, "sigma": sigma / experiment.adu_per_photon}
+    return _in_photons(parts, experiment)
 
 
 def without_pedestals(frame, experiment, number):

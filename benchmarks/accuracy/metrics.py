@@ -65,11 +65,6 @@ class Score:
     z_mean: float
     z_std: float
 
-    def standard_errors(self):
-        """Of rmse, bias, z_mean and z_std, as if errors were Gaussian."""
-        n = max(self.n, 1)
-        return self.rmse / np.sqrt(2 * n), self.rmse / np.sqrt(n), self.z_std / np.sqrt(n), self.z_std / np.sqrt(2 * n)
-
 
 def score(truth, result, common=None):
     """Score a method bin by bin.

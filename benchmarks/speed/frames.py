@@ -92,7 +92,7 @@ def _rows(stream: Path) -> int:
     from waterbg.stream import StreamFile
 
     with StreamFile(str(stream)) as opened:
-        return sum(len(crystal.reflections) for chunk in opened.chunks() for crystal in chunk.crystals)
+        return sum(chunk.n_reflections for chunk in opened.chunks())
 
 
 def _a_frame(cost: Cost, n: int) -> Cost:

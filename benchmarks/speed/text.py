@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from benchmarks.speed.table import WATERBG, Table
 # parsing alone, without start-up: every number of every chunk, then all checks, then the same text written again
 _INSIDE = """
 import sys, time
-from waterbg.stream import StreamFile, splice_reflections
+from waterbg.stream import NUMBERS, SPLICED, StreamFile, splice_reflections
 from waterbg.stream.check import Checker
 import numpy as np
 path, what = sys.argv[1:]
@@ -30,8 +31,8 @@ def rewrite(stream):
             same = []
             for crystal in chunk.crystals:
                 rows = crystal.reflections
-                new = np.zeros(len(rows), [(n, "f8") for n in ("I", "sigma", "peak", "background")] + [("keep", "?")])
-                for name in ("I", "sigma", "peak", "background"):
+                new = np.zeros(len(rows), SPLICED)
+                for name in NUMBERS:
                     new[name] = rows[name]
                 new["keep"] = True
                 same.append(new)
@@ -48,8 +49,6 @@ print(best)
 
 def inside(path: Path, what: str) -> float:
     """Best of three CPU times of a loop over a stream inside one process, seconds."""
-    import subprocess
-
     said = subprocess.run([sys.executable, "-c", _INSIDE, path, what], capture_output=True, text=True, check=True)
     return float(said.stdout)
 

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from tests.background.worlds import CLEN, LENGTH, detector, make_world, middles, scattering, water_ring
 from waterbg.background.masks import BAD, ONE, TWO, WIDE, Pixels, add_wide, spot_mask, stencil
 from waterbg.background.noise import learn_noise, noise_groups, starting_noise
-from waterbg.background.rays import column_middles, make_rays, parse_polarisation, trace_point, trace_row
+from waterbg.background.rays import column_middles, make_rays, trace_point, trace_row
 from waterbg.background.scan import walk
 from waterbg.background.surface import fit_surface
 from waterbg.background.table import PER_BIN, _convolve, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio
 from waterbg.errors import GeometryError, UsageError
 from waterbg.integrate.rings import peak_mask
+from waterbg.settings import parse_polarisation
 
 # -- rays ------------------------------------------------------------------------------------------------------------
 

@@ -205,6 +205,15 @@ def test_standard_input_is_checked_through_a_pipe(good):
     assert json.loads(done.stdout)["counts"]["reflections"] == 9
 
 
+def test_what_is_wrong_with_a_stream_from_a_pipe_is_said_without_its_line(good, capsys):
+    ours, theirs = os.pipe()
+    os.write(theirs, good.read_bytes()[:-1000])
+    os.close(theirs)
+    assert verify(f"/dev/fd/{ours}") == (1,)
+    os.close(ours)
+    assert f"/dev/fd/{ours} (byte " in capsys.readouterr().out
+
+
 def test_names_that_are_no_utf_8_are_printed_as_they_are(tmp_path):
     path = tmp_path / "latin.stream"
     path.write_bytes(factory.stream(GOOD, geometry=factory.GEOMETRY + b"p0/caf\xe9\n"))

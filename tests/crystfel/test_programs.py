@@ -138,7 +138,7 @@ def test_a_program_that_cannot_be_started_is_one_line(tmp_path):
 def test_the_last_lines_leave_out_blank_ones_and_know_carriage_returns(tmp_path):
     log = tmp_path / "log"
     log.write_text("one\n\n10 %\r20 %\r\n  two  \n")
-    assert last_lines(log, count=3) == ("10 %", "20 %", "two")
+    assert last_lines(log, 0)[-3:] == ("10 %", "20 %", "two")
 
 
 def test_a_command_is_shown_as_one_would_type_it():

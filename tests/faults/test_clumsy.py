@@ -202,6 +202,23 @@ def test_standard_input_is_refused_by_name_where_it_will_not_do(folder, words, c
 
 @pytest.mark.parametrize(
     "words",
+    ["decoys PIPE", "view PIPE -o out.png", "compare run.stream PIPE", "overwrite PIPE run.stream -o out",
+     "overwrite run.stream PIPE -o out", "report run.stream PIPE -o out.html", "rerun PIPE -o out",
+     "merge PIPE -y 4 -p run.cell"],
+)  # fmt: skip
+def test_a_pipe_is_refused_where_a_stream_is_read_more_than_once(folder, words, capsys):
+    reading, writing = os.pipe()
+    os.write(writing, (folder / "run.stream").read_bytes()[:4096])
+    os.close(writing)
+    assert run(["waterbg", *words.replace("PIPE", f"/dev/fd/{reading}").split()]) == 2
+    os.close(reading)
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "a pipe or standard input will not do" in said.err
+
+
+@pytest.mark.parametrize(
+    "words",
     ["subtract run.stream -o -", "overwrite run.stream run.stream -o -", "report run.stream run.stream --output=-",
      "rerun run.stream -o -", "merge run.stream -y 4 -p run.cell -o-"],
 )  # fmt: skip

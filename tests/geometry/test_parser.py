@@ -53,6 +53,10 @@ def test_a_default_holds_for_panels_first_mentioned_after_it():
     assert (second.max_adu, second.adu, second.coffset) == (5, 3, 0)
 
 
+def test_a_nan_whose_payload_looks_hexadecimal_is_no_number_and_no_traceback():
+    assert math.isnan(parse("p/coffset = nan(0x1)\n").panels[0].coffset)
+
+
 def test_a_default_after_the_last_panel_is_refused():
     refused("this has no effect", line=13, extra="max_adu = 5\n")
 

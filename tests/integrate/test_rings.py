@@ -8,7 +8,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from waterbg.errors import UsageError
 from waterbg.integrate import Status
-from waterbg.integrate.rings import Rings, integrate_rings, parse_integration, peak_mask
+from waterbg.integrate.rings import integrate_rings, peak_mask
+from waterbg.settings import Rings, parse_integration
 
 from . import twin
 from .scenes import make_detector, make_frame, make_scene

@@ -10,8 +10,9 @@ import pytest
 from waterbg.frames import FrameReader
 from waterbg.geometry import parse_geometry
 from waterbg.integrate import Status
-from waterbg.integrate.rings import integrate_rings, parse_integration
+from waterbg.integrate.rings import integrate_rings
 from waterbg.predict import LIMIT, build_scene
+from waterbg.settings import parse_integration
 from waterbg.stream import StreamFile
 
 from .cases import CASES

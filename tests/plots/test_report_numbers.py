@@ -287,12 +287,13 @@ def _plus(match, number):
     return b"num_saturated_reflections = %d" % (int(match[1]) + number)
 
 
-def test_a_truncated_stream_is_said_to_end_early(stream, subtracted, tmp_path):
-    text = Path(stream).read_bytes()
-    (tmp_path / "before.stream").write_bytes(text + b"----- Begin chunk -----\nImage filename: x.h5\n")
+def test_a_truncated_stream_is_said_to_end_early_and_at_which_byte_of_the_file(stream, subtracted, tmp_path):
+    text = Path(stream).read_bytes() + b"----- Begin chunk -----\nImage filename: x.h5\n"
+    (tmp_path / "before.stream").write_bytes(text)
     numbers = read(str(tmp_path / "before.stream"), subtracted)
     assert len(numbers.ended) == 1
     assert "before.stream" in numbers.ended[0]
+    assert numbers.ended[0].endswith(f"(byte {len(text)})")
 
 
 def test_memory_does_not_grow_with_the_stream(stream, subtracted, tmp_path):

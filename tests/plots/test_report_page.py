@@ -21,7 +21,7 @@ from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.plots import report_figures
 from waterbg.plots.report import draw_report, find
-from waterbg.plots.report_sample import HC, find_ring
+from waterbg.plots.report_sample import find_ring
 from waterbg.plots.report_words import count, doubts, reasons, tiles
 
 
@@ -138,7 +138,7 @@ def test_the_radial_profile_is_the_mean_of_the_clean_pixels_by_their_place_in_th
         ss, fs = np.mgrid[:n_ss, :n_fs] + 0.5
         x, y, z = detector.lab(p, fs, ss, frame.clen, tuple(shift))
         angle = np.arctan2(np.hypot(x, y), z)
-        inv_d = 20 * np.sin(angle / 2) / (HC / frame.photon_energy_eV)
+        inv_d = 20 * np.sin(angle / 2) / (12398.42 / frame.photon_energy_eV)
         clean = flags[detector.offsets[p] : detector.offsets[p + 1]].reshape(n_ss, n_fs) & NOT_CLEAN == 0
         at = np.digitize(inv_d[clean], edges) - 1
         counts = frame.panel(p)[0][clean] / frame.adu_per_photon[p]

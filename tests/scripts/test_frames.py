@@ -43,6 +43,14 @@ def test_a_file_without_events_stands_for_all_its_frames_and_the_list_may_be_sta
     assert read("mean.h5") == pytest.approx(stack.mean(axis=0))
 
 
+def test_a_prefix_that_is_a_folder_needs_no_slash_without_a_geometry_either(script, stack, tmp_path):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "a.h5").rename(tmp_path / "images" / "a.h5")
+    said = script("sum-hdf5-files", "some.lst", "-o", "sum.h5", "--prefix", "images")
+    assert said.status == 0, said.err
+    assert (read("sum.h5") == stack[0].astype(int) + stack[2]).all()
+
+
 def test_a_dark_image_is_taken_off_each_frame(script, stack):
     arguments = ["--data", "/entry/data/data", "--dark", "a.h5", "--dark-data", "/dark"]
     assert script("sum-hdf5-files", "some.lst", "-o", "sum.h5", *arguments).status == 0
@@ -53,6 +61,8 @@ def test_a_dark_image_is_taken_off_each_frame(script, stack):
     ("lines", "arguments", "status", "message"),
     [
         (b"none.h5 //0\n", [], 1, "none.h5: no such file"),
+        (b"caf\xe9.h5\n", [], 1, "caf\\xe9.h5: no such file"),
+        (b"a\0b.h5\n", [], 1, "a\\0b.h5: this is no name of a file"),
         (b"a.h5 //7\n", [], 1, "has no frame 7: there are 3"),
         (b"a.h5 tag//0\n", [], 1, "such an event needs a geometry"),
         (b"\n", [], 1, "names no frame"),

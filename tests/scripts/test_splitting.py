@@ -39,6 +39,15 @@ def test_each_reflection_goes_to_one_of_two_whole_streams(script, small, mask, t
             assert list(check_stream(stream)) == []
 
 
+def test_the_end_of_a_cut_stream_that_goes_to_neither_output_is_spoken_of(script, small, mask, tmp_path):
+    cut = tmp_path / "cut.stream"
+    cut.write_bytes(small.read_bytes()[:-300])
+    outputs = ["--output1", tmp_path / "1.stream", "--output2", tmp_path / "2.stream"]
+    said = script("split-by-mask", "-i", cut, *outputs, "--mask", mask)
+    assert said.status == 0
+    assert said.err.count("the file ends inside a chunk, which is lost") == 1
+
+
 def test_a_mask_of_ones_gives_the_stream_back(script, golden, tmp_path):
     with h5py.File(tmp_path / "mask.h5", "w") as file:
         file["mask"] = np.ones((504, 512), np.int16)

@@ -69,6 +69,14 @@ def test_a_job_runs_where_it_was_made_and_ends_with_the_subtraction(script, prog
     assert (programs / "subtracted").read_text().startswith(f"subtract {stream} -o {stream[:-7]}-bg.stream -j ")
 
 
+def test_a_blank_ends_no_directive_and_a_per_cent_sign_of_a_folder_is_no_pattern(script, programs, tmp_path):
+    options = ["--dry-run", "--constraint", "fast & new", "--jobs", "50 % of it"]
+    assert script("turbo-index-slurm", *options, *RUN).status == 0
+    text = (tmp_path / "50 % of it" / "run7-000.sh").read_text()
+    assert "#SBATCH --constraint='fast & new'\n" in text
+    assert f"#SBATCH --output='{tmp_path}/50 %% of it/run7-000-%j.log'\n" in text
+
+
 def test_a_list_of_frames_needs_no_list_events(script, programs, tmp_path):
     (programs / "list_events").unlink()
     assert script("turbo-index-slurm", "--single", "--dry-run", *RUN).status == 0

@@ -41,6 +41,19 @@ def test_the_powder_of_two_streams_is_their_sum_and_is_named_after_the_first(scr
     assert read("c.h5").sum() == 4 * 300
 
 
+@pytest.mark.parametrize("words", [["sum-peaks", "-o", "a.h5"], ["ave-resolution"], ["peak-intensity"]])
+def test_numbers_of_a_stream_that_was_not_read_to_its_end_come_with_a_word_about_it(
+    script, small, tmp_path, monkeypatch, words
+):
+    monkeypatch.chdir(tmp_path)
+    size = len(small.read_bytes()) - 300
+    (tmp_path / "cut.stream").write_bytes(small.read_bytes()[:size])
+    said = script(*words, "cut.stream")
+    assert said.status == 0
+    reason = "the file ends inside a chunk, which is lost"
+    assert f"cut.stream: not read to its end: {reason} (byte {size})\n" in said.err
+
+
 def test_peaks_off_the_panels_are_left_out_and_counted(script, tmp_path):
     text = factory.stream([factory.chunk(0), factory.chunk(1)])
     text = text.replace(b"  10.00   20.00", b" 110.00   20.00", 1).replace(b"300.00   p0", b"300.00   p9", 1)

@@ -7,8 +7,6 @@ distances.
 
 from __future__ import annotations
 
-import math
-import re
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,12 +14,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.errors import GeometryError, UsageError
+from waterbg.errors import GeometryError
+from waterbg.settings import parse_polarisation
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
 
-Polarisation = tuple[float, float, float]
 MOST_BINS = 1 << 18  # pixels from the beam; the largest detectors have some thousand
 LONGEST = 1e8  # pixels to the detector; its third power is a float32 below
 
@@ -64,7 +62,7 @@ def make_rays(
     det_shift_mm : 2 floats
         Shift of the detector in mm, as in the stream.
     polarisation : str
-        CrystFEL's syntax, see :func:`parse_polarisation`.
+        CrystFEL's syntax, see :func:`waterbg.settings.parse_polarisation`.
 
     Raises
     ------
@@ -99,42 +97,6 @@ def make_rays(
             path=detector.path,
         )
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)
-
-
-def parse_polarisation(text: str) -> Polarisation:
-    """Read CrystFEL's ``--polarisation`` (``parse_polarisation`` in geometry.c).
-
-    Parameters
-    ----------
-    text : str
-        ``none``, ``horiz``, ``vert`` or ``<angle>deg``, then optionally the polarised percentage: ``horiz98``,
-        ``45deg70``.
-
-    Returns
-    -------
-    a, b, c : float
-        Quadratic form of the factor 1 - (a x² + b x y + c y²)/|s|²; an electric field along e takes (e·s)²/|s|² away.
-
-    Raises
-    ------
-    UsageError
-    """
-    if text == "none":
-        return 0.0, 0.0, 0.0
-    found = re.fullmatch(r"(?:(horiz|vert)|([0-9]{1,6})deg)([0-9]{0,6})", text)
-    percent = int(found[3]) if found and found[3] else 100
-    if not found or percent > 100:
-        raise UsageError(
-            f"--polarisation={text}: none, horiz, vert or <angle>deg is needed, then the percentage: horiz98"
-        )
-    angle = {"horiz": 0.0, "vert": math.pi / 2}.get(found[1] or "", math.radians(int(found[2] or 0)))
-    fraction = percent / 100
-    cos2, sin2 = math.cos(angle) ** 2, math.sin(angle) ** 2
-    return (
-        fraction * cos2 + (1 - fraction) * sin2,
-        2 * (2 * fraction - 1) * math.sin(angle) * math.cos(angle),
-        fraction * sin2 + (1 - fraction) * cos2,
-    )
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

@@ -25,11 +25,10 @@ class Compare(Command):
     def main(self, a: str, b: str) -> int:
         """Compare, print, draw."""
         from waterbg.crystfel.compare import compare_streams
-        from waterbg.errors import UsageError
         from waterbg.figure_file import check_figure_path
+        from waterbg.stream.reader import refuse_pipes
 
-        if "-" in (a, b):
-            raise UsageError("compare reads its streams more than once, so standard input will not do")
+        refuse_pipes("compare", a, b)
         if self.figure is not None:
             check_figure_path(self.figure, self.force)
         result = compare_streams(a, b, match=self.match, nshells=self.nshells)

@@ -8,7 +8,6 @@ import sys
 from plumbum import cli
 
 from waterbg.cli.shared_options import ImageOptions, IntegrationOptions
-from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
@@ -40,9 +39,9 @@ class Decoys(ImageOptions, IntegrationOptions):
         from waterbg.run.sample import Sample
         from waterbg.run.worker import Worker
         from waterbg.stream.lacking import no_reflections
+        from waterbg.stream.reader import refuse_pipes
 
-        if stream == "-":
-            raise UsageError("decoys reads its stream more than once, so standard input will not do")
+        refuse_pipes("decoys", stream)
         if self.output is not None:
             check_figure_path(self.output, self.force)
         job = resolve_job(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
+from waterbg.cli.shared_options import submit
 from waterbg.endings import end_as
 from waterbg.errors import ProgramError, UsageError, WaterbgError
 from waterbg.interrupts import answering, interrupt
@@ -190,14 +191,7 @@ class Indexamajig(Command):
             crystfel_bin=self.crystfel_bin,
             force=self.force,
         )
-        what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
-        if self.no_submit:
-            print(f"{what}, not submitted; 'waterbg slurm resume' does that")
-        else:
-            print(
-                f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
-            )
-        return 0
+        return submit(folder, self.no_submit)
 
     def _learnt(self, output: Path) -> str | None:
         """Where the run model will be written; None where none will be."""

@@ -71,11 +71,11 @@ class Merge(Command):
         from waterbg.crystfel.merge import merge_streams
         from waterbg.crystfel.options import PARTIALATOR, PROCESS_HKL, parse_leniently
         from waterbg.errors import UsageError
+        from waterbg.stream.reader import refuse_pipes
 
         if not streams:
             raise UsageError("merge needs at least one stream")
-        if "-" in streams:
-            raise UsageError("merge reads its streams more than once, so standard input will not do")
+        refuse_pipes("merge", *streams)
         refuse_standard_output(self.output)
         report = merge_streams(
             streams,

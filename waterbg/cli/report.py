@@ -8,7 +8,6 @@ from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
 from waterbg.cli.shared_options import ImageOptions
-from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
@@ -39,9 +38,9 @@ class Report(ImageOptions):
     def main(self, before: str, after: str) -> int:
         """Read both streams and some images; write the page."""
         from waterbg.stream import OutputFile
+        from waterbg.stream.reader import refuse_pipes
 
-        if "-" in (before, after):
-            raise UsageError("report reads its streams more than once, so standard input will not do")
+        refuse_pipes("report", before, after)
         refuse_standard_output(self.output)
         reads = [before, after, self.model, self.geometry]
         output = OutputFile(self.output, force=self.force, reads=reads)  # known now, not after a minute's work
@@ -63,14 +62,7 @@ class Report(ImageOptions):
             geometry=self.geometry,
             images=self.images(),
         )
-        page = draw_report(findings)
-        with output.begin():
-            try:
-                output.write(page)
-                output.finish()
-            except BaseException:
-                output.discard()
-                raise
+        output.write_whole([draw_report(findings)])
         numbers, frames = findings.numbers, len(findings.sample.read)
         print(
             f"{self.output}: {numbers.chunks} chunks, {numbers.crystals} crystals, {numbers.kept} of "

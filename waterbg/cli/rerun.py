@@ -57,10 +57,9 @@ class Rerun(Command):
         """Plan, and run unless asked not to."""
         from waterbg.crystfel.options import INDEXAMAJIG, parse_leniently
         from waterbg.crystfel.rerun import parse_selection, plan_rerun, run_plan
-        from waterbg.errors import UsageError
+        from waterbg.stream.reader import refuse_pipes
 
-        if stream == "-":
-            raise UsageError("rerun reads its stream more than once, so standard input will not do")
+        refuse_pipes("rerun", stream)
         refuse_standard_output(self.output)
         plan = plan_rerun(
             stream,

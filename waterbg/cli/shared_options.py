@@ -1,4 +1,4 @@
-"""Options that several commands have, with one meaning."""
+"""Options that several commands have, with one meaning, and how they submit what they made."""
 
 from __future__ import annotations
 
@@ -11,6 +11,17 @@ from waterbg.settings import BACKGROUNDS
 
 if TYPE_CHECKING:
     from waterbg.run import Images
+    from waterbg.run.slurm import JobFolder
+
+
+def submit(folder: JobFolder, no_submit: bool) -> int:
+    """Give a job folder to Slurm, unless the user will, and say so: the exit status."""
+    what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
+    if no_submit:
+        print(f"{what}, not submitted; 'waterbg slurm resume' does that")
+    else:
+        print(f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is")
+    return 0
 
 
 class ImageOptions(Command):

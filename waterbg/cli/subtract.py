@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
-from waterbg.cli.shared_options import FitOptions, ImageOptions
+from waterbg.cli.shared_options import FitOptions, ImageOptions, submit
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
 from waterbg.settings import refuse_without_say
@@ -124,12 +123,9 @@ class Subtract(ImageOptions, FitOptions):
         """Run the main job on one stream."""
         spare_compiler()
         from waterbg.run import Follow, resolve_job, run_subtract, wait_for_first_chunk
+        from waterbg.stream.reader import refuse_pipes
 
-        if stream == "-" or (os.path.exists(stream) and not os.path.isfile(stream) and not os.path.isdir(stream)):
-            raise UsageError(
-                "subtract reads its stream twice (work, then proof), so standard input or a pipe will not do; "
-                "use --follow for a growing file"
-            )
+        refuse_pipes("subtract", stream, instead="; use --follow for a growing file")
         refuse_standard_output(self.output)
         settings = self.settings()
         if self.integration is not None:
@@ -179,11 +175,4 @@ class Subtract(ImageOptions, FitOptions):
         )
         for note in folder.options["notes"]:
             print(f"waterbg: {note}", file=sys.stderr)
-        what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
-        if self.no_submit:
-            print(f"{what}, not submitted; 'waterbg slurm resume' does that")
-        else:
-            print(
-                f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is"
-            )
-        return 0
+        return submit(folder, self.no_submit)

@@ -87,10 +87,10 @@ class View(ImageOptions, FitOptions):
     def main(self, stream: str, chunk: str = "") -> int:
         """Draw one chunk."""
         from waterbg.scripts.figure import FigureOutput
+        from waterbg.stream.reader import refuse_pipes
 
         number = self._number(chunk)
-        if stream == "-":
-            raise UsageError("view reads its stream more than once, so standard input will not do")
+        refuse_pipes("view", stream)
         hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection is not None else None
         at = self._middle()
         settings = self.settings()

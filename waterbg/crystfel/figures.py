@@ -6,26 +6,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterbg.errors import UsageError
-from waterbg.figure_file import save_figure
+from waterbg.figure_file import leave_room, new_figure, save_figure
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
     from waterbg.crystfel.merge import MergeReport
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555")
-
-
-def _canvas(rows: int, columns: int, size: tuple[float, float]) -> tuple[Any, Any]:
-    try:
-        # without pyplot: no window system is touched, and nothing is left behind in a global list
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns)
 
 
 def have_matplotlib() -> bool:
@@ -49,12 +36,8 @@ def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
     axes.grid(alpha=0.25)
 
 
-def _calm(axes: Any, least: float) -> None:
-    """Widen an axis of values that hardly differ: the fifth decimal should not look like news."""
-    low, high = axes.get_ylim()
-    if high - low < least:
-        middle = (low + high) / 2
-        axes.set_ylim(middle - least / 2, middle + least / 2)
+def _calm(axes: Any) -> None:
+    leave_room(axes, 0.01)
     axes.ticklabel_format(axis="y", useOffset=False)
 
 
@@ -75,7 +58,9 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             ("between CC", f"CC with {report.merged[0].label}"),
             ("between R1I", f"R with {report.merged[0].label} / %"),
         ]
-    figure, grid = _canvas(2, (len(panels) + 1) // 2, (3.4 * ((len(panels) + 1) // 2), 6.2))
+    columns = (len(panels) + 1) // 2
+    figure = new_figure(3.4 * columns, 6.2)
+    grid = figure.subplots(2, columns)
     centres = [math.sqrt((a * a + b * b) / 2) for a, b in zip(report.edges, report.edges[1:])]
     for axes, (name, title) in zip(grid.T.flat if report.between else grid.flat, panels):
         sets = report.between if name.startswith("between ") else report.merged
@@ -89,7 +74,7 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             style = {"ms": 6, "lw": 3, "alpha": 0.5} if i == 0 and len(sets) > 1 else {"ms": 4, "lw": 1.3}
             axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
         axes.set_ylabel(title)
-        _calm(axes, 0.01)
+        _calm(axes)
         _resolution_axis(axes, list(report.edges))
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     save_figure(figure, path, force=force)
@@ -105,7 +90,8 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
     OutputError
         When the file exists (and not ``force``) or cannot be written.
     """
-    figure, grid = _canvas(2, 3, (11.5, 6.4))
+    figure = new_figure(11.5, 6.4)
+    grid = figure.subplots(2, 3)
     quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
     for row, bins in enumerate((result.shells, result.strengths)):
         if row == 0:
@@ -125,7 +111,7 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
                 axes.plot(positions, values, "o-", ms=4, lw=1.2, color=COLOURS[0])
             axes.set_ylabel(label)
             axes.grid(alpha=0.25)
-            _calm(axes, 0.01)
+            _calm(axes)
             if row == 0:
                 _resolution_axis(axes, [bins[0].low, bins[-1].high])
             else:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from waterbg.crystfel.solution import event_of
+from waterbg.crystfel.solution import NO_EVENT
 from waterbg.errors import UsageError
 
 if TYPE_CHECKING:
@@ -80,11 +80,14 @@ def _chunk_at(path: str, start: int, stop: int) -> Chunk:
 
 
 def _key(chunk: Chunk, match: str, number: int) -> Any:
+    return chunk_key(match, chunk.filename, chunk.event, chunk.serial, number)
+
+
+def chunk_key(match: str, filename: str, event: str | None, serial: int | None, number: int) -> Any:
+    """What makes two chunks the same by ``match``, one of `PAIRS`; ``number``: the chunk's place in its stream."""
     if match == "image":
-        return chunk.filename, event_of(chunk)
-    if match == "event":
-        return event_of(chunk)
-    return chunk.serial if match == "serial" else number
+        return filename, event or NO_EVENT
+    return {"event": event or NO_EVENT, "serial": serial, "order": number}[match]
 
 
 def pair_crystals(a: Sequence[Crystal], b: Sequence[Crystal]) -> list[tuple[int, int]]:

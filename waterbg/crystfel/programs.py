@@ -184,13 +184,13 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def last_lines(log: Path, start: int = 0, count: int = _TAIL) -> tuple[str, ...]:
+def last_lines(log: Path, start: int) -> tuple[str, ...]:
     """Last lines that are not blank of what a log holds behind byte ``start``."""
     with open(log, "rb") as file:
         file.seek(max(start, os.fstat(file.fileno()).st_size - 16384))
         text = file.read().decode(errors="replace")
     lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
-    return tuple([line for line in lines if line][-count:])
+    return tuple([line for line in lines if line][-_TAIL:])
 
 
 def _begun(log: Path, program: Program, arguments: Sequence[str]) -> IO[bytes]:

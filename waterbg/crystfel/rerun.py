@@ -18,6 +18,7 @@ from waterbg.crystfel.solution import (
     Shifts,
     check_name,
     event_of,
+    frame_of,
     list_line,
     solution_line,
 )
@@ -98,9 +99,7 @@ def parse_selection(words: Sequence[str]) -> Selection:
                     f"--only={word}: not 'indexed', no serial numbers (3,7-12), and no list of frames ({err.strerror})"
                 ) from None
             frames = set() if frames is None else frames
-            for line in filter(None, (line.strip() for line in text.splitlines())):
-                name, _, event = line.rpartition(" ")
-                frames.add((name, event) if "//" in event and name else (line, None))
+            frames.update(frame_of(line) for line in text.splitlines() if line.strip())
     return Selection(indexed, tuple(serials), None if frames is None else frozenset(frames))
 
 

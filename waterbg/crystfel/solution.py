@@ -35,6 +35,12 @@ def list_line(filename: str, event: str) -> str:
     return f"{filename} {event}"
 
 
+def frame_of(line: str) -> tuple[str, str | None]:
+    """File and event of a line of an input list, which is not blank; None: all events of the file."""
+    name, _, event = line.strip().rpartition(" ")
+    return (name.rstrip(), event) if "//" in event and name else (line.strip(), None)
+
+
 def lattice_code(crystal: Crystal) -> str:
     """Two or three characters for lattice type, centering and unique axis.
 

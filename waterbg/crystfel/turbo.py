@@ -188,12 +188,7 @@ def collect_turbo(folder: JobFolder, *, force: bool = False) -> tuple[int, float
         When blocks are missing, their geometries or subtractions differ, or the output exists.
     """
     began = time.monotonic()
-    missing = folder.missing()
-    if missing:
-        raise OutputError(
-            f"{len(missing)} of {len(folder.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
-            path=str(folder.path),
-        )
+    folder.refuse_missing()
     out = OutputFile(folder.output, force=force or folder.options["force"], reads=folder.options["reads"])
     chunks = 0
     with out.begin():

@@ -106,10 +106,12 @@ class Files:
     ----------
     follow : bool
         Follow links out of the image's folder.
+    advice : str
+        What to say to the user whose links are not followed.
     """
 
-    def __init__(self, follow: bool = False) -> None:
-        self.follow = follow
+    def __init__(self, follow: bool = False, advice: str = "; allow it with --follow-external-links") -> None:
+        self.follow, self.advice = follow, advice
         self._open: OrderedDict[str, _Open] = OrderedDict()
         self._event = 0
         self._pid = os.getpid()
@@ -244,7 +246,7 @@ class Files:
         homes = {os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}
         if not self.follow and not any(inside(os.path.normpath(os.path.join(h, name)), h) for h in homes):
             raise ImageError(
-                f"{what} leads to {name}, outside the image's folder; allow it with --follow-external-links",
+                f"{what} leads to {name}, outside the image's folder{self.advice}",
                 path=path,
                 dataset=dataset,
             )

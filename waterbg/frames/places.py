@@ -45,16 +45,13 @@ class Places:
         found = self._images.get(name)
         if found is not None:
             return found
-        for path in (tried := self._candidates(name)):
-            if os.path.exists(path):
-                self._images[name] = path
-                return path
-        where = f" (looked for {', '.join(tried[1:])}, too)" if len(tried) > 1 else ""
-        raise ImageError(f"no such file{where}; say where the images are with --prefix and --basename", path=name)
+        path = _first(self._candidates(name), "say where the images are with --prefix and --basename")
+        self._images[name] = path
+        return path
 
     def _candidates(self, name: str) -> list[str]:
         if not name or "\0" in name:
-            raise ImageError("this is no name of a file", path=name)
+            raise ImageError("this is no name of a file", path=name.replace("\0", "\\0"))
         last = os.path.basename(name)
         paths = [name]
         if self.prefix or self.basename:
@@ -63,7 +60,7 @@ class Places:
             paths.append(os.path.join(self.stream_folder, name))
             if self.basename:
                 paths.append(os.path.join(self.stream_folder, last))
-        return list(dict.fromkeys(paths))
+        return paths
 
     def mask(self, name: str) -> str:
         """Path of a file with a mask or saturation map; ImageError if there is none.
@@ -74,15 +71,21 @@ class Places:
         if found is not None:
             return found
         folders = [f for f in (self.geometry_folder, self.stream_folder) if f is not None]
-        tried = list(dict.fromkeys([name, *(os.path.join(folder, name) for folder in folders)]))
-        for path in tried:
-            if os.path.exists(path):
-                if path != name:
-                    self.complain(f"{name} is not in the working directory, where CrystFEL looks for it; took {path}")
-                self._masks[name] = path
-                return path
-        where = f" (looked for {', '.join(tried[1:])}, too)" if len(tried) > 1 else ""
-        raise ImageError(f"no such file{where}; the geometry names it", path=name)
+        path = _first([name, *(os.path.join(folder, name) for folder in folders)], "the geometry names it")
+        if path != name:
+            self.complain(f"{name} is not in the working directory, where CrystFEL looks for it; took {path}")
+        self._masks[name] = path
+        return path
+
+
+def _first(paths: list[str], advice: str) -> str:
+    """The first that is there; the error names it by the first."""
+    paths = list(dict.fromkeys(paths))
+    for path in paths:
+        if os.path.exists(path):
+            return path
+    where = f" (looked for {', '.join(paths[1:])}, too)" if len(paths) > 1 else ""
+    raise ImageError(f"no such file{where}; {advice}", path=paths[0])
 
 
 def _folder(path: str | None) -> str | None:

@@ -10,35 +10,18 @@ import math
 import re
 import struct
 
+from waterbg.stream import scanf
+
 INT_MIN = -(2**31)
 
-_FLOAT = re.compile(
-    r"[ \t\n\v\f\r]*"
-    r"([+-]?(?:0x(?:[0-9a-f]+\.?[0-9a-f]*|\.[0-9a-f]+)(?:p[+-]?[0-9]+)?"
-    r"|(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:e[+-]?[0-9]+)?"
-    r"|inf(?:inity)?|nan(?:\([a-z0-9_]*\))?))",
-    re.IGNORECASE | re.ASCII,
-)
 _INTEGER = re.compile(r"[ \t\n\v\f\r]*([+-]?[0-9]+)", re.ASCII)
 _INTEGER_DIGITS = 40  # more digits than this overflow every integer type; Python would refuse thousands of them
 
 
 def strtod(text: str) -> tuple[float, str]:
     """Value of the longest numeric prefix and the text after it; (0.0, text) when there is none."""
-    match = _FLOAT.match(text)
-    if match is None:
-        return 0.0, text
-    token = match.group(1).lower()
-    if "0x" in token:
-        try:
-            value = float.fromhex(token)
-        except OverflowError:
-            value = -math.inf if token.startswith("-") else math.inf
-    elif "nan" in token:
-        value = math.nan
-    else:
-        value = float(token)
-    return value, text[match.end() :]
+    value, end = scanf.strtod(text.encode("utf-8", "surrogateescape"))
+    return value, text[end:]  # a number is ASCII, so its characters are its bytes
 
 
 def atof(text: str) -> float:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Callable
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from waterbg.geometry.cnumbers import atof, atoi, int_of, single, strtod, unsigned_of, whole_int, whole_unsigned
 from waterbg.geometry.detector import Dim, Mask, Panel, Vector
@@ -87,35 +87,14 @@ class PanelDraft:
     def finished(self) -> Panel:
         """The panel as everyone else sees it."""
         last = max((i for i, dim in enumerate(self.dims) if dim is not None), default=-1)
-        return Panel(
-            name=self.name,
-            min_fs=self.min_fs,
-            max_fs=self.max_fs,
-            min_ss=self.min_ss,
-            max_ss=self.max_ss,
-            corner_x=self.corner_x,
-            corner_y=self.corner_y,
-            coffset=self.coffset,
-            fs=self.fs,
-            ss=self.ss,
-            pixel_size=self.pixel_size,
-            adu=self.adu,
-            adu_per=self.adu_per,
-            max_adu=self.max_adu,
-            no_index=self.no_index,
-            mask_edge_pixels=self.mask_edge_pixels,
-            flags=tuple(self.flags),
-            masks=tuple(
-                Mask(number, mask.data, mask.file, mask.good_bits, mask.bad_bits)
-                for number, mask in sorted(self.masks.items())
-                if mask.data is not None
-            ),
-            saturation_map=self.saturation_map,
-            saturation_map_file=self.saturation_map_file,
-            data=self.data,
-            dims=tuple(self.dims[: last + 1]),
-            line=self.line,
+        said = {field.name: getattr(self, field.name) for field in fields(Panel)}
+        said["flags"], said["dims"] = tuple(self.flags), tuple(self.dims[: last + 1])
+        said["masks"] = tuple(
+            Mask(number, mask.data, mask.file, mask.good_bits, mask.bad_bits)
+            for number, mask in sorted(self.masks.items())
+            if mask.data is not None
         )
+        return Panel(**said)
 
     def say(self, key: str, value: str, complain: Complain, line: int = 0) -> None:
         """Take one statement ``key = value``.
@@ -206,7 +185,7 @@ class PanelDraft:
         else:
             index = whole_unsigned(value)
             if index is None:
-                complain(f"dim{which} must be ss, fs, %% or a number, found '{value}'; ignored".replace("%%", "%"))
+                complain(f"dim{which} must be ss, fs, % or a number, found '{value}'; ignored")
             else:
                 self.dims[number] = _DIM_CODES.get(index, index)
 

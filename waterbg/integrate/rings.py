@@ -7,7 +7,6 @@ background is the mean (or a plane) over the ring between the middle and the out
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,51 +26,6 @@ _OFF_PANEL, _EDGE, _BAD_PIXEL = int(Status.OFF_PANEL), int(Status.EDGE), int(Sta
 _FEW_PIXELS, _SATURATED = int(Status.FEW_PIXELS), int(Status.SATURATED)
 _BACKGROUND, _IMPLAUSIBLE = int(Status.BACKGROUND), int(Status.IMPLAUSIBLE)
 _IGNORED, _PEAK, _RING = 0, 1, 2
-
-
-@dataclass(frozen=True)
-class Rings:
-    """Which of the variants of ``rings``: a plane instead of the mean; saturated reflections kept."""
-
-    gradient: bool = False
-    saturated: bool = False
-
-
-def parse_integration(text: str) -> Rings:
-    """Read CrystFEL's ``--integration`` syntax, as ``integration_method`` in integration.c does.
-
-    Words are separated by ``-`` or ``,`` and the last of contradicting ones counts. ``rings`` sets
-    ``nocen-nosat-nograd``, also when flags stood before it.
-
-    Raises
-    ------
-    UsageError
-        For what is not ``rings`` without ``cen`` in the end, and for unknown words.
-    """
-    option = f"--integration={text}"
-    if len(text) > 100:
-        raise UsageError(f"--integration={text[:20]}…: too long")
-    method, centred, saturated, gradient = "", False, False, False
-    for word in text.replace(",", "-").split("-"):
-        if word in ("rings", "prof2d"):
-            method, centred, saturated, gradient = word, word == "prof2d", False, False
-        elif word in ("cen", "nocen"):
-            centred = word == "cen"
-        elif word in ("sat", "nosat"):
-            saturated = word == "sat"
-        elif word in ("grad", "nograd"):
-            gradient = word == "grad"
-        elif word in ("rescut", "norescut"):
-            raise UsageError(f"{option}: {word} is no longer a word of CrystFEL's; use --push-res")
-        elif word:
-            raise UsageError(
-                f"{option}: {word!r} is not known; rings-nocen with sat or nosat, grad or nograd can be done"
-            )
-    if method != "rings":
-        raise UsageError(f"{option}: only rings can be repeated exactly; use rings-nocen, or leave the option out")
-    if centred:
-        raise UsageError(f"{option}: cen moves reflections to their brightest pixels and is not done; use rings-nocen")
-    return Rings(gradient, saturated)
 
 
 def integrate_rings(

@@ -20,7 +20,7 @@ from waterbg.background.masks import WIDE, add_wide
 from waterbg.integrate.result import Status
 from waterbg.integrate.rings import integrate_rings
 from waterbg.integrate.robust import robust_std
-from waterbg.predict import LIMIT, SPOT, columns_of, predict
+from waterbg.predict import SPOT, columns_of, predict
 from waterbg.settings import Radii
 
 if TYPE_CHECKING:
@@ -62,7 +62,6 @@ def half_index_decoys(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.vo
             frame.photon_energy_eV,
             abs(crystal.profile_radius),
             det_shift_mm=(float(shift[0]), float(shift[1])),
-            limit=LIMIT,
         )
         odd = (doubled["h"] % 2 != 0) & (doubled["k"] % 2 != 0) & (doubled["l"] % 2 != 0)
         decoys = doubled[odd]

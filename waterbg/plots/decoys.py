@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterbg.errors import UsageError
-from waterbg.figure_file import save_figure
+from waterbg.figure_file import new_figure, save_figure
 
 if TYPE_CHECKING:
     from waterbg.model import Quality
@@ -33,14 +32,7 @@ def draw_decoys(quality: Quality, path: str, force: bool = False) -> None:
     OutputError
         When the figure cannot be written.
     """
-    try:
-        # without pyplot: no window system is touched
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise UsageError("figures need matplotlib: pip install 'waterbg[plot]'") from None
-    figure = Figure(figsize=(10, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(10, 3.4)
     mean, scatter, rms = figure.subplots(1, 3)
     for axes, what in ((mean, "z_mean"), (scatter, "z_std"), (rms, "rms")):
         plot_decoys(axes, quality, what)

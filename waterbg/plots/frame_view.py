@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from waterbg.background.tiles import TILE, TileGrid
 from waterbg.plots.lab_image import Canvas, make_canvas
 from waterbg.plots.look import Look
+from waterbg.predict import wavenumber
 
 COUNTS, RESIDUAL, NOTHING = "viridis", "RdBu_r", "0.82"  # readable for the colour-blind and in grey
 SPOTS = ("#ffffff", "#56e0ff", "#ffb3de", "#b6ff6e")  # one a crystal; all stand out on COUNTS
@@ -261,7 +262,7 @@ def _draw_circles(axes: Any, look: Look, layers: Layers) -> None:
     canvas = layers.canvas
     left, right, bottom, top = canvas.extent
     largest = max(math.hypot(x, y) for x in (left, right) for y in (bottom, top))
-    wavelength = 12398.41984 / look.frame.photon_energy_eV
+    wavelength = 10 / wavenumber(look.frame.photon_energy_eV)
     for d, radius in circles(wavelength, canvas.rays.length * canvas.mm, 0.97 * largest):
         axes.add_patch(Circle((0, 0), radius, fill=False, color="white", lw=0.7, ls=(0, (4, 4)), alpha=0.8))
         where = _label_place(radius, canvas.extent)

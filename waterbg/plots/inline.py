@@ -42,16 +42,6 @@ def inline_style() -> Iterator[None]:
         yield
 
 
-def new_figure(width: float = 5.0, height: float = 3.3) -> Any:
-    """An empty figure of so many inches; without pyplot, so no window system is touched."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def svg(figure: Any, name: str, title: str) -> str:
     """Draw as an ``<svg>`` element.
 
@@ -80,8 +70,8 @@ def svg(figure: Any, name: str, title: str) -> str:
     return text
 
 
-def png(figure: Any, title: str, dpi: int = 110) -> str:
+def png(figure: Any, title: str) -> str:
     """Draw as an ``<img>`` element that holds its own bytes; the title may be any text."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white", metadata={"Software": None})
     return f'<img src="data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}" alt="{escape(title)}">'

@@ -48,7 +48,7 @@ class Wanted:
     def fits(self, number: int, chunk: Chunk) -> bool:
         """Whether the chunk at this position is meant."""
         if self == Wanted():
-            return listed(chunk) > 0
+            return chunk.n_reflections > 0
         name = chunk.filename
         return (
             self.number in (None, number)
@@ -60,11 +60,6 @@ class Wanted:
     def __str__(self) -> str:
         given = (("number", self.number), ("serial number", self.serial), ("image", self.image), ("event", self.event))
         return "chunk with " + ", ".join(f"{name} {value}" for name, value in given if value is not None)
-
-
-def listed(chunk: Chunk) -> int:
-    """Reflections in the lists of a chunk."""
-    return sum(len(crystal.reflections) for crystal in chunk.crystals)
 
 
 def choose_chunk(path: str, wanted: Wanted) -> tuple[int, Chunk]:
@@ -86,7 +81,7 @@ def choose_chunk(path: str, wanted: Wanted) -> tuple[int, Chunk]:
         for number, chunk in enumerate(stream.chunks(), 1):
             if not wanted.fits(number, chunk):
                 continue
-            if not listed(chunk):
+            if not chunk.n_reflections:
                 lacking = "no reflections" if chunk.crystals else "no crystals"
                 raise StreamError(
                     f"chunk {number} ({chunk.filename} {chunk.event or ''}".rstrip()

@@ -89,8 +89,8 @@ def _draw_boxes(figure: Any, boxes: list[Any], close: CloseUp) -> None:
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("fs / px", fontsize=9)
         axes.tick_params(labelsize=7.5)
-        _whole_ticks(axes.xaxis)
-        _whole_ticks(axes.yaxis)
+        whole_ticks(axes.xaxis)
+        whole_ticks(axes.yaxis)
         _draw_rings(axes, close, "white" if colours is counts else "black")
         axes.set_xlim(extent[:2])
         axes.set_ylim(extent[2:])
@@ -105,11 +105,11 @@ def _draw_boxes(figure: Any, boxes: list[Any], close: CloseUp) -> None:
         bar.ax.tick_params(labelsize=7.5)
 
 
-def _whole_ticks(axis: Any) -> None:
-    """Few ticks, at whole pixels, without the offset that matplotlib takes off large numbers."""
+def whole_ticks(axis: Any, most: int = 4) -> None:
+    """Few ticks, at whole numbers, without the offset that matplotlib takes off large ones."""
     from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-    axis.set_major_locator(MaxNLocator(4, integer=True))
+    axis.set_major_locator(MaxNLocator(most, integer=True))
     axis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
 
 
@@ -164,5 +164,5 @@ def _draw_cut(axes: Any, close: CloseUp, axis: str) -> None:
     axes.set_xlabel(f"{axis} / px   ({row} = {other + line})", fontsize=8.5)
     axes.set_ylabel("photons / px", fontsize=8.5)
     axes.tick_params(labelsize=7.5)
-    _whole_ticks(axes.xaxis)
+    whole_ticks(axes.xaxis)
     axes.set_xlim(first, first + size)

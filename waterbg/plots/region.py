@@ -13,8 +13,6 @@ from waterbg.h5_background_subtraction import ArrayRegion
 from waterbg.plots.frame_view import COUNTS, model_name
 from waterbg.plots.look import Look, readable
 
-SIZE = (16.0, 6.2)  # inches
-
 
 @dataclass
 class Region:
@@ -127,7 +125,7 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Empty, of about SIZE.
+        Empty, of about 16 by 6 inches.
     look : Look
     region : Region
 

@@ -47,8 +47,7 @@ def find(
     GeometryError, UsageError
     """
     provenance = read_provenance(after)
-    settings = {name: getattr(provenance.settings, name) for name in vars(provenance.settings)}
-    job = resolve_job(before, geometry=geometry, settings=settings, images=images)
+    job = resolve_job(before, geometry=geometry, settings=vars(provenance.settings), images=images)
     detector = parse_geometry(
         job.geometry, path=job.geometry_path or before, lenient=job.lenient, first_line=job.geometry_line
     )

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.figure_file import leave_room, new_figure
 from waterbg.integrate import Status
 from waterbg.model import Quality
 from waterbg.plots.decoys import OURS, RINGS, TITLES, plot_decoys
-from waterbg.plots.inline import FAINT, INK, new_figure, png, svg
+from waterbg.plots.inline import FAINT, INK, png, svg
 from waterbg.plots.look import WATER, Look, choose_reflection
+from waterbg.plots.reflection_view import describe, draw_reflection, whole_ticks
 from waterbg.plots.report_bins import MAP_FIRST, MAP_STEP, Resolution, Shell, TimeLine
 from waterbg.plots.report_sample import Profile, WaterRing
 
@@ -24,6 +26,7 @@ PAIR: tuple[tuple[int, dict[str, Any]], ...] = (
 )
 """Both can be seen where one lies on the other."""
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
+HALF = (5.0, 3.3)  # inches, of a figure beside another
 MOST_LINES = 60  # single frames that are drawn: more would only be a large file
 MEDIUM = (8.0, 20.0)  # I/sigma of the reflection that is shown closely
 APART = 0.07  # least distance of two labels, of the axis
@@ -72,12 +75,12 @@ def background_figure(shells: Sequence[Shell]) -> str:
 
 def background_change_figure(shells: Sequence[Shell]) -> str:
     """After less before, per cent."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     known = [shell for shell in shells if np.isfinite(shell.b0) and shell.b0 > 0]
     axes.axhline(0, color=FAINT, lw=1)
     axes.plot([s.middle for s in known], [100 * (s.b1 / s.b0 - 1) for s in known], "o-", ms=4, color=AFTER)
-    _room(axes, 1.0)
+    leave_room(axes, 1.0)
     axes.set_ylabel("background, after − before / %")
     return _finished(figure, axes, shells, "change", "Change of the background by resolution")
 
@@ -89,14 +92,14 @@ def snr_figure(shells: Sequence[Shell]) -> str:
 
 def sigma_figure(shells: Sequence[Shell]) -> str:
     """Median of sigma after over before, with the middle 68 % of all reflections."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     known = [shell for shell in shells if shell.n]
     x, (low, middle, high) = [s.middle for s in known], zip(*(s.sigma for s in known), strict=True)
     axes.fill_between(x, low, high, color=AFTER, alpha=0.2, lw=0, label="68 % of the reflections")
     axes.plot(x, middle, "o-", ms=4, color=AFTER, label="median")
     axes.axhline(1, color=FAINT, lw=1)
-    _room(axes, 0.05)
+    leave_room(axes, 0.05)
     axes.set_ylabel("σ after / σ before")
     axes.legend()
     return _finished(figure, axes, shells, "sigma", "Ratio of sigma after and before by resolution")
@@ -107,11 +110,11 @@ def strong_figure(shells: Sequence[Shell]) -> str | None:
     known = [shell for shell in shells if shell.n_strong >= 10]
     if len(known) < 2:
         return None
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     axes.axhline(1, color=FAINT, lw=1)
     axes.plot([s.middle for s in known], [s.strong for s in known], "o-", ms=4, color=AFTER)
-    _room(axes, 0.05)
+    leave_room(axes, 0.05)
     axes.set_ylabel("median of I after / I before")
     return _finished(figure, axes, shells, "strong", "Ratio of intensities after and before by resolution")
 
@@ -125,7 +128,7 @@ def intensity_map(resolution: Resolution) -> str:
     first, last = max(int(filled[0]) - 1, 0), int(filled[-1]) + 2
     edges = MAP_FIRST + MAP_STEP * np.arange(first, last + 1)
     shown = counts[first:last, first:last]
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     edges = edges[: shown.shape[0] + 1]
     picture = axes.pcolormesh(
@@ -204,7 +207,7 @@ def time_figure(time: TimeLine) -> str | None:
     rows[0].set_ylabel("crystals\nper frame")
     rows[0].set_ylim(0, 1.15 * max(float(crystals.max()), 0.01))
     if time.stride == 1:
-        _whole_numbers(rows[0].yaxis, 4)
+        whole_ticks(rows[0].yaxis)
     for number, name in ((1, "b"), (2, "z")):
         for which, look in PAIR:
             rows[number].plot(x, columns[f"{name}{which}"] / measured, **(look if few else {**look, "ms": 0, "lw": 1}))
@@ -218,7 +221,7 @@ def time_figure(time: TimeLine) -> str | None:
     rows[3].set_ylabel("kept / % of\nthe listed")
     low = min(float(np.nanmin(kept)), 99.5)
     rows[3].set_ylim(low - 0.15 * (100 - low), 100)
-    _whole_numbers(rows[3].xaxis, 8)
+    whole_ticks(rows[3].xaxis, 8)
     means = "" if time.stride == 1 else f"   (means over {time.stride} frames)"
     rows[3].set_xlabel(f"frame, in the order of the stream{means}")
     for axes in rows:
@@ -234,7 +237,6 @@ def example_figures(look: Look) -> tuple[str, str, str]:
 
     from waterbg.plots.close_up import close_up
     from waterbg.plots.frame_view import draw_frames, make_layers
-    from waterbg.plots.reflection_view import describe, draw_reflection
     from waterbg.plots.view import FILE_CELLS
 
     row = typical_reflection(look)
@@ -280,7 +282,7 @@ def resolution_axis(axes: Any, high: float, apart: float = APART) -> None:
 
 def _by_shell(shells: Sequence[Shell], field: str, name: str, label: str, title: str) -> str:
     """A quantity before and after; from 0 on."""
-    figure = new_figure()
+    figure = new_figure(*HALF)
     axes = figure.subplots()
     for which, style in PAIR:
         known = [shell for shell in shells if np.isfinite(getattr(shell, f"{field}{which}"))]
@@ -296,21 +298,6 @@ def _finished(figure: Any, axes: Any, shells: Sequence[Shell], name: str, title:
     axes.set_xlim(shells[0].low, shells[-1].high)
     resolution_axis(axes, shells[-1].high)
     return svg(figure, name, title)
-
-
-def _room(axes: Any, least: float) -> None:
-    """At least so much from the lowest to the highest of an axis: noise in the last digit is not blown up."""
-    low, high = axes.get_ylim()
-    if high - low < least:
-        middle = (low + high) / 2
-        axes.set_ylim(middle - least / 2, middle + least / 2)
-
-
-def _whole_numbers(axis: Any, most: int) -> None:
-    from matplotlib.ticker import MaxNLocator, StrMethodFormatter
-
-    axis.set_major_locator(MaxNLocator(most, integer=True))
-    axis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
 
 
 def mean_of(rows: NDArray[np.float64]) -> NDArray[np.float64]:

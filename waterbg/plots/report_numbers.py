@@ -15,6 +15,7 @@ from waterbg.errors import StreamError, UsageError
 from waterbg.plots.report_bins import MEASURED, Resolution, TimeLine
 from waterbg.settings import Settings
 from waterbg.stream import StreamFile
+from waterbg.stream.check import places_in_order
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -179,7 +180,7 @@ def gather(before: str, after: str, detector: Detector, frames: int) -> Numbers:
     with StreamFile(before) as first, StreamFile(after) as second:
         for one, other in _paired(first, second):
             _count_chunk(numbers, one, other, photons)
-            if other is not None and other.has_reflections:
+            if other is not None and other.n_reflections:
                 spread.add(Place(numbers.chunks, (one.start, one.stop), (other.start, other.stop)))
         for stream in (first, second):
             if stream.ended is not None:
@@ -211,7 +212,7 @@ def _paired(first: StreamFile, second: StreamFile) -> Iterator[tuple[Chunk, Chun
 
 
 def _count_chunk(numbers: Numbers, one: Chunk, other: Chunk | None, photons: _Photons) -> None:
-    listed = sum(len(crystal.reflections) for crystal in one.crystals)
+    listed = one.n_reflections
     numbers.chunks += 1
     numbers.indexed += bool(one.crystals)
     numbers.crystals += len(one.crystals)
@@ -273,18 +274,8 @@ def kept_rows(old: NDArray[np.void], new: NDArray[np.void]) -> NDArray[np.int64]
     a, b = (_identity(rows) for rows in (old, new))
     if len(a) == len(b):
         return np.arange(len(a)) if (a == b).all() else None
-    found = np.empty(len(b), np.int64)
-    at = 0
     # the same index may stand twice, on two panels or none; so row for row
-    listed = a.tolist()
-    for i, row in enumerate(b.tolist()):
-        try:
-            at = listed.index(row, at)
-        except ValueError:
-            return None
-        found[i] = at
-        at += 1
-    return found
+    return places_in_order(a.tolist(), b.tolist())
 
 
 def _identity(rows: NDArray[np.void]) -> NDArray[np.void]:

@@ -22,6 +22,7 @@ from waterbg.errors import ImageError, UsageError
 from waterbg.model import Quality, RunModel, check_model
 from waterbg.plots.look import Look, learn_leniently, look_with
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
+from waterbg.predict import wavenumber
 from waterbg.run.worker import Worker
 from waterbg.small_file import read_small_file
 from waterbg.stream import Chunk, StreamFile
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from waterbg.run import Job
 
 BINS = 160  # of 1/d, of the radial profile
-HC = 12398.41984  # eV Å
 WINDOW = (2.0, 4.2)  # nm⁻¹, from 5 to 2.4 Å: where a ring of water or of lipid is looked for
 NEEDED = 3.6  # nm⁻¹: a detector that reaches less far does not show the whole ring
 OUTLIER = 10.0  # standard deviations: a stray spot or zinger, not background
@@ -165,7 +165,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     if model is not None and (sample.quality is None or not sample.quality.decoys):
         sample.quality, sample.quality_is_models = model.quality, True
     if model is not None and readable:
-        place, chunk = max(readable, key=lambda pair: sum(len(c.reflections) for c in pair[1].crystals))
+        place, chunk = max(readable, key=lambda pair: pair[1].n_reflections)
         look = look_with(job, place.number, chunk, lambda: model)
         if (look.scene.spots["panel"][np.concatenate(look.scene.rows)] >= 0).any():
             sample.example = look
@@ -251,7 +251,7 @@ class _Walk:
 
 def _inv_d(rays: Rays, r: NDArray, energy: float) -> NDArray[np.float64]:
     """1/d in nm⁻¹ at distances r, in pixels, from the beam on the plane across it."""
-    return 20 / (HC / energy) * np.sin(np.arctan(r / rays.length) / 2)
+    return 2 * wavenumber(energy) * np.sin(np.arctan(r / rays.length) / 2)
 
 
 def radial_means(

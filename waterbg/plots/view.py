@@ -9,7 +9,6 @@ from waterbg.plots.frame_view import draw_frames, make_layers
 from waterbg.plots.look import Look
 from waterbg.plots.reflection_view import describe, draw_reflection
 
-SIZE = (16.0, 9.4)  # inches
 FILE_CELLS, WINDOW_CELLS = 800, 2400  # along an axis: about what a file resolves, and enough to zoom into a window
 
 
@@ -28,7 +27,7 @@ def draw_view(
     Parameters
     ----------
     figure : matplotlib.figure.Figure
-        Empty, of about SIZE.
+        Empty, of about 16 by 9 inches.
     look : Look
     row : int
         The reflection, among ``look.scene.spots``.

@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-HIGHEST_INDEX = 511  # libcrystfel's reflection lists hold no more
+from waterbg.stream.grammar import LARGEST_INDEX
+
 # points of one crystal: a virus crystal has some 100 000; beyond it cell or profile radius are damaged
 MOST_POINTS = 2_000_000
 ROOM = 1 << 14  # points there is room for at first
@@ -54,7 +55,7 @@ def near_sphere(
     widest = min(2.0, reach * reach / (2 * k * k)) * spread  # of the Ewald sphere: (1 - cos 2θ) spread
     excess = math.log1p((spread / radius) ** 2)
     thickness = math.sqrt((radius * radius + widest * widest) * (limit * limit + excess)) * (1 + 1e-9)
-    highest = np.minimum(highest, HIGHEST_INDEX)
+    highest = np.minimum(highest, LARGEST_INDEX)
     code = ord(centering[:1] or "P")
     axes = np.ascontiguousarray(axes, np.float64)
     room = ROOM

@@ -254,12 +254,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         When blocks are missing, or the output exists.
     """
     began = time.monotonic()
-    missing = folder.missing()
-    if missing:
-        raise OutputError(
-            f"{len(missing)} of {len(folder.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
-            path=str(folder.path),
-        )
+    folder.refuse_missing()
     _refuse_older(folder)
     job = _job(folder)
     reads = [job.input, folder.options["geometry"], folder.options["model"]]

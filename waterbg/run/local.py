@@ -25,7 +25,7 @@ from waterbg.run.pool import Pool
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
-from waterbg.run.sweep import Images, add_image, agree, find_images
+from waterbg.run.sweep import NamedImages, add_image, agree, find_images
 from waterbg.stream import STREAM, OutputFile, StreamFile, add_provenance, compare_streams, refuse_another_kind
 from waterbg.stream.check import Comparison, first_loss
 from waterbg.stream.grammar import BEGIN_CHUNK
@@ -252,21 +252,21 @@ def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> li
     return refuse_missing_images(worker, images) if job.images.on_missing == "fail" else []
 
 
-def refuse_damage(job: Job) -> Images:
+def refuse_damage(job: Job) -> NamedImages:
     """The first thing libcrystfel would lose ends the run: numbers must not be put back where nobody reads them.
 
     Returns
     -------
-    Images
+    NamedImages
         As :func:`waterbg.run.sweep.find_images`.
     """
-    images: Images = {}
+    images: NamedImages = {}
     with StreamFile(job.input) as stream:
         loss = first_loss(stream)
         if loss is not None:
             raise loss
         for chunk in stream.chunks():
-            if any(len(crystal.reflections) for crystal in chunk.crystals):
+            if chunk.n_reflections:
                 add_image(images, chunk.filename, chunk.event)
     return images
 
@@ -283,7 +283,7 @@ def doubt_geometry(job: Job) -> list[str]:
     return []
 
 
-def refuse_missing_images(worker: Worker, images: Images) -> list[str]:
+def refuse_missing_images(worker: Worker, images: NamedImages) -> list[str]:
     """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written.
 
     Returns

@@ -46,7 +46,7 @@ class Sample:
                 if span is None or not span.chunks:
                     continue
                 for chunk in stream.chunks(span.start, span.stop):
-                    if chunk.has_reflections:
+                    if chunk.n_reflections:
                         self.chunks.append(chunk)
                 if len(self.chunks) >= size:
                     break

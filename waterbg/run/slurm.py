@@ -59,14 +59,19 @@ class SlurmOptions:
             if any(char in value for char in "\n\r"):
                 raise UsageError(f"--{key}: a line break cannot be part of it")
             if value:
-                lines.append(f"#SBATCH --{key}={_quoted(value)}")
+                lines.append(directive(key, value))
         lines += ["#SBATCH --exclusive"] if self.exclusive else []
         return [*lines, "#SBATCH --nodes=1"]
 
 
-def _quoted(value: str) -> str:
-    """A value for sbatch: a blank would end it, a ``#`` begin a comment, and a backslash escapes in quotes, too."""
-    return shlex.quote(value).replace("\\", "\\\\")
+def directive(key: str, value: str) -> str:
+    """Line of a batch script; a blank would end the value, a ``#`` begin a comment, a backslash escapes in quotes."""
+    return f"#SBATCH --{key}=" + shlex.quote(value).replace("\\", "\\\\")
+
+
+def log_folder(folder: Path) -> str:
+    """What to put before the names of logs, which are patterns: a ``%`` of the folder's is none."""
+    return f"{folder.absolute()}/".replace("%", "%%")
 
 
 @dataclass(frozen=True)
@@ -145,8 +150,7 @@ class JobFolder:
             "options": options,
             "blocks": [[block.start, block.stop, block.chunks] for block in blocks],
         }
-        # a folder with % in its name would be taken for a pattern when Slurm puts it before the names of the logs
-        logs = f"{folder.absolute()}/".replace("%", "%%") if "%" in str(folder.absolute()) else ""
+        logs = log_folder(folder) if "%" in str(folder.absolute()) else ""  # else Slurm puts it there itself
         directives = slurm.directives(f"waterbg-{Path(output).name}", f"0-{len(blocks) - 1}", logs)
         comment = "# Load modules or activate an environment here, if the nodes need it."
         script = "\n".join(["#!/bin/sh", *directives, "", comment, "", task])
@@ -178,6 +182,15 @@ class JobFolder:
     def missing(self) -> list[int]:
         """Blocks that are not done."""
         return [index for index in range(len(self.blocks)) if not self.is_done(index)]
+
+    def refuse_missing(self) -> None:
+        """OutputError unless all blocks are done."""
+        missing = len(self.missing())
+        if missing:
+            raise OutputError(
+                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
+                path=str(self.path),
+            )
 
     def is_done(self, index: int) -> bool:
         """Whether a block's complete part is there, and still complete."""
@@ -295,6 +308,3 @@ def _run(program: str, *arguments: str) -> str:
 def slurm_options(given: dict[str, Any]) -> SlurmOptions:
     """Options of those switches that were given; the names are those of the fields."""
     return SlurmOptions(**{name: value for name, value in given.items() if value})
-
-
-__all__ = ["Block", "JobFolder", "SlurmOptions", "compress", "slurm_options"]

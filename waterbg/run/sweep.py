@@ -21,11 +21,11 @@ _CHUNKS = 32  # a piece: some megabytes at the most
 _WORTH = 8 << 20  # bytes; for less it takes longer to start processes
 
 Report = Callable[[str], None]
-Images = dict[str, tuple[str | None, str | None]]
+NamedImages = dict[str, tuple[str | None, str | None]]
 """Image files in the order of the stream, each with its first event there, and that of the highest numbers."""
 
 
-def add_image(images: Images, name: str, event: str | None) -> None:
+def add_image(images: NamedImages, name: str, event: str | None) -> None:
     """Note an image. Where its file was cut short, it is the event with the highest numbers that is missing."""
     first, last = images.setdefault(name, (event, event))
     if _numbers(event) > _numbers(last):
@@ -42,10 +42,10 @@ class _Piece:
     """Whether nothing is lost in a piece, and the images that its reflections need."""
 
     clean: bool
-    images: Images = field(default_factory=dict)
+    images: NamedImages = field(default_factory=dict)
 
 
-def find_images(path: str, header_end: int, jobs: int, report: Report) -> Images | None:
+def find_images(path: str, header_end: int, jobs: int, report: Report) -> NamedImages | None:
     """Go through a stream in which nothing may be lost.
 
     Parameters
@@ -60,13 +60,13 @@ def find_images(path: str, header_end: int, jobs: int, report: Report) -> Images
 
     Returns
     -------
-    Images or None
+    NamedImages or None
         Those that chunks with reflections name; None when something may be lost.
     """
     with StreamFile(path) as stream:
         if Checker(stream, set(CHECKS) - LOSSES).header_is_odd():
             return None
-    images: Images = {}
+    images: NamedImages = {}
     jobs = _processes(path, jobs)
     pieces = ordered_map(_look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report)
     with closing(pieces), _closed_in_the_end():
@@ -138,7 +138,7 @@ def _look(span: Span) -> _Piece:
     for chunk in stream.all_chunks(span.start, span.stop):
         if checker.is_odd(chunk, at):
             return _Piece(False)
-        if chunk.has_reflections:
+        if chunk.n_reflections:
             add_image(piece.images, chunk.filename, chunk.event)
         at = chunk.stop
     # the next piece is read as it would be by one process only when this one ends where its last chunk does

@@ -40,11 +40,9 @@ class Worker:
     Parameters
     ----------
     job : Job
-    model : RunModel, optional
-        None until it is learnt, and for CrystFEL's own rings.
     """
 
-    def __init__(self, job: Job, model: RunModel | None = None) -> None:
+    def __init__(self, job: Job) -> None:
         self.job = job
         self.detector = parse_geometry(
             job.geometry, path=job.geometry_path or job.input, lenient=job.lenient, first_line=job.geometry_line
@@ -57,7 +55,7 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(self.reader, job.settings, job.images, model)
+        self.subtractor = Subtractor(self.reader, job.settings, job.images.on_missing, None)
         self._stream: StreamFile | None = None
 
     @property
@@ -123,7 +121,7 @@ class Worker:
         keys: list[tuple[Any, ...]] = []
         for chunk in chunks:
             place: tuple[Any, ...] = ()
-            if named[chunk.filename] > 1 and chunk.has_reflections:
+            if named[chunk.filename] > 1 and chunk.n_reflections:
                 try:
                     place = self.reader.order(chunk.filename, chunk.event)
                 except ImageError:

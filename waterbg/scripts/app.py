@@ -52,7 +52,7 @@ class Script(Switches):
 
 
 def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
-    """Open streams one after the other; ``-`` is standard input.
+    """Open streams one after the other; ``-`` is standard input. Says when one could not be read to its end.
 
     Raises
     ------
@@ -67,6 +67,13 @@ def each_stream(paths: Iterable[str]) -> Iterator[StreamFile]:
     for name in names:
         with StreamFile(name) as stream:
             yield stream
+            say_what_is_lost(stream)
+
+
+def say_what_is_lost(stream: StreamFile) -> None:
+    """Say on standard error why the end of a stream was not read, if it was not."""
+    if stream.ended is not None:
+        note(f"{stream.path}: not read to its end: {stream.ended.reason} (byte {stream.ended.offset})")
 
 
 def beside(path: str, ending: str) -> str:
@@ -121,18 +128,7 @@ def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False)
         # /dev/null, a named pipe: written to, never replaced
         _write_device(pieces, path)
         return
-    _write_file(pieces, path, force)
-
-
-def _write_file(pieces: Iterable[bytes], path: str, force: bool, reads: Iterable[str] = ()) -> None:
-    with open_output(path, force, reads).begin() as out:
-        try:
-            for piece in pieces:
-                out.write(piece)
-            out.finish()
-        except BaseException:
-            out.discard()
-            raise
+    open_output(path, force).write_whole(pieces)
 
 
 def _write_device(pieces: Iterable[bytes], path: str) -> None:
@@ -174,7 +170,7 @@ def write_h5(datasets: dict[str, Any], path: str, force: bool = False, reads: It
             h5.create_dataset(name, data=values, compression="gzip", compression_opts=4, shuffle=True)
         h5.flush()
         data = h5.id.get_file_image()
-    _write_file([data], path, force, reads)
+    open_output(path, force, reads).write_whole([data])
 
 
 def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:

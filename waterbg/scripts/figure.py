@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from waterbg.errors import UsageError
-from waterbg.figure_file import check_figure_path, make_printable, save_figure
+from waterbg.figure_file import check_figure_path, make_printable, new_figure, save_figure
 
 
 def has_screen() -> bool:
@@ -45,23 +45,18 @@ class FigureOutput:
         if path is not None:
             check_figure_path(path, force)
 
-    def new(self, **how: Any) -> Any:
-        """A matplotlib figure; arguments are those of ``matplotlib.figure.Figure``."""
-        how.setdefault("layout", "constrained")
+    def new(self, *, figsize: tuple[float, float]) -> Any:
+        """An empty matplotlib figure of so many inches."""
+        if self.path is not None:
+            return new_figure(*figsize)
         try:
-            if self.path is None:
-                import matplotlib.pyplot as plt
+            import matplotlib.pyplot as plt
 
-                return plt.figure(**how)
-            # without pyplot: no window system is touched
-            from matplotlib.backends.backend_agg import FigureCanvasAgg
-            from matplotlib.figure import Figure
+            return plt.figure(figsize=figsize, layout="constrained")
         except ImportError as err:
-            missing = "a window cannot be opened" if self.path is None else "figures need matplotlib"
-            raise UsageError(f"{missing} ({err}); pip install 'waterbg[plot]', or -o FILE.png") from None
-        figure = Figure(**how)
-        FigureCanvasAgg(figure)
-        return figure
+            raise UsageError(
+                f"a window cannot be opened ({err}); pip install 'waterbg[plot]', or -o FILE.png"
+            ) from None
 
     def done(self, figure: Any) -> None:
         """Write the file, or show the window until it is closed."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.crystfel.solution import frame_of
 from waterbg.errors import ImageError, UsageError
 from waterbg.h5_image import ImageStack
 from waterbg.scripts.layout import ImageLayout, stream_detector
@@ -79,11 +79,8 @@ def listed_frames(path: str) -> Iterator[Named]:
         while line := file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise UsageError(f"{path}: a line of more than {LONGEST_LINE} letters names no image")
-            name, _, event = line.strip().rpartition(" ")
-            if "//" in event and name:
-                yield Named(name.rstrip(), event)
-            elif line.strip():
-                yield Named(line.strip(), None)
+            if line.strip():
+                yield Named(*frame_of(line))
 
 
 def read_dark(path: str, dataset: str | None) -> NDArray[Any]:
@@ -114,6 +111,7 @@ def open_frames(
         None without a geometry.
     """
     from waterbg.frames import FrameReader
+    from waterbg.frames.places import Places
     from waterbg.scripts.geometry_text import read_geometry
 
     with ExitStack() as stack:
@@ -126,12 +124,8 @@ def open_frames(
         else:
             frames = listed_frames(path)
         if detector is None:
-            if prefix or basename:
-                frames = (
-                    Named(prefix + (os.path.basename(one.filename) if basename else one.filename), one.event)
-                    for one in frames
-                )
-            yield frames, None
+            places = Places(None, None, prefix, basename, lambda what: None)
+            yield (Named(places.image(one.filename), one.event) for one in frames), None
             return
         reader = FrameReader(detector, geometry_path=geometry, stream_path=beside, prefix=prefix, basename=basename)
         yield frames, stack.enter_context(reader)
@@ -270,8 +264,7 @@ def flatten(layout: ImageLayout, image: NDArray[Any]) -> NDArray[np.float32]:
         raise UsageError(f"the dark image is of shape {image.shape}; the geometry needs {array.shape}")
     flat = np.empty(layout.detector.n_pixels, np.float32)
     for number, place in enumerate(layout.places):
-        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
-        flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]] = part.ravel()
+        flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]] = place.of(image).ravel()
     return flat
 
 
@@ -279,10 +272,8 @@ def spread(layout: ImageLayout, flat: NDArray[Any]) -> dict[str, NDArray[np.floa
     """Put pixels of all panels one after the other into the layout of the data files; NaN where no panel is."""
     images = {name: np.full(array.shape, np.nan) for name, array in layout.arrays.items()}
     for number, place in enumerate(layout.places):
-        image = images[place.dataset]
-        pixels = flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]]
-        part = (image[place.layer] if image.ndim == 3 else image)[place.rows, place.columns]
-        part[:] = pixels.reshape(part.shape)
+        part = place.of(images[place.dataset])
+        part[:] = flat[layout.detector.offsets[number] : layout.detector.offsets[number + 1]].reshape(part.shape)
     return images
 
 

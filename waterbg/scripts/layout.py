@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,10 @@ class Place:
     layer: int
     rows: slice
     columns: slice
+
+    def of(self, array: NDArray[Any]) -> NDArray[Any]:
+        """View of the panel's pixels in an array of this layout, a single image or a stack."""
+        return (array[self.layer] if array.ndim == 3 else array)[self.rows, self.columns]
 
 
 class ImageLayout:
@@ -79,8 +84,7 @@ class ImageLayout:
     def panel(self, number: int) -> NDArray[np.float64]:
         """View of the pixels of one panel."""
         place = self.places[number]
-        array = self.arrays[place.dataset]
-        return (array[place.layer] if array.ndim == 3 else array)[place.rows, place.columns]
+        return place.of(self.arrays[place.dataset])
 
     def add_points(
         self, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64], values: NDArray[np.float64]

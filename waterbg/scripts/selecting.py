@@ -40,10 +40,10 @@ def select_chunks(
     stream : StreamFile
     wanted : callable
         Gives the bytes to take for a chunk (its own, as a rule), or None for none. What stands between a chunk and the
-        next goes with it; on standard input, which cannot be read twice, it is left out.
+        next goes with it; on standard input or a pipe, which cannot be read twice, it is left out.
     count : Selected
     say : callable
-        Told when the stream does not end where its last whole chunk ends, and when something was left out.
+        Told when something was left out.
     until : callable
         Asked after each chunk whether that was the last.
 
@@ -56,7 +56,7 @@ def select_chunks(
     for chunk in stream.chunks():
         if took and chunk.start > at:
             between += chunk.start - at
-            if stream.path != "-":
+            if stream.seekable:
                 yield stream.read(at, chunk.start)
         count.chunks += 1
         part = wanted(chunk)
@@ -66,10 +66,8 @@ def select_chunks(
             yield part
         if until():
             return
-    if between and stream.path == "-":
+    if between and not stream.seekable:
         say(f"{between} bytes between chunks were left out")
-    if stream.ended is not None:
-        say(f"{stream.path}: {stream.ended.reason}; nothing behind byte {at} was read")
 
 
 @dataclass(frozen=True)

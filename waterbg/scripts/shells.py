@@ -44,11 +44,7 @@ def read_table(path: str, least: int) -> Values:
     TableError
     """
     rows = []
-    try:
-        lines = read_small_file(path).decode(errors="replace").splitlines()
-    except OSError as err:
-        raise TableError(f"cannot be read ({err.strerror})", path=path) from None
-    for number, line in enumerate(lines[1:], 2):
+    for number, line in enumerate(_lines(path)[1:], 2):
         words = line.split()
         if not words:
             continue
@@ -61,6 +57,13 @@ def read_table(path: str, least: int) -> Values:
     if not rows:
         raise TableError("holds no numbers below its head line", path=path)
     return np.array(rows)
+
+
+def _lines(path: str) -> list[str]:
+    try:
+        return read_small_file(path).decode(errors="replace").splitlines()
+    except OSError as err:
+        raise TableError(f"cannot be read ({err.strerror})", path=path) from None
 
 
 def draw_two(
@@ -201,11 +204,7 @@ def read_grid(path: str) -> Grid:
     ------
     TableError
     """
-    try:
-        lines = read_small_file(path).decode(errors="replace").splitlines()
-    except OSError as err:
-        raise TableError(f"cannot be read ({err.strerror})", path=path) from None
-    axes = []
+    lines, axes = _lines(path), []
     for number, line in enumerate(lines[:2], 1):
         words = line.split(None, 3)
         try:

@@ -14,6 +14,7 @@ from plumbum import CommandNotFound, local
 
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, ProgramError, UsageError
+from waterbg.run.slurm import directive, log_folder
 
 _OURS = re.compile(r"^(-i|--input|-o|--output|-g|--geometry|--serial-start)(=|$)")
 
@@ -73,9 +74,10 @@ class Plan:
 
     def script(self, task: Task) -> str:
         """Text of the batch script of a task; it runs in the current folder, from which the list names the images."""
-        said = {"job-name": task.name, "output": f"{task.script.with_suffix('')}-%j.log", **(self.directives or {})}
-        lines = ["#!/bin/sh", "", *(f"#SBATCH --{key}={value}" for key, value in said.items() if value)]
-        own_jobs = any(word == "-j" or word.startswith("-j") for word in self.arguments)
+        log = f"{log_folder(task.script.parent)}{task.name}-%j.log"
+        said = {"job-name": task.name, "output": log, **(self.directives or {})}
+        lines = ["#!/bin/sh", "", *(directive(key, value) for key, value in said.items() if value)]
+        own_jobs = any(word.startswith("-j") for word in self.arguments)
         words = [self.indexamajig, "-i", str(task.frames), "-o", str(task.stream), "-g", str(self.geometry)]
         words += [f"--serial-start={task.before + 1}", *self.arguments]
         jobs = "" if own_jobs else ' -j "$(nproc)"'

@@ -285,7 +285,6 @@ def integrate_by_rings(
     # here, because numba costs half a second
     from waterbg.frames import FrameReader
     from waterbg.geometry import parse_geometry
-    from waterbg.run.job import Images
     from waterbg.settings import Settings
     from waterbg.stream import Chunk
     from waterbg.subtract import Subtractor, Tally
@@ -298,7 +297,7 @@ def integrate_by_rings(
         integration="rings", int_radius=(float(int_radius[0]), float(int_radius[1]), float(int_radius[2]))
     )
     with Reader(parse_geometry(geometry)) as reader:
-        work = Subtractor(reader, settings, Images(), None)
+        work = Subtractor(reader, settings, "fail", None)
         for chunk in chunks:
             yield work.chunk(Chunk(chunk.encode("utf-8", "surrogateescape"), 0), Tally())
 

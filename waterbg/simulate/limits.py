@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from waterbg.crystfel.solution import LATTICE_LETTER
 from waterbg.errors import UsageError
 from waterbg.simulate.detector import largest_inverse_d
-from waterbg.simulate.structure import CENTERINGS, GENERATORS, LATTICE_LETTERS, WITH_UNIQUE_AXIS
+from waterbg.simulate.structure import CENTERINGS, GENERATORS, WITH_UNIQUE_AXIS
+from waterbg.stream.grammar import LARGEST_INDEX
 
 if TYPE_CHECKING:
     from waterbg.simulate.experiment import Experiment
@@ -65,7 +67,7 @@ _ANGLES = (10.0, 170.0)  # degrees
 
 _WORDS = {
     "layout": ("stacked", "modules"),
-    "lattice_type": tuple(LATTICE_LETTERS),
+    "lattice_type": tuple(LATTICE_LETTER),
     "centering": tuple(CENTERINGS),
     "unique_axis": ("a", "b", "c", "?", "*"),
     "point_group": tuple(GENERATORS),
@@ -73,7 +75,6 @@ _WORDS = {
 _RISING = ("jet", "width_range", "crystals")  # (low, high)
 
 _MOST_PIXELS = 1 << 25  # the largest detectors have 2**24; a pixel takes a hundred bytes while a frame is made
-_LARGEST_INDEX = 511  # of CrystFEL's reflection lists
 _MOST_REFLECTIONS = 100_000  # in a frame: more than the pixels of a detector can tell apart
 
 
@@ -120,10 +121,10 @@ def _check_together(experiment: Experiment) -> None:
         raise UsageError(f"cell: axes at {experiment.cell[3:]} degrees lie in a plane, or cannot be")
     limit = largest_inverse_d(experiment)
     index = max(experiment.cell[:3]) / 10 * limit
-    if index > _LARGEST_INDEX:
+    if index > LARGEST_INDEX:
         raise UsageError(
             f"cell, photon_energy, camera_length: reflections up to index {index:.0f} would be on the detector; need "
-            f"{_LARGEST_INDEX} at most, as CrystFEL"
+            f"{LARGEST_INDEX} at most, as CrystFEL"
         )
     # a crystal has its volume times a cap of the Ewald sphere, which is pi / d², as thick as a reflection reaches
     thick = 2 * 4 * experiment.profile_radius

@@ -41,15 +41,6 @@ GENERATORS = {
     "m-3m": [_FOUR_C, _TWO["a"], _THREE_111],
 }
 
-LATTICE_LETTERS = {
-    "triclinic": "a",
-    "monoclinic": "m",
-    "orthorhombic": "o",
-    "tetragonal": "t",
-    "rhombohedral": "r",
-    "hexagonal": "h",
-    "cubic": "c",
-}
 WITH_UNIQUE_AXIS = ("monoclinic", "tetragonal", "hexagonal")
 
 CENTERINGS: dict[str, Callable[..., np.ndarray]] = {

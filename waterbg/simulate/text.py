@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from waterbg.crystfel.solution import LATTICE_LETTER
 from waterbg.simulate.detector import make_panels, panel_offset
 from waterbg.simulate.experiment import Experiment
 from waterbg.simulate.frame import SimulatedFrame
 from waterbg.simulate.peaks import find_peaks, peak_resolution, resolution_limit
-from waterbg.simulate.structure import LATTICE_LETTERS, WITH_UNIQUE_AXIS
+from waterbg.simulate.structure import WITH_UNIQUE_AXIS
 
 PREDICTION_LIMIT = 1.7
 """Reflections are predicted up to this many profile radii of excitation error."""
@@ -30,7 +31,7 @@ def cell_text(experiment: Experiment) -> str:
 
 def solution_lines(experiment: Experiment, frame: SimulatedFrame, image: str) -> str:
     """Lines of a solution file for ``indexamajig --indexing=file``, one per crystal of the frame."""
-    lattice = LATTICE_LETTERS[experiment.lattice_type] + experiment.centering
+    lattice = LATTICE_LETTER[experiment.lattice_type] + experiment.centering
     if experiment.lattice_type in WITH_UNIQUE_AXIS:
         lattice += experiment.unique_axis
     shift = frame.pulse.det_shift_mm(experiment)

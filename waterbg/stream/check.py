@@ -5,7 +5,7 @@ Each check is a row of the table of ways in which streams go wrong; its name is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import chain, zip_longest
 
@@ -248,25 +248,25 @@ def _blocks(stream: StreamFile, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 class _LineCounter:
-    """Line numbers for ascending bytes, counting each byte once, and none where nobody asks."""
+    """Line numbers, counting each byte once where they are asked for in ascending order, and none where nobody asks."""
 
     def __init__(self, stream: StreamFile) -> None:
         self.stream, self.at, self.lines = stream, 0, 1
 
     def line(self, offset: int) -> int:
-        """Line of a byte; the stream is read again from where counting stands."""
-        if self.stream.path == "-":
+        """Line of a byte; the stream is read again from where counting stands. 0 where that cannot be."""
+        if not self.stream.seekable:
             return 0
-        if offset >= self.at:
-            with open(self.stream.path, "rb") as file:
-                file.seek(self.at)
-                left = offset - self.at
-                while left > 0 and (block := file.read(min(left, 1 << 22))):
-                    self.lines += block.count(b"\n")
-                    left -= len(block)
-            self.at = offset
-            return self.lines
-        return self.stream.line_of(offset)
+        if offset < self.at:
+            self.at, self.lines = 0, 1
+        with open(self.stream.path, "rb") as file:
+            file.seek(self.at)
+            left = offset - self.at
+            while left > 0 and (block := file.read(min(left, 1 << 22))):
+                self.lines += block.count(b"\n")
+                left -= len(block)
+        self.at = offset
+        return self.lines
 
 
 # -- two streams --------------------------------------------------------------------------------------------------
@@ -383,7 +383,7 @@ class Comparison:
     def _chunk(self, old: Chunk, new: Chunk) -> Iterator[str]:
         self.chunks += 1
         if old.bytes == new.bytes:
-            self.reflections += sum(len(crystal.reflections) for crystal in old.crystals)
+            self.reflections += old.n_reflections
             return
         where = f"chunk at byte {old.start} ({old.filename} {old.event or ''})"
         if len(old.crystals) != len(new.crystals):
@@ -477,11 +477,16 @@ def _kept(old: Chunk, before: Crystal, new: Chunk, after: Crystal) -> np.ndarray
         if same or list(map(bytes, a)) == list(map(bytes, b)):
             return np.arange(len(a))
         return None
+    return places_in_order(map(bytes, a), map(bytes, b))
+
+
+def places_in_order(old: Iterable[object], new: Iterable[object]) -> np.ndarray | None:
+    """Numbers of the old ones that are still there; None unless the new ones are some of the old ones, in order."""
     kept = []
-    wanted = iter(enumerate(map(bytes, a)))
-    for row in map(bytes, b):
+    wanted = iter(enumerate(old))
+    for one in new:
         for number, candidate in wanted:
-            if candidate == row:
+            if candidate == one:
                 kept.append(number)
                 break
         else:

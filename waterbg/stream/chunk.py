@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.stream import grammar as g
-from waterbg.stream.rows import BlockEnd, Rows, beyond_limit, read_peaks, read_reflections
+from waterbg.stream.rows import Rows, beyond_limit, read_peaks, read_reflections
 from waterbg.stream.scanf import atof, convert_float, convert_long_int, scan, scan_columns
 
 Header = tuple[str, str, float | int]
@@ -292,7 +292,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
                 if len(rows := beyond_limit(crystal.rows)):
                     _abort(int(crystal.rows.begin[rows[0]]), chunk)
             crystal.has_list = True
-            block: BlockEnd = read_reflections(data, lines.end, len(data))
+            block = read_reflections(data, lines.end, len(data))
             crystal.stop = block.stop
             lines.move(block.stop)
             chunk.plain &= block.plain
@@ -409,9 +409,9 @@ class Chunk:
         return self._given or parse_chunk(self.bytes)
 
     @property
-    def has_reflections(self) -> bool:
-        """Whether any crystal lists one."""
-        return any(len(crystal.reflections) for crystal in self.crystals)
+    def n_reflections(self) -> int:
+        """How many all of its crystals list."""
+        return sum(len(crystal.reflections) for crystal in self.crystals)
 
     @property
     def filename(self) -> str:

@@ -23,7 +23,7 @@ LONGEST_PIECE = 1022  # bytes fgets(line, 1023) hands over at a time
 LONGEST_AUDIT = 4090  # bytes before the geometry
 LONGEST_GEOMETRY = 1024 * 1024 - 1
 LONGEST_PANEL_NAME = 63  # %63s
-LARGEST_INDEX = 511
+LARGEST_INDEX = 511  # either sign; reflection lists hold no more
 
 REFLECTION = np.dtype(
     [

@@ -10,7 +10,7 @@ from waterbg.stream.reader import StreamFile
 def has_reflections(path: str) -> bool:
     """Whether any chunk of a stream lists a reflection; nothing is read behind the first that does."""
     with StreamFile(path) as stream:
-        return any(chunk.has_reflections for chunk in stream.chunks())
+        return any(chunk.n_reflections for chunk in stream.chunks())
 
 
 def no_reflections(path: str) -> StreamError:

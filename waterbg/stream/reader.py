@@ -9,7 +9,7 @@ from functools import cached_property
 from types import TracebackType
 from typing import BinaryIO
 
-from waterbg.errors import StreamError
+from waterbg.errors import StreamError, UsageError
 from waterbg.interrupts import checkpoint
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
@@ -28,6 +28,14 @@ def command_line_of(header: bytes) -> str:
     return ""
 
 
+def refuse_pipes(command: str, *paths: str | os.PathLike[str], instead: str = "") -> None:
+    """Refuse streams that can be read only once, from the start, where a command opens them again."""
+    for path in paths:
+        if os.fspath(path) == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+            its = f"its stream{'s' * (len(paths) > 1)}"
+            raise UsageError(f"{command} reads {its} more than once, so a pipe or standard input will not do{instead}")
+
+
 class StreamFile:
     """A stream, opened as libcrystfel opens it.
 
@@ -41,6 +49,8 @@ class StreamFile:
     Attributes
     ----------
     path : str
+    seekable : bool
+        Whether it can be read more than once: not standard input, nor a pipe.
     header_end : int
         Byte where the first chunk's begin marker may stand: behind geometry, target cell and "Indexing methods".
     audit : bytes
@@ -49,7 +59,8 @@ class StreamFile:
     geometry_line : int
         Line of the stream on which the geometry's first line stands.
     ended : Fault or None
-        After a full reading: why libcrystfel stops before the end of the file; None when it does not.
+        After a full reading: why libcrystfel stops before the end of the file, and at which byte of it; None when it
+        does not.
 
     Raises
     ------
@@ -64,7 +75,7 @@ class StreamFile:
             self._file: BinaryIO = sys.stdin.buffer if self.path == "-" else open(self.path, "rb", buffering=0)  # noqa: SIM115
         except OSError as err:
             raise StreamError(f"cannot be opened ({err.strerror})", path=self.path) from None
-        self._seekable = self.path != "-" and self._file.seekable()
+        self.seekable = self.path != "-" and self._file.seekable()
         self._buffer, self._base = b"", 0
         self.ended: Fault | None = None
         try:
@@ -94,14 +105,14 @@ class StreamFile:
     def _load(self, start: int, size: int) -> bytes:
         """Bytes from ``start`` on, at least ``size`` of them unless the file ends; keeps what it has read ahead."""
         if start < self._base or start > self._base + len(self._buffer):
-            if not self._seekable:
+            if not self.seekable:
                 raise StreamError("standard input can be read only once, from the start", path=self.path, offset=start)
             self._buffer, self._base = b"", start
         have = self._base + len(self._buffer) - start
         if have < size:
             parts = [self._buffer[start - self._base :]]
             try:
-                if self._seekable:
+                if self.seekable:
                     self._file.seek(start + have)
                 while have < size:
                     wanted = max(_BLOCK, size - have)
@@ -138,43 +149,20 @@ class StreamFile:
             raise self._refused(
                 f"the first line does not begin {g.VERSION.decode()!r}: not a stream that is understood", 1, 0
             )
-        marker = g.BEGIN_GEOMETRY + b"\n"
-        # the version line is not audit text; what follows is counted as strlen counts it
+        # the version line is not audit text
         at = next(end for _, end, _ in g.pieces(data, 0, len(data)))
-        line, length = 1, 0
-        while True:
-            piece, end = self._piece(at)
-            line += 1
-            if not piece:
-                raise self._refused(
-                    "there is no geometry: the file ends before '----- Begin geometry file -----'", line, at
-                )
-            if piece == marker:
-                break
-            length += len(piece.split(b"\0")[0])
-            if length > g.LONGEST_AUDIT:
-                raise self._refused(
-                    f"more than {g.LONGEST_AUDIT} bytes before the geometry (or no geometry, or CRLF line ends)",
-                    line,
-                    at,
-                )
-            at = end
+        at, start, line = self._find_marker(
+            g.BEGIN_GEOMETRY, at, 1, g.LONGEST_AUDIT,
+            "there is no geometry: the file ends before '----- Begin geometry file -----'",
+            f"more than {g.LONGEST_AUDIT} bytes before the geometry (or no geometry, or CRLF line ends)",
+        )  # fmt: skip
         self.audit = self.read(0, at)
         self.geometry_line = line + 1
-        start = at = end
-        length = 0
-        marker = g.END_GEOMETRY + b"\n"
-        while True:
-            piece, end = self._piece(at)
-            line += 1
-            if not piece:
-                raise self._refused("the geometry has no end: '----- End geometry file -----' is missing", line, at)
-            if piece == marker:
-                break
-            length += len(piece.split(b"\0")[0])
-            if length > g.LONGEST_GEOMETRY:
-                raise self._refused("the geometry is longer than 1 MiB", line, at)
-            at = end
+        at, end, line = self._find_marker(
+            g.END_GEOMETRY, start, line, g.LONGEST_GEOMETRY,
+            "the geometry has no end: '----- End geometry file -----' is missing",
+            "the geometry is longer than 1 MiB",
+        )  # fmt: skip
         self.geometry_text = self.read(start, at)
         if b"\0" in self.geometry_text:  # strcat puts lines together, each up to its first NUL
             cut = [self.geometry_text[a:b].split(b"\0")[0] for a, b, _ in g.pieces(self.geometry_text, 0, at - start)]
@@ -184,6 +172,23 @@ class StreamFile:
         self.header_end = found if found is not None else self._size_seen()
         if self.header_end - end > _LONGEST_CHUNK:
             raise self._refused(f"no chunk begins within {_LONGEST_CHUNK >> 20} MiB behind the geometry", line, end)
+
+    def _find_marker(
+        self, marker: bytes, at: int, line: int, longest: int, lacking: str, too_long: str
+    ) -> tuple[int, int, int]:
+        """Where the line of a marker begins and ends, and its number; ``line`` is the one before ``at``."""
+        length = 0  # as strlen counts it
+        while True:
+            piece, end = self._piece(at)
+            line += 1
+            if not piece:
+                raise self._refused(lacking, line, at)
+            if piece == marker + b"\n":
+                return at, end, line
+            length += len(piece.split(b"\0")[0])
+            if length > longest:
+                raise self._refused(too_long, line, at)
+            at = end
 
     def _piece(self, at: int) -> tuple[bytes, int]:
         data = self._load(at, g.LONGEST_PIECE)
@@ -283,7 +288,8 @@ class StreamFile:
             at = chunk.stop
             if not chunk.parsed.complete:
                 cut = Fault("cut", "the file ends inside a chunk, which is lost", len(chunk.bytes))
-                self.ended = cut if chunk.parsed.ran_out else chunk.faults[-1]
+                why = cut if chunk.parsed.ran_out else chunk.faults[-1]
+                self.ended = Fault(why.check, why.reason, chunk.start + why.offset)
                 return
 
     def _line_start(self, at: int) -> int:
@@ -319,18 +325,3 @@ class StreamFile:
                     return Chunk(data[local : local + parsed.stop], begin, parsed)
             size *= 2
         raise StreamError(f"no end of a chunk within {_LONGEST_CHUNK >> 20} MiB", path=self.path, offset=begin)
-
-    def line_of(self, offset: int) -> int:
-        """1-based line on which a byte lies; reads the file up to there (not for standard input)."""
-        if not self._seekable:
-            return 0
-        count = 1
-        with open(self.path, "rb") as file:
-            left = offset
-            while left > 0:
-                block = file.read(min(left, _BLOCK))
-                if not block:
-                    break
-                count += block.count(b"\n")
-                left -= len(block)
-        return count

@@ -115,18 +115,21 @@ def scan_columns(line: bytes, integers: int, floats: int) -> tuple[list[float | 
     return values, word, [found.end(i) for i in range(1, integers + floats + 2)]
 
 
+def strtod(text: bytes) -> tuple[float, int]:
+    """The number at the start and where it ends; 0 and 0 without one."""
+    found = _STRTOD.match(text)
+    return (to_float(found.group(1)), found.end()) if found else (0.0, 0)
+
+
 def atof(text: bytes) -> float:
     """The number at the start, 0 without one."""
-    found = _STRTOD.match(text)
-    return to_float(found.group(1)) if found else 0.0
+    return strtod(text)[0]
 
 
 def convert_float(text: bytes) -> float | None:
     """Value of a text that is a number and nothing else (``convert_float`` in utils.c, which takes nothing for 0)."""
-    if not text:
-        return 0.0
-    found = _STRTOD.match(text)
-    return to_float(found.group(1)) if found is not None and found.end() == len(text) else None
+    value, end = strtod(text)
+    return value if end == len(text) else None
 
 
 def convert_long_int(text: bytes) -> int | None:

@@ -297,6 +297,17 @@ class OutputFile:
         except OSError as err:
             raise self.cannot(err) from None
 
+    def write_whole(self, pieces: Iterable[bytes]) -> None:
+        """Begin, write all of it and finish; nothing is left when something of that fails."""
+        with self.begin():
+            try:
+                for piece in pieces:
+                    self.write(piece)
+                self.finish()
+            except BaseException:
+                self.discard()
+                raise
+
     def discard(self) -> None:
         """Remove the part."""
         if self._file is not None:
@@ -318,10 +329,4 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     ------
     OutputError
     """
-    with OutputFile(path, force=True).begin() as out:
-        try:
-            out.write(data)
-            out.finish()
-        except BaseException:
-            out.discard()
-            raise
+    OutputFile(path, force=True).write_whole([data])
