@@ -86,6 +86,15 @@ def reduced_error(x, y, z, k, spread, radius):
 
 
 @njit(cache=True, nogil=True)
+def reduced_errors(points, k, spread, radius):
+    """`reduced_error` of each of the points (n, 3)."""
+    out = np.empty(len(points))
+    for n in range(len(points)):
+        out[n] = reduced_error(points[n, 0], points[n, 1], points[n, 2], k, spread, radius)
+    return out
+
+
+@njit(cache=True, nogil=True)
 def _allowed(centering, h, k, l):
     """Reflection conditions as ``forbidden_reflection`` in cell-utils.c; H is the obverse setting."""
     if centering == 65:  # A
