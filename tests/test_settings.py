@@ -3,7 +3,7 @@ import math
 import pytest
 
 from waterbg.errors import UsageError
-from waterbg.settings import Settings
+from waterbg.settings import Settings, counts_kept_as_saturated
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,19 @@ def test_radii_of_the_stream_that_cannot_be_used_are_told_unless_others_are_give
     settings = Settings.from_command_line(line, without_radii=True)
     assert (settings.int_radius, settings.push_res) == ((4, 5, 7), 1.5)
     assert Settings.from_command_line("indexamajig --int-radius a,b,c").int_radius == (4, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        ("", False),
+        ("--integration=rings-nocen-sat-nograd", True),
+        ("--integration rings,sat", True),
+        ("--integ=rings-sat-nosat", False),
+        ("--integration=sat-rings", False),
+        ("--integration=prof2d-sat", False),
+        ("--integration=rings-sat --integration=rings", False),
+    ],
+)
+def test_saturated_reflections_are_counted_among_the_kept_ones_by_rings_sat_alone(words, counts):
+    assert counts_kept_as_saturated(f"indexamajig -i a.lst {words} -g a.geom") == counts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -79,17 +79,13 @@ class Settings:
             When the radii it says cannot be used.
         """
         said: dict[str, object] = {}
-        words = command_line.split()
-        for word, following in zip(words, [*words[1:], ""]):
-            name, equals, value = word.partition("=")
-            value = value if equals else following
+        for name, value in _options_of(command_line):
             try:
-                # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
-                if name.startswith("--int-r") and "--int-radius".startswith(name):
+                if _means(name, "--int-radius", 7):  # streams say --int-rad=2,4,6
                     radii = _three_numbers(value)
                     if not without_radii:
                         said["int_radius"] = _usable(radii, f"--int-radius={value}")
-                elif name.startswith("--pu") and "--push-res".startswith(name):
+                elif _means(name, "--push-res", 4):
                     said["push_res"] = float(value)
             except ValueError:
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
@@ -143,6 +139,36 @@ class Settings:
                 except ValueError:
                     raise UsageError(f"{option}: a number is needed") from None
         return cls(**said)  # type: ignore[arg-type]
+
+
+def counts_kept_as_saturated(command_line: str) -> bool:
+    """Whether a stream's own command line says ``rings-sat``: what it counts as saturated is in its lists, too.
+
+    ``prof2d`` counts none (``integrate_prof2d`` in integration.c).
+    """
+    counts, rings = False, False
+    for name, value in _options_of(command_line):
+        if _means(name, "--integration", 6):
+            counts, rings = False, False
+            for word in value.replace(",", "-").split("-"):
+                if word in ("rings", "prof2d"):
+                    counts, rings = False, word == "rings"  # each sets nosat
+                elif word in ("sat", "nosat"):
+                    counts = rings and word == "sat"
+    return counts
+
+
+def _options_of(command_line: str) -> Iterator[tuple[str, str]]:
+    """Name and value of each option, and of whatever else stands there."""
+    words = command_line.split()
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        yield name, value if equals else following
+
+
+def _means(name: str, option: str, fewest: int) -> bool:
+    """Whether this is the option or a beginning of it, which argp takes when no other option has the same."""
+    return len(name) >= fewest and option.startswith(name)
 
 
 def refuse_without_say(given: Mapping[str, object], model: str | None = None, *, dashes: str = "--") -> None:

@@ -77,10 +77,22 @@ class Subtractor:
         Its ``on_missing`` says what becomes of a chunk whose image cannot be read.
     model : RunModel or None
         What was learnt from the run; None for CrystFEL's own rings.
+    saturated_are_counted : bool
+        A saturated reflection that is dropped is in ``num_saturated_reflections`` already: indexamajig counts those it
+        keeps with ``sat`` as it counts those it drops.
     """
 
-    def __init__(self, reader: FrameReader, settings: Settings, images: Images, model: RunModel | None) -> None:
+    def __init__(
+        self,
+        reader: FrameReader,
+        settings: Settings,
+        images: Images,
+        model: RunModel | None,
+        *,
+        saturated_are_counted: bool = False,
+    ) -> None:
         self.reader, self.settings, self.images, self.model = reader, settings, images, model
+        self.saturated_are_counted = saturated_are_counted
 
     def load(self, chunk: Chunk) -> tuple[Frame, Scene]:
         """Read the chunk's image and predict its reflections.
@@ -141,7 +153,7 @@ class Subtractor:
             tally.reflections += len(new)
             tally.integrated += int(new["keep"].sum())
             counted = Counter(status[~new["keep"]].tolist())
-            saturated.append(counted[Status.SATURATED])
+            saturated.append(0 if self.saturated_are_counted else counted[Status.SATURATED])
             implausible.append(counted[Status.IMPLAUSIBLE])
             for code, count in counted.items():
                 tally.dropped[Status(code).reason] += count

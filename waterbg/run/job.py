@@ -9,7 +9,7 @@ from pathlib import Path
 
 import waterbg
 from waterbg.errors import StreamError, UsageError
-from waterbg.settings import Settings
+from waterbg.settings import Settings, counts_kept_as_saturated
 from waterbg.small_file import read_geometry_file, read_small_file
 from waterbg.stream import StreamFile
 
@@ -48,6 +48,8 @@ class Job:
         Line of that file on which the text begins.
     lenient : bool
         True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
+    saturated_are_counted : bool
+        ``num_saturated_reflections`` of the stream counts reflections that it has, too.
     provenance : bytes
         The line that the output gains before its geometry, without newline.
     """
@@ -60,6 +62,7 @@ class Job:
     lenient: bool
     settings: Settings
     images: Images
+    saturated_are_counted: bool
     provenance: bytes
 
 
@@ -90,8 +93,9 @@ def resolve_job(
     """
     with StreamFile(path) as stream:
         given = settings or {}
+        command_line = stream.command_line or ""
         try:
-            own = Settings.from_command_line(stream.command_line or "", without_radii="int_radius" in given)
+            own = Settings.from_command_line(command_line, without_radii="int_radius" in given)
         except UsageError as err:
             raise StreamError(f"its own command line says {err}; give --int-radius", path=path) from None
         chosen = own.replace(**given)
@@ -119,5 +123,6 @@ def resolve_job(
         lenient=geometry is None,
         settings=chosen,
         images=images or Images(),
+        saturated_are_counted=counts_kept_as_saturated(command_line),
         provenance=" ".join(words).encode("utf-8", "surrogateescape"),
     )

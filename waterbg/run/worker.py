@@ -57,7 +57,9 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(self.reader, job.settings, job.images, model)
+        self.subtractor = Subtractor(
+            self.reader, job.settings, job.images, model, saturated_are_counted=job.saturated_are_counted
+        )
         self._stream: StreamFile | None = None
 
     @property
