@@ -90,6 +90,17 @@ def test_saturated_reflections_that_indexamajig_kept_and_counted_are_counted_onc
     assert [x for x in (small / "out.stream").read_bytes().split(b"\n") if x.startswith(b"num_saturated")] == counts
 
 
+@pytest.mark.parametrize("integration", ["rings", "profile"])
+def test_masks_that_indexamajig_did_not_read_are_not_missed_unless_a_geometry_is_given(small, integration):
+    stream = small / "unmasked.stream"
+    text = (small / "rings-nocen-nosat-nograd.stream").read_bytes()
+    stream.write_bytes(text.replace(b"--no-refine", b"--no-mask-data --no-refine"))
+    (small / "mask.h5").unlink()
+    words = (stream, "-o", small / "out.stream", f"--integration={integration}")
+    assert subtract(*words) == 0
+    assert subtract(*words, "--force", "-g", small / "det.geom") != 0
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["thaumatin", "thermolysin"])
 @pytest.mark.parametrize(("method", "file"), [("rings", "rings-nocen-nosat-nograd"), ("rings-grad", "rings-grad")])

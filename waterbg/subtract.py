@@ -12,7 +12,7 @@ from waterbg.errors import ImageError
 from waterbg.integrate import Status
 from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
-from waterbg.settings import Settings
+from waterbg.settings import OwnRun, Settings
 from waterbg.stream import NUMBERS, SPLICED, Chunk, splice_reflections
 
 if TYPE_CHECKING:
@@ -77,9 +77,9 @@ class Subtractor:
         Its ``on_missing`` says what becomes of a chunk whose image cannot be read.
     model : RunModel or None
         What was learnt from the run; None for CrystFEL's own rings.
-    saturated_are_counted : bool
-        A saturated reflection that is dropped is in ``num_saturated_reflections`` already: indexamajig counts those it
-        keeps with ``sat`` as it counts those it drops.
+    own_run : OwnRun, optional
+        Of the stream. A saturated reflection that is dropped may be in ``num_saturated_reflections`` already, and
+        CrystFEL's own rings do not use what the run took for bad.
     """
 
     def __init__(
@@ -88,11 +88,10 @@ class Subtractor:
         settings: Settings,
         images: Images,
         model: RunModel | None,
-        *,
-        saturated_are_counted: bool = False,
+        own_run: OwnRun | None = None,
     ) -> None:
         self.reader, self.settings, self.images, self.model = reader, settings, images, model
-        self.saturated_are_counted = saturated_are_counted
+        self.own_run = own_run or OwnRun()
 
     def load(self, chunk: Chunk) -> tuple[Frame, Scene]:
         """Read the chunk's image and predict its reflections.
@@ -153,7 +152,7 @@ class Subtractor:
             tally.reflections += len(new)
             tally.integrated += int(new["keep"].sum())
             counted = Counter(status[~new["keep"]].tolist())
-            saturated.append(0 if self.saturated_are_counted else counted[Status.SATURATED])
+            saturated.append(0 if self.own_run.counts_kept else counted[Status.SATURATED])
             implausible.append(counted[Status.IMPLAUSIBLE])
             for code, count in counted.items():
                 tally.dropped[Status(code).reason] += count
@@ -166,7 +165,12 @@ class Subtractor:
 
             options = parse_integration(self.settings.integration)
             return integrate_rings(
-                frame, scene, self.settings.int_radius, gradient=options.gradient, saturated=options.saturated
+                frame,
+                scene,
+                self.settings.int_radius,
+                gradient=options.gradient,
+                saturated=options.saturated,
+                max_inv_d=self.own_run.max_inv_d,
             )
         from waterbg.model import process_frame
 

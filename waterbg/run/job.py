@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import waterbg
 from waterbg.errors import StreamError, UsageError
-from waterbg.settings import Settings, counts_kept_as_saturated
+from waterbg.settings import OwnRun, Settings
 from waterbg.small_file import read_geometry_file, read_small_file
 from waterbg.stream import StreamFile
 
@@ -48,8 +49,8 @@ class Job:
         Line of that file on which the text begins.
     lenient : bool
         True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
-    saturated_are_counted : bool
-        ``num_saturated_reflections`` of the stream counts reflections that it has, too.
+    own_run : OwnRun
+        Of the stream; it read masks, whatever its command line says, for a geometry that is given instead of its own.
     provenance : bytes
         The line that the output gains before its geometry, without newline.
     """
@@ -62,7 +63,7 @@ class Job:
     lenient: bool
     settings: Settings
     images: Images
-    saturated_are_counted: bool
+    own_run: OwnRun
     provenance: bytes
 
 
@@ -98,7 +99,7 @@ def resolve_job(
             own = Settings.from_command_line(command_line, without_radii="int_radius" in given)
         except UsageError as err:
             raise StreamError(f"its own command line says {err}; give --int-radius", path=path) from None
-        chosen = own.replace(**given)
+        chosen, own_run = own.replace(**given), OwnRun.from_command_line(command_line)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
     text = embedded if geometry is None else read_geometry_file(geometry)
     if not text:
@@ -123,6 +124,6 @@ def resolve_job(
         lenient=geometry is None,
         settings=chosen,
         images=images or Images(),
-        saturated_are_counted=counts_kept_as_saturated(command_line),
+        own_run=own_run if geometry is None else dataclasses.replace(own_run, masks=True),
         provenance=" ".join(words).encode("utf-8", "surrogateescape"),
     )

@@ -49,6 +49,8 @@ class Worker:
         self.detector = parse_geometry(
             job.geometry, path=job.geometry_path or job.input, lenient=job.lenient, first_line=job.geometry_line
         )
+        if not job.own_run.masks:
+            self.detector = self.detector.without_masks()
         self.reader = FrameReader(
             self.detector,
             geometry_path=job.geometry_path,
@@ -57,9 +59,7 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(
-            self.reader, job.settings, job.images, model, saturated_are_counted=job.saturated_are_counted
-        )
+        self.subtractor = Subtractor(self.reader, job.settings, job.images, model, job.own_run)
         self._stream: StreamFile | None = None
 
     @property
