@@ -52,7 +52,7 @@ def near_sphere(
     reduced : (n,) float64
     """
     widest = min(2.0, reach * reach / (2 * k * k)) * spread  # of the Ewald sphere: (1 - cos 2θ) spread
-    excess = math.log1p((spread / radius) ** 2)
+    excess = 2.0 * math.log(math.hypot(1.0, spread / radius))
     thickness = math.sqrt((radius * radius + widest * widest) * (limit * limit + excess)) * (1 + 1e-9)
     highest = np.minimum(highest, HIGHEST_INDEX)
     code = ord(centering[:1] or "P")
