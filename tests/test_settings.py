@@ -3,7 +3,7 @@ import math
 import pytest
 
 from waterbg.errors import UsageError
-from waterbg.settings import Settings
+from waterbg.settings import OwnRun, Settings
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,26 @@ def test_radii_of_the_stream_that_cannot_be_used_are_told_unless_others_are_give
     settings = Settings.from_command_line(line, without_radii=True)
     assert (settings.int_radius, settings.push_res) == ((4, 5, 7), 1.5)
     assert Settings.from_command_line("indexamajig --int-radius a,b,c").int_radius == (4, 5, 7)
+
+
+@pytest.mark.parametrize(
+    ("words", "counts"),
+    [
+        ("", False),
+        ("--integration=rings-nocen-sat-nograd", True),
+        ("--integration rings,sat", True),
+        ("--integ=rings-sat-nosat", False),
+        ("--integration=sat-rings", False),
+        ("--integration=prof2d-sat", False),
+        ("--integration=rings-sat --integration=rings", False),
+    ],
+)
+def test_saturated_reflections_are_counted_among_the_kept_ones_by_rings_sat_alone(words, counts):
+    assert OwnRun.from_command_line(f"indexamajig -i a.lst {words} -g a.geom").counts_kept == counts
+
+
+def test_what_the_streams_own_run_took_for_bad_is_read_from_its_command_line():
+    assert OwnRun.from_command_line("indexamajig -i a.lst") == OwnRun(True, math.inf, False)
+    assert OwnRun.from_command_line("indexamajig --highres=2.5 --no-mask-data") == OwnRun(False, 4.0, False)
+    assert OwnRun.from_command_line("indexamajig --highres 4 --no-ma") == OwnRun(False, 2.5, False)
+    assert OwnRun.from_command_line("indexamajig --highres=high").max_inv_d == math.inf

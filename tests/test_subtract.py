@@ -75,6 +75,32 @@ def test_rings_computed_over_other_numbers_are_crystfels_too(data, tmp_path):
     assert parity(tmp_path / "out.stream", stream)[0] >= 0.999
 
 
+@pytest.mark.parametrize("integration", ["rings-nosat", "profile"])
+def test_saturated_reflections_that_indexamajig_kept_and_counted_are_counted_once(small, integration):
+    kept = small / "kept.stream"
+    stream = (small / "rings-nocen-nosat-nograd.stream").read_bytes()
+    kept.write_bytes(
+        stream.replace(b"--integration=rings-nocen-nosat", b"--integration=rings-nocen-sat").replace(
+            b"max_adu = 250", b"max_adu = 100"
+        )
+    )
+    assert subtract(kept, "-o", small / "out.stream", f"--integration={integration}") == 0
+    assert len(reflections(small / "out.stream")) < len(reflections(kept)) - 5
+    counts = [line for line in kept.read_bytes().split(b"\n") if line.startswith(b"num_saturated")]
+    assert [x for x in (small / "out.stream").read_bytes().split(b"\n") if x.startswith(b"num_saturated")] == counts
+
+
+@pytest.mark.parametrize("integration", ["rings", "profile"])
+def test_masks_that_indexamajig_did_not_read_are_not_missed_unless_a_geometry_is_given(small, integration):
+    stream = small / "unmasked.stream"
+    text = (small / "rings-nocen-nosat-nograd.stream").read_bytes()
+    stream.write_bytes(text.replace(b"--no-refine", b"--no-mask-data --no-refine"))
+    (small / "mask.h5").unlink()
+    words = (stream, "-o", small / "out.stream", f"--integration={integration}")
+    assert subtract(*words) == 0
+    assert subtract(*words, "--force", "-g", small / "det.geom") != 0
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["thaumatin", "thermolysin"])
 @pytest.mark.parametrize(("method", "file"), [("rings", "rings-nocen-nosat-nograd"), ("rings-grad", "rings-grad")])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from waterbg.errors import UsageError
@@ -75,17 +76,13 @@ class Settings:
             When the radii it says cannot be used.
         """
         said: dict[str, object] = {}
-        words = command_line.split()
-        for word, following in zip(words, [*words[1:], ""]):
-            name, equals, value = word.partition("=")
-            value = value if equals else following
+        for name, value in _options_of(command_line):
             try:
-                # argp takes any unambiguous beginning of a name; streams say --int-rad=2,4,6
-                if name.startswith("--int-r") and "--int-radius".startswith(name):
+                if _means(name, "--int-radius", 7):  # streams say --int-rad=2,4,6
                     radii = _three_numbers(value)
                     if not without_radii:
                         said["int_radius"] = _usable(radii, f"--int-radius={value}")
-                elif name.startswith("--pu") and "--push-res".startswith(name):
+                elif _means(name, "--push-res", 4):
                     said["push_res"] = float(value)
             except ValueError:
                 continue  # an option's value with blanks in it; indexamajig itself would have refused a wrong number
@@ -139,6 +136,63 @@ class Settings:
                 except ValueError:
                     raise UsageError(f"{option}: a number is needed") from None
         return cls(**said)  # type: ignore[arg-type]
+
+
+def _options_of(command_line: str) -> Iterator[tuple[str, str]]:
+    """Name and value of each option, and of whatever else stands there."""
+    words = command_line.split()
+    for word, following in zip(words, [*words[1:], ""]):
+        name, equals, value = word.partition("=")
+        yield name, value if equals else following
+
+
+def _means(name: str, option: str, fewest: int) -> bool:
+    """Whether this is the option or a beginning of it, which argp takes when no other option has the same."""
+    return len(name) >= fewest and option.startswith(name)
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """What the run that made a stream did with pixels and counts, as its own command line says.
+
+    Attributes
+    ----------
+    masks : bool
+        Whether it read the masks of its geometry; not with ``--no-mask-data``.
+    max_inv_d : float
+        nm⁻¹; pixels there and beyond were bad (``--highres``), inf without.
+    counts_kept : bool
+        Whether reflections that the stream has are among its counts of saturated ones: with ``rings-sat``. ``prof2d``
+        counts none (``integrate_prof2d`` in integration.c).
+    """
+
+    masks: bool = True
+    max_inv_d: float = math.inf
+    counts_kept: bool = False
+
+    @classmethod
+    def from_command_line(cls, command_line: str) -> OwnRun:
+        """Take what the command line in a stream's header says."""
+        masks, max_inv_d, counts_kept = True, math.inf, False
+        for name, value in _options_of(command_line):
+            if _means(name, "--no-mask-data", 7):
+                masks = False
+            elif _means(name, "--highres", 4):
+                with suppress(ValueError, ZeroDivisionError):
+                    max_inv_d = 10.0 / float(value)
+            elif _means(name, "--integration", 6):
+                counts_kept = _counts_kept(value)
+        return cls(masks, max_inv_d, counts_kept)
+
+
+def _counts_kept(integration: str) -> bool:
+    rings = counts = False
+    for word in integration.replace(",", "-").split("-"):
+        if word in ("rings", "prof2d"):
+            rings, counts = word == "rings", False  # each sets nosat
+        elif word in ("sat", "nosat"):
+            counts = rings and word == "sat"
+    return counts
 
 
 def refuse_without_say(given: Mapping[str, object], model: str | None = None, *, dashes: str = "--") -> None:

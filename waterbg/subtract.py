@@ -12,7 +12,7 @@ from waterbg.errors import ImageError
 from waterbg.integrate import Status
 from waterbg.interrupts import checkpoint
 from waterbg.predict import Scene, build_scene
-from waterbg.settings import Settings, parse_integration
+from waterbg.settings import OwnRun, Settings, parse_integration
 from waterbg.stream import NUMBERS, SPLICED, Chunk, splice_reflections
 
 if TYPE_CHECKING:
@@ -76,10 +76,21 @@ class Subtractor:
         What becomes of a chunk whose image cannot be read: ``fail``, ``keep`` or ``drop``.
     model : RunModel or None
         What was learnt from the run; None for CrystFEL's own rings.
+    own_run : OwnRun, optional
+        Of the stream. A saturated reflection that is dropped may be in ``num_saturated_reflections`` already, and
+        CrystFEL's own rings do not use what the run took for bad.
     """
 
-    def __init__(self, reader: FrameReader, settings: Settings, on_missing: str, model: RunModel | None) -> None:
+    def __init__(
+        self,
+        reader: FrameReader,
+        settings: Settings,
+        on_missing: str,
+        model: RunModel | None,
+        own_run: OwnRun | None = None,
+    ) -> None:
         self.reader, self.settings, self.on_missing, self.model = reader, settings, on_missing, model
+        self.own_run = own_run or OwnRun()
 
     def load(self, chunk: Chunk) -> tuple[Frame, Scene]:
         """Read the chunk's image and predict its reflections.
@@ -140,7 +151,7 @@ class Subtractor:
             tally.reflections += len(new)
             tally.integrated += int(new["keep"].sum())
             counted = Counter(status[~new["keep"]].tolist())
-            saturated.append(counted[Status.SATURATED])
+            saturated.append(0 if self.own_run.counts_kept else counted[Status.SATURATED])
             implausible.append(counted[Status.IMPLAUSIBLE])
             for code, count in counted.items():
                 tally.dropped[Status(code).reason] += count
@@ -153,7 +164,12 @@ class Subtractor:
 
             options = parse_integration(self.settings.integration)
             return integrate_rings(
-                frame, scene, self.settings.int_radius, gradient=options.gradient, saturated=options.saturated
+                frame,
+                scene,
+                self.settings.int_radius,
+                gradient=options.gradient,
+                saturated=options.saturated,
+                max_inv_d=self.own_run.max_inv_d,
             )
         from waterbg.model import process_frame
 

@@ -14,7 +14,7 @@ from frame_factory import geometry, pixels, single, stack
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames import FrameReader
 from waterbg.frames.events import Event
-from waterbg.geometry import parse_geometry
+from waterbg.geometry import parse_geometry, photon_energy_eV, wavelength_m
 
 # Places ------------------------------------------------------------------------------------------------------------
 
@@ -122,6 +122,16 @@ def test_the_energy_of_the_stream_goes_before_that_of_the_image(headers):
     frame = reads(headers, "photon_energy = /h/energy", photon_energy_eV=9123.0)
     assert frame.photon_energy_eV == 9123.0
     assert frame.adu_per_photon == pytest.approx([9.123, 9.123])
+
+
+def test_the_photon_energy_is_the_geometrys_to_the_last_bit_where_the_streams_decimals_say_the_same(headers):
+    headers.geometry = headers.geometry.replace("adu_per_photon = 2", "adu_per_eV = 0.001")
+    round_trip = photon_energy_eV(wavelength_m(10000.0))  # as CrystFEL's
+    assert round_trip != 10000.0
+    frame = reads(headers, "photon_energy = 10000 eV", photon_energy_eV=10000.0)
+    assert frame.photon_energy_eV == round_trip
+    assert frame.adu_per_photon.tolist() == [0.001 * round_trip] * 2
+    assert reads(headers, "photon_energy = 10000 eV", photon_energy_eV=10000.01).photon_energy_eV == 10000.01
 
 
 def test_one_value_holds_for_all_events_and_texts_may_be_numbers(headers):

@@ -12,7 +12,7 @@ from waterbg.geometry import parse_geometry
 from waterbg.integrate import Status
 from waterbg.integrate.rings import integrate_rings
 from waterbg.predict import LIMIT, build_scene
-from waterbg.settings import parse_integration
+from waterbg.settings import OwnRun, parse_integration
 from waterbg.stream import StreamFile
 
 from .cases import CASES
@@ -37,13 +37,15 @@ def integrate_again(stream_path, radii, integration, push_res=math.inf):
     """Integrate every reflection of a stream, and those that CrystFEL predicted and dropped."""
     options, outcome = parse_integration(integration), Outcome()
     with StreamFile(stream_path) as stream:
-        reader = FrameReader(parse_geometry(stream.geometry_text), stream_path=stream_path)
+        own_run = OwnRun.from_command_line(stream.command_line)
+        detector = parse_geometry(stream.geometry_text)
+        reader = FrameReader(detector if own_run.masks else detector.without_masks(), stream_path=stream_path)
         for chunk in stream.chunks():
             frame = reader.read(chunk.filename, chunk.event, photon_energy_eV=chunk.photon_energy_eV)
             scene = build_scene(chunk.crystals, frame.detector, frame.clen, frame.photon_energy_eV, push_res=push_res)
             unprinted = scene.printed < 0
             everything = replace(scene, printed=np.maximum(scene.printed, 0))
-            result = integrate_rings(frame, everything, radii, options.gradient, options.saturated)
+            result = integrate_rings(frame, everything, radii, options.gradient, options.saturated, own_run.max_inv_d)
             for crystal, rows in zip(chunk.crystals, scene.rows):
                 compare(outcome, crystal.reflections, result[rows])
             for spot, owner in zip(

@@ -45,6 +45,18 @@ def test_shift_is_found_to_a_hundredth_of_its_rounding(tiling, length, radius):
     assert misses <= 0.0005 * n
 
 
+def test_a_shift_that_is_printed_as_nothing_is_nothing_where_the_positions_allow_it():
+    detector = tiles(4, 4, 400, 400)
+    for seed in range(3):
+        crystal, truth = crystal_of(detector, lattice(seed), (0.0, 0.0))
+        axes, shift = refined(detector, crystal)
+        assert shift == (0.0, 0.0)
+        assert in_other_pixels(again(detector, crystal, axes, shift), truth) == 0
+        small, _ = crystal_of(detector, lattice(seed, 70), (0.00042, -0.00031))
+        assert small.det_shift == (0.0, 0.0)
+        assert refined(detector, small)[1] == pytest.approx((0.00042, -0.00031), abs=1e-4)
+
+
 def test_axes_of_a_large_cell_are_found_below_their_rounding():
     detector = tiles(1, 1, 4000, 4000, pixel=7.5e-5)
     axes = lattice(5, 300)

@@ -1,5 +1,6 @@
 """What the stream has, and what it does not have, on one frame."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -99,6 +100,19 @@ def test_overpredicted_reflections_are_recognised(detector):
     assert len(scene.spots) > 4 * len(truth)
     assert (scene.printed < 0).sum() == len(scene.spots) - len(wide.reflections)
     assert np.abs(scene.spots["excitation"]).max() == pytest.approx(8.5e-3, rel=0.01)
+
+
+@pytest.mark.parametrize("bandwidth", [0.005, 0.02])
+def test_overpredicted_reflections_of_a_wide_beam_are_recognised_and_lie_where_indexamajig_had_them(bandwidth):
+    wide_beam = replace(tiles(2, 2, 600, 600), bandwidth=bandwidth)
+    wide, truth = crystal_of(wide_beam, lattice(4), SHIFT, radius=0.02)
+    wide.profile_radius = 0.004
+    wide.reflections = wide.reflections[::2]
+    scene = scene_of([wide], wide_beam)
+    assert (scene.printed < 0).sum() == len(truth) - len(wide.reflections)
+    assert in_other_pixels(scene.spots[scene.rows[0]], truth[::2]) <= 2
+    plain, truth = crystal_of(wide_beam, lattice(4), radius=0.004)
+    assert len(scene_of([plain], wide_beam).spots) == len(truth)
 
 
 def test_printed_reflections_that_nobody_predicts_are_projected(detector):

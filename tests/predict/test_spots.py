@@ -116,13 +116,15 @@ def test_wavelength_is_crystfels():
         {"max_inv_d": 0.0},
         {"det_shift_mm": (math.nan, 0.0)},
         {"det_shift_mm": (1e12, 0.0)},
+        {"bandwidth": 1e300},
     ],
     ids=str,
 )
 def test_numbers_that_cannot_be_meant_predict_little_or_nothing_in_no_time(changes):
-    call = {"axes": lattice(1), "centering": "P", "detector": tiles(2, 2, 100, 100), "clen": CLEN}
+    call = {"axes": lattice(1), "centering": "P", "bandwidth": 1e-8, "clen": CLEN}
     call |= {"photon_energy_eV": ENERGY, "profile_radius": 0.004} | changes
-    assert len(predict(**call)) <= 1
+    detector = tiles(2, 2, 100, 100, extra=f"bandwidth = {call.pop('bandwidth')}\n")
+    assert len(predict(detector=detector, **call)) <= 1
 
 
 def test_more_points_than_any_crystal_has_are_not_listed_at_all():

@@ -181,7 +181,7 @@ class FrameReader:
         camera_length: float | None,
         copy: bool,
     ) -> Frame:
-        energy = self._energy(path, parsed) if photon_energy_eV is None else float(photon_energy_eV)
+        energy = self._energy(path, parsed) if photon_energy_eV is None else self._unrounded(float(photon_energy_eV))
         clen = self._camera_length(path, parsed, camera_length)
         detector = self._shifted(path, parsed)
         found = [
@@ -321,6 +321,18 @@ class FrameReader:
         if not (energy > 0 and math.isfinite(energy)):
             raise GeometryError(f"{path}: photon energy {energy} eV", path=self.detector.path, line=wavelength.line)
         return energy
+
+    def _unrounded(self, energy: float) -> float:
+        """The energy as CrystFEL has it from the geometry's number, when a stream's six decimals say the same.
+
+        Its last bit is that of the ADU of a photon (``adu_per_eV``), and decides sigma where I is exactly minus one
+        photon (rings), which is not rare where counts are whole.
+        """
+        wavelength = self.detector.wavelength
+        if wavelength is None or wavelength.number is None:
+            return energy
+        exact = wavelength.photon_energy_eV(lambda place: math.nan)
+        return exact if abs(exact - energy) < 1e-6 else energy
 
     def _camera_length(self, path: str, event: Event, fallback: float | None) -> float:
         length = self.detector.clen

@@ -278,6 +278,10 @@ class Detector:
         first = self.minima[np.asarray(panel)]
         return np.asarray(fs, float) - first[..., 0], np.asarray(ss, float) - first[..., 1]
 
+    def without_masks(self) -> Detector:
+        """The detector as it is when nobody reads its masks."""
+        return replace(self, panels=tuple(replace(panel, masks=()) for panel in self.panels))
+
     def shifted(self, x: float, y: float) -> Detector:
         """The detector moved by x and y in m (``detector_shift_x``, ``_y``); the same object for the same shift."""
         # CrystFEL ignores a shift that is NaN (create_detgeom in datatemplate.c)

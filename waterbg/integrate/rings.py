@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from waterbg.errors import UsageError
 from waterbg.integrate.plane import fit_plane
 from waterbg.integrate.result import INTEGRATED, Status
-from waterbg.predict import columns_of
+from waterbg.predict import columns_of, wavenumber
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -34,6 +34,7 @@ def integrate_rings(
     radii: tuple[float, float, float],
     gradient: bool = False,
     saturated: bool = False,
+    max_inv_d: float = math.inf,
 ) -> NDArray[np.void]:
     """Integrate the printed reflections of a scene as indexamajig does.
 
@@ -50,6 +51,8 @@ def integrate_rings(
         Plane through the ring instead of its mean (``grad``).
     saturated : bool
         Keep reflections with a pixel above ``max_adu`` or its saturation map (``sat``).
+    max_inv_d : float
+        nm⁻¹; pixels there and beyond are bad (``--highres``).
 
     Returns
     -------
@@ -70,11 +73,18 @@ def integrate_rings(
     result["status"] = Status.NOT_DONE
     wanted = np.flatnonzero(scene.printed >= 0)
     mask = peak_mask(spots, detector.shapes, detector.offsets, radii[0])
+    bad = frame.bad
+    if max_inv_d < math.inf:
+        bad = bad.copy()
+        wavelength = 1.0 / wavenumber(frame.photon_energy_eV)
+        _mark_beyond(
+            bad, detector.shapes, detector.offsets, detector.corners, detector.axes, frame.clen, max_inv_d * wavelength
+        )
     has_map = frame.saturation is not None
     saturation = frame.saturation if has_map else np.zeros(0, np.float32)
     numbers, status = _rings(
         frame.data,
-        frame.bad,
+        bad,
         mask,
         saturation,
         has_map,
@@ -112,6 +122,22 @@ def peak_mask(
         float(inner),
     )
     return mask
+
+
+@njit(cache=True, nogil=True)
+def _mark_beyond(bad, shapes, offsets, corners, axes, clen, limit):
+    """Mark pixels whose corner has 1/d of ``limit`` wavenumbers or more (``mark_resolution_range_as_bad``)."""
+    for p in range(len(shapes)):
+        at = offsets[p]
+        for i in range(shapes[p, 0]):
+            for j in range(shapes[p, 1]):
+                x = corners[p, 0] + j * axes[p, 0, 0] + i * axes[p, 1, 0]
+                y = corners[p, 1] + j * axes[p, 0, 1] + i * axes[p, 1, 1]
+                z = corners[p, 2] + j * axes[p, 0, 2] + i * axes[p, 1, 2] + clen
+                r = math.sqrt(x * x + y * y + z * z)
+                if math.sqrt((x * x + y * y) / (r * r) + (z / r - 1.0) ** 2) >= limit:
+                    bad[at] = 1
+                at += 1
 
 
 @njit(cache=True, nogil=True)

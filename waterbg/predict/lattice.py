@@ -53,7 +53,7 @@ def near_sphere(
     reduced : (n,) float64
     """
     widest = min(2.0, reach * reach / (2 * k * k)) * spread  # of the Ewald sphere: (1 - cos 2θ) spread
-    excess = math.log1p((spread / radius) ** 2)
+    excess = 2.0 * math.log(math.hypot(1.0, spread / radius))
     thickness = math.sqrt((radius * radius + widest * widest) * (limit * limit + excess)) * (1 + 1e-9)
     highest = np.minimum(highest, LARGEST_INDEX)
     code = ord(centering[:1] or "P")
@@ -84,6 +84,15 @@ def reduced_error(x, y, z, k, spread, radius):
     width2 = radius * radius + across * across
     r2 = error * error / width2 - math.log((radius * radius + spread * spread) / width2)
     return math.sqrt(max(r2, 0.0))
+
+
+@njit(cache=True, nogil=True)
+def reduced_errors(points, k, spread, radius):
+    """`reduced_error` of each of the points (n, 3)."""
+    out = np.empty(len(points))
+    for n in range(len(points)):
+        out[n] = reduced_error(points[n, 0], points[n, 1], points[n, 2], k, spread, radius)
+    return out
 
 
 @njit(cache=True, nogil=True)

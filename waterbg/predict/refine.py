@@ -133,7 +133,17 @@ def _refine(
     decisive = explained[:, None] & (np.abs(error) + range_ >= half)
     if not decisive.any():
         return axes, det_shift_mm
-    found = _middle(error[decisive], slope[decisive], half[decisive])
+    error, slope, half = error[decisive], slope[decisive], half[decisive]
+    found = None
+    if det_shift_mm == (0.0, 0.0):
+        # CrystFEL 0.12 shifts no detector of itself, so that this is an exact zero as a rule
+        unshifted = slope.copy()
+        unshifted[:, :2] = 0.0
+        found = _middle(error, unshifted, half)
+        if (np.abs(error - unshifted @ found) > half + _SLACK).any():
+            found = None
+    if found is None:
+        found = _middle(error, slope, half)
     change = np.zeros(11)
     change[: len(found)] = found
     change *= boxes

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.predict.lattice import reduced_errors
 from waterbg.predict.refine import refine_crystal
 from waterbg.predict.spots import LIMIT, NEAR, SPOT, predict, project, wavenumber
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from waterbg.stream import Crystal
 
 _OVERPREDICTED = 5.0  # --overpredict predicts with five times the profile radius it prints (integrate_all_5)
+_SHARE_OVERPREDICTED = 0.2  # without the option rounding puts a hundredth of the reflections beyond the limit, at most
 _LIMIT_ROUNDING = 0.005  # nm⁻¹, of diffraction_resolution_limit
 _HIGHEST_KEY = 1 << 20  # three indices below it make one int64
 
@@ -130,9 +132,12 @@ class _Crystal:
         shift = np.nan_to_num(np.asarray(crystal.det_shift or (0.0, 0.0), float), posinf=0.0, neginf=0.0)
         self.shift = (float(shift[0]), float(shift[1]))
         self.axes = crystal.axes if crystal.axes is not None and np.isfinite(crystal.axes).all() else None
+        self.width = self.radius  # what the crystal was predicted with
         if self.axes is not None:
+            if self._is_overpredicted(self.axes):
+                self.width *= _OVERPREDICTED
             self.axes, self.shift = refine_crystal(
-                self.shift, self.listed, self.panels, self.axes, detector, clen, photon_energy_eV, self.radius
+                self.shift, self.listed, self.panels, self.axes, detector, clen, photon_energy_eV, self.width
             )
 
     def predict(self, push_res: float) -> tuple[NDArray[np.void], NDArray[np.void]]:
@@ -140,26 +145,25 @@ class _Crystal:
         if self.axes is None or not self.radius > 0:
             return np.zeros(0, SPOT), np.zeros(0, SPOT)
         points = self.indices @ self.axes
-        width = self.radius * (_OVERPREDICTED if self._is_overpredicted(points) else 1.0)
         reach = math.inf
         if math.isfinite(push_res) and self.resolution_limit is not None:
             reach = self.resolution_limit + push_res
             seen = np.sqrt((points**2).sum(axis=1))
             reach = max(reach, float(seen[seen <= reach + _LIMIT_ROUNDING].max(initial=0.0)))
-        limit = max(LIMIT, NEAR * self.radius / width)
+        limit = max(LIMIT, NEAR * self.radius / self.width)
         spots = predict(
             self.axes,
             self.centering,
             self.detector,
             self.clen,
             self.photon_energy_eV,
-            width,
+            self.width,
             math.inf,
             self.shift,
             limit,
         )
         inside = (spots["reduced"] <= LIMIT) & (spots["inv_d"] <= reach)
-        spots["reduced"] *= width / self.radius
+        spots["reduced"] *= self.width / self.radius
         return spots[inside], spots[~inside]
 
     def lacking(self, which: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.int64]]:
@@ -168,7 +172,7 @@ class _Crystal:
             return self._as_printed(which), np.arange(len(which))
         hkl, spot_of_row = np.unique(self.indices[which], axis=0, return_inverse=True)
         spots = project(
-            hkl, self.axes, self.detector, self.clen, self.photon_energy_eV, self.shift, profile_radius=self.radius
+            hkl, self.axes, self.detector, self.clen, self.photon_energy_eV, self.shift, profile_radius=self.width
         )
         return spots, spot_of_row.reshape(-1)
 
@@ -182,12 +186,20 @@ class _Crystal:
         apart[same] = np.hypot(spots["fs"][same] - fs, spots["ss"][same] - ss)
         return float(np.partition(apart, len(apart) // 2)[len(apart) // 2])
 
-    def _is_overpredicted(self, points: NDArray[np.float64]) -> bool:
-        """Whether most of the printed reflections need five times the printed radius, but no more."""
+    def _is_overpredicted(self, axes: NDArray[np.float64]) -> bool:
+        """Whether many of the printed reflections need five times the printed radius, but no more.
+
+        They are four fifths of a monochromatic beam's, and less than a fifth only where the bandwidth makes the sphere
+        so thick that the radius hardly matters.
+        """
+        if not (len(self.indices) and self.radius > 0):
+            return False
+        points = self.indices @ axes
         k = wavenumber(self.photon_energy_eV)
-        error = np.abs(k - np.sqrt(points[:, 0] ** 2 + points[:, 1] ** 2 + (points[:, 2] + k) ** 2))
-        wide = (error > LIMIT * self.radius) & (error < 1.02 * LIMIT * _OVERPREDICTED * self.radius)
-        return bool(self.detector.bandwidth * k < 0.1 * self.radius and 2 * wide.sum() > len(wide))
+        spread = self.detector.bandwidth * k
+        narrow = reduced_errors(points, k, spread, self.radius)
+        wide = reduced_errors(points, k, spread, _OVERPREDICTED * self.radius)
+        return bool(np.mean((narrow > LIMIT) & (wide < 1.02 * LIMIT)) > _SHARE_OVERPREDICTED)
 
     def _as_printed(self, which: NDArray[np.int64]) -> NDArray[np.void]:
         """Spots of a crystal without axes: the printed position, known to 0.1 px, is all there is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import waterbg
 from waterbg.errors import StreamError, UsageError
-from waterbg.settings import Settings
+from waterbg.settings import OwnRun, Settings
 from waterbg.small_file import read_geometry_file, read_small_file
 from waterbg.stream import StreamFile
 
@@ -48,6 +49,8 @@ class Job:
         Line of that file on which the text begins.
     lenient : bool
         True for the geometry embedded in the stream, which may be older than what CrystFEL 0.12 accepts.
+    own_run : OwnRun
+        Of the stream; it read masks, whatever its command line says, for a geometry that is given instead of its own.
     provenance : bytes
         The line that the output gains before its geometry, without newline.
     """
@@ -60,6 +63,7 @@ class Job:
     lenient: bool
     settings: Settings
     images: Images
+    own_run: OwnRun
     provenance: bytes
 
 
@@ -90,11 +94,12 @@ def resolve_job(
     """
     with StreamFile(path) as stream:
         given = settings or {}
+        command_line = stream.command_line or ""
         try:
-            own = Settings.from_command_line(stream.command_line or "", without_radii="int_radius" in given)
+            own = Settings.from_command_line(command_line, without_radii="int_radius" in given)
         except UsageError as err:
             raise StreamError(f"its own command line says {err}; give --int-radius", path=path) from None
-        chosen = own.replace(**given)
+        chosen, own_run = own.replace(**given), OwnRun.from_command_line(command_line)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
     text = embedded if geometry is None else read_geometry_file(geometry)
     if not text:
@@ -119,5 +124,6 @@ def resolve_job(
         lenient=geometry is None,
         settings=chosen,
         images=images or Images(),
+        own_run=own_run if geometry is None else dataclasses.replace(own_run, masks=True),
         provenance=" ".join(words).encode("utf-8", "surrogateescape"),
     )

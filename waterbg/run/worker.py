@@ -47,6 +47,8 @@ class Worker:
         self.detector = parse_geometry(
             job.geometry, path=job.geometry_path or job.input, lenient=job.lenient, first_line=job.geometry_line
         )
+        if not job.own_run.masks:
+            self.detector = self.detector.without_masks()
         self.reader = FrameReader(
             self.detector,
             geometry_path=job.geometry_path,
@@ -55,7 +57,7 @@ class Worker:
             basename=job.images.basename,
             follow_external_links=job.images.follow_external_links,
         )
-        self.subtractor = Subtractor(self.reader, job.settings, job.images.on_missing, None)
+        self.subtractor = Subtractor(self.reader, job.settings, job.images.on_missing, None, job.own_run)
         self._stream: StreamFile | None = None
 
     @property
