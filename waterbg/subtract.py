@@ -52,7 +52,13 @@ class Tally:
         for name, value in vars(other).items():
             if name != "unreadable":
                 setattr(self, name, getattr(self, name) + value)
-        self.unreadable += other.unreadable[: MOST_NAMED - len(self.unreadable)]
+        for reason in other.unreadable:
+            self.name(reason)
+
+    def name(self, unreadable: str) -> None:
+        """Keep why an image cannot be read: once, for a file that is missing lacks all of its frames."""
+        if unreadable not in self.unreadable and len(self.unreadable) < MOST_NAMED:
+            self.unreadable.append(unreadable)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -119,8 +125,7 @@ class Subtractor:
             if self.images.on_missing == "fail":
                 raise
             tally.images["kept as they were" if self.images.on_missing == "keep" else LEFT_OUT] += 1
-            if len(tally.unreadable) < MOST_NAMED:
-                tally.unreadable.append(str(err))
+            tally.name(str(err))
             if self.images.on_missing == "drop":
                 return b""
             tally.crystals += len(chunk.crystals)
