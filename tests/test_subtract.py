@@ -149,6 +149,15 @@ def test_a_model_that_was_written_gives_the_same_bytes_when_it_is_used(small, ca
     assert a[1] == b[1]
 
 
+def test_no_decoys_leaves_their_scale_out_of_a_model_that_was_learnt_with_them(small):
+    stream, model = small / "rings-nocen-nosat-nograd.stream", small / "a.stream.model.json"
+    assert subtract(stream, "-o", small / "a.stream") == 0
+    assert subtract(stream, "-o", small / "b.stream", "--no-decoys", "--model", model) == 0
+    assert subtract(stream, "-o", small / "c.stream", "--no-decoys") == 0
+    a, b, c = ((small / f"{name}.stream").read_bytes().split(b"----- Begin geometry")[1] for name in "abc")
+    assert b == c != a
+
+
 # -- bad input: one line, status 1, nothing written ---------------------------------------------------------------
 
 

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from waterbg.geometry import Detector
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
+    from waterbg.settings import Settings
+    from waterbg.subtract import Tally
 
 SHIFTED = 1.0  # px from where the geometry has the detector: what is less is usual
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
@@ -136,8 +138,7 @@ def run_subtract(
                     err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
     if model is not None:
-        if job.settings.decoys:
-            summary.notes += verdict(model, is_given)
+        summary.notes += verdict(model, is_given, job.settings) + doubt_learning(model, summary.tally)
         summary.notes += doubts(model, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
@@ -180,10 +181,26 @@ def _moved_panels(model: RunModel, detector: Detector) -> list[str]:
     return [f"panels are not where the geometry has them: {named}{more} (followed here; refine the geometry)"]
 
 
-def verdict(model: RunModel, is_given: bool) -> list[str]:
-    """What decoys and strong spots said, and of which run, where the model is not this one's."""
+def doubt_learning(model: RunModel, tally: Tally) -> list[str]:
+    """Say when reflections were integrated by what no frame of the run has shown."""
+    if model.frames or not tally.integrated:
+        return []
+    return ["the run's model was learnt from no frame: spot widths, noise and the scale of sigma are the defaults"]
+
+
+def verdict(model: RunModel, is_given: bool, settings: Settings) -> list[str]:
+    """What decoys and strong spots said, and of which run and options, where the model is not this one's."""
+    if not settings.decoys:
+        return []
     lines = model.quality.lines()
-    return [f"{line} (in the run that the model is of)" for line in lines] if is_given else lines
+    if not is_given:
+        return lines
+    lines = [f"{line} (in the run that the model is of)" for line in lines]
+    if model.learnt_otherwise(settings):
+        lines.append(
+            f"the model's decoys and scale of sigma are those of {model.options}: leave out --model to learn this run's"
+        )
+    return lines
 
 
 def open_output(job: Job, output: str, *, force: bool, model_path: str | None, resume: bool = False) -> OutputFile:
@@ -227,7 +244,7 @@ def learn_run_model(
     from waterbg.run.sample import Sample
 
     if path is not None and Path(path).exists():
-        return RunModel.load(path)
+        return RunModel.load(path).under(job.settings)
     sample = Sample(worker, SAMPLE_FRAMES, follow)
     return learn_model(sample, job.settings) if pool is None else learn_model(sample, job.settings, sample.walk(pool))
 
