@@ -43,6 +43,8 @@ class Report(ImageOptions):
         if "-" in (before, after):
             raise UsageError("report reads its streams more than once, so standard input will not do")
         refuse_standard_output(self.output)
+        if self.output.lower().endswith((".pdf", ".png", ".svg")):  # as for figures; nothing would open it
+            raise UsageError(f"{self.output!r}: the page is HTML, and its name ends with .html; a browser prints it")
         reads = [before, after, self.model, self.geometry]
         output = OutputFile(self.output, force=self.force, reads=reads)  # known now, not after a minute's work
         from waterbg.plots.inline import inline_style
