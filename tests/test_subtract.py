@@ -325,6 +325,22 @@ def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):
     assert "the detector is 1.5 px from where the geometry has it (followed here; refine the geometry)" in said
 
 
+def test_a_statement_of_the_geometry_that_has_no_effect_is_told(small, capsys):
+    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
+    text = geometry.read_text().replace("mask0_badbits = 0x1", "flag_moerthan = 65534")
+    assert "flag_moerthan" in text
+    geometry.write_text(text)
+    assert subtract(stream, "-o", small / "out.stream", "-g", geometry, "--integration=rings") == 0
+    said = capsys.readouterr().err
+    assert f"det.geom:{1 + text.splitlines().index('flag_moerthan = 65534')}: unknown statement" in said
+    assert "the mask /entry/data/mask marks nothing: it has no good and no bad bits" in said
+    geometry.write_text("colour = 1\nsize = 2\nprice = 3\n" + text)
+    assert subtract(stream, "-o", small / "more.stream", "-g", geometry, "--integration=rings") == 0
+    said = capsys.readouterr().err
+    assert said.count("unknown statement") == 3
+    assert "and 2 more of the geometry" in said
+
+
 def test_a_followed_stream_that_ends_within_a_chunk_is_told(small, capsys):
     stream = small / "rings-nocen-nosat-nograd.stream"
     stream.write_bytes(stream.read_bytes()[:190000])

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 SHIFTED = 1.0  # px from where the geometry has the detector: what is less is usual
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
-NAMED = 3  # such panels, the farthest ones first
+NAMED = 3  # such panels, the farthest ones first; statements without effect
 WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
 GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
@@ -95,7 +95,7 @@ def run_subtract(
     worker = Worker(job)
     is_given = model_path is not None and Path(model_path).exists()
     notes = refuse_input(worker, jobs, report) if follow is None else []
-    summary.notes += doubt_geometry(job) + notes
+    summary.notes += doubt_geometry(job, worker.detector) + notes
     say_when_compiling()
     with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
@@ -288,7 +288,16 @@ def refuse_damage(job: Job) -> Images:
     return images
 
 
-def doubt_geometry(job: Job) -> list[str]:
+def doubt_geometry(job: Job, detector: Detector) -> list[str]:
+    """What in the geometry has no effect, and whether only an older CrystFEL opens it."""
+    without_effect = [said for said in detector.warnings if "ignored" in said]  # a misspelt mask, say
+    masks = {mask.data for panel in detector.panels for mask in panel.masks if not (mask.good_bits or mask.bad_bits)}
+    without_effect += [f"the mask {name} marks nothing: it has no good and no bad bits" for name in sorted(masks)]
+    more = [f"and {len(without_effect) - NAMED} more of the geometry"] if len(without_effect) > NAMED else []
+    return without_effect[:NAMED] + more + _doubt_age(job)
+
+
+def _doubt_age(job: Job) -> list[str]:
     """Say when the stream's own geometry is one that only an older CrystFEL opens: so is the output's."""
     if not job.lenient:
         return []
