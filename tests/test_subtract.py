@@ -325,6 +325,14 @@ def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):
     assert "the detector is 1.5 px from where the geometry has it (followed here; refine the geometry)" in said
 
 
+@pytest.mark.parametrize("words", [("--integration=rings", "-j", "2"), ("--on-missing=keep",)])
+def test_a_mask_that_is_found_elsewhere_is_told(small, words, capsys):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    assert subtract(stream, "-o", small / "out.stream", *words) == 0
+    said = f"mask.h5 is not in the working directory, where CrystFEL looks for it; took {small / 'mask.h5'}"
+    assert capsys.readouterr().err.count(said) == 1
+
+
 def test_a_statement_of_the_geometry_that_has_no_effect_is_told(small, capsys):
     stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
     text = geometry.read_text().replace("mask0_badbits = 0x1", "flag_moerthan = 65534")

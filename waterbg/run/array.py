@@ -100,7 +100,8 @@ def make_folder(
     header = _header(job)
     say_when_compiling()
     worker = Worker(job)
-    notes = doubt_geometry(job, worker.detector) + refuse_input(worker, 1, _quiet)
+    notes = doubt_geometry(job, worker.detector)
+    refuse_input(worker, 1, _quiet)
     is_given = model is not None and Path(model).exists()
     learnt = learn_run_model(worker, model, None)
     files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}

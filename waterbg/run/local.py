@@ -94,8 +94,9 @@ def run_subtract(
     summary = Summary(output=output)
     worker = Worker(job)
     is_given = model_path is not None and Path(model_path).exists()
-    notes = refuse_input(worker, jobs, report) if follow is None else []
-    summary.notes += doubt_geometry(job, worker.detector) + notes
+    if follow is None:
+        refuse_input(worker, jobs, report)
+    summary.notes += doubt_geometry(job, worker.detector)
     say_when_compiling()
     with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
@@ -254,19 +255,14 @@ def _read(path: str, start: int, stop: int) -> bytes:
         return stream.read(start, stop)
 
 
-def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> list[str]:
-    """End the run before anything is written when data would be lost, or when an image must be there and is not.
-
-    Returns
-    -------
-    list of str
-        As :func:`refuse_missing_images`.
-    """
+def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> None:
+    """End the run before anything is written when data would be lost, or when an image must be there and is not."""
     job = worker.job
     images = find_images(job.input, job.header_end, jobs, report)
     if images is None:
         images = refuse_damage(job)
-    return refuse_missing_images(worker, images) if job.images.on_missing == "fail" else []
+    if job.images.on_missing == "fail":
+        refuse_missing_images(worker, images)
 
 
 def refuse_damage(job: Job) -> Images:
@@ -309,19 +305,12 @@ def _doubt_age(job: Job) -> list[str]:
     return []
 
 
-def refuse_missing_images(worker: Worker, images: Images) -> list[str]:
-    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written.
-
-    Returns
-    -------
-    list of str
-        What the user should know about how the images are read (a mask found elsewhere, say).
-    """
+def refuse_missing_images(worker: Worker, images: Images) -> None:
+    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written."""
     try:
         for name, events in images.items():
             for event in dict.fromkeys(events):
                 worker.reader.check(name, event)
-        return list(worker.reader.warnings)
     finally:
         worker.close()
 

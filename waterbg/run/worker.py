@@ -112,6 +112,7 @@ class Worker:
             parts += before, text
             piece.tally.add(tally)
         parts.append(self.stream.read(at, span.stop))
+        piece.tally.remarks = list(self.reader.warnings)
         piece.text = b"".join(parts)
         return piece
 
