@@ -475,6 +475,7 @@ def test_the_stream_itself_can_be_the_output_only_with_force_and_a_copy(high, lo
         (["-o", "out.stream", "--columns=fs"], 2, "'fs' cannot be overwritten"),
         (["-o", "out.stream", "--columns=,"], 2, "no columns"),
         (["-o", "out.stream", "--match=some"], 2, "--match"),
+        (["-o", "out.stream", "--unmatched=./out.stream"], 2, "-o and --unmatched are both out.stream"),
     ],
 )
 def test_the_command_refuses_what_it_cannot_do(high, low, tmp_path, monkeypatch, capsys, arguments, status, message):

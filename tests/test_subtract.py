@@ -175,6 +175,15 @@ def test_a_model_that_was_written_gives_the_same_bytes_when_it_is_used(small, ca
     assert a[1] == b[1]
 
 
+def test_no_decoys_leaves_their_scale_out_of_a_model_that_was_learnt_with_them(small):
+    stream, model = small / "rings-nocen-nosat-nograd.stream", small / "a.stream.model.json"
+    assert subtract(stream, "-o", small / "a.stream") == 0
+    assert subtract(stream, "-o", small / "b.stream", "--no-decoys", "--model", model) == 0
+    assert subtract(stream, "-o", small / "c.stream", "--no-decoys") == 0
+    a, b, c = ((small / f"{name}.stream").read_bytes().split(b"----- Begin geometry")[1] for name in "abc")
+    assert b == c != a
+
+
 # -- bad input: one line, status 1, nothing written ---------------------------------------------------------------
 
 
@@ -340,6 +349,30 @@ def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):
     assert subtract(stream, "-o", small / "out.stream", "-g", shifted(geometry, 1.5)) == 0
     said = capsys.readouterr().err
     assert "the detector is 1.5 px from where the geometry has it (followed here; refine the geometry)" in said
+
+
+@pytest.mark.parametrize("words", [("--integration=rings", "-j", "2"), ("--on-missing=keep",)])
+def test_a_mask_that_is_found_elsewhere_is_told(small, words, capsys):
+    stream = small / "rings-nocen-nosat-nograd.stream"
+    assert subtract(stream, "-o", small / "out.stream", *words) == 0
+    said = f"mask.h5 is not in the working directory, where CrystFEL looks for it; took {small / 'mask.h5'}"
+    assert capsys.readouterr().err.count(said) == 1
+
+
+def test_a_statement_of_the_geometry_that_has_no_effect_is_told(small, capsys):
+    stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
+    text = geometry.read_text().replace("mask0_badbits = 0x1", "flag_moerthan = 65534")
+    assert "flag_moerthan" in text
+    geometry.write_text(text)
+    assert subtract(stream, "-o", small / "out.stream", "-g", geometry, "--integration=rings") == 0
+    said = capsys.readouterr().err
+    assert f"det.geom:{1 + text.splitlines().index('flag_moerthan = 65534')}: unknown statement" in said
+    assert "the mask /entry/data/mask marks nothing: it has no good and no bad bits" in said
+    geometry.write_text("colour = 1\nsize = 2\nprice = 3\n" + text)
+    assert subtract(stream, "-o", small / "more.stream", "-g", geometry, "--integration=rings") == 0
+    said = capsys.readouterr().err
+    assert said.count("unknown statement") == 3
+    assert "and 2 more of the geometry" in said
 
 
 def test_a_followed_stream_that_ends_within_a_chunk_is_told(small, capsys):

@@ -30,7 +30,8 @@ class Tally:
 
     ``own_rings``: reflections whose background is their own ring's after all. ``cut``: reflections that are wider than
     the peak disc. ``astray``: crystals whose predictions are far from the stream's positions. ``other_radii``: streams
-    behind the first that were made with other radii than are used.
+    behind the first that were made with other radii than are used. ``remarks``: how images were read (a mask found
+    elsewhere, say).
     """
 
     chunks: int = 0
@@ -45,13 +46,21 @@ class Tally:
     images: Counter[str] = field(default_factory=Counter)
     fallbacks: Counter[str] = field(default_factory=Counter)
     unreadable: list[str] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)
 
     def add(self, other: Tally) -> None:
         """Add another tally's counts to this one's."""
         for name, value in vars(other).items():
-            if name != "unreadable":
+            if name not in ("unreadable", "remarks"):
                 setattr(self, name, getattr(self, name) + value)
-        self.unreadable += other.unreadable[: MOST_NAMED - len(self.unreadable)]
+        for reason in other.unreadable:
+            self.name(reason)
+        self.remarks += [remark for remark in other.remarks if remark not in self.remarks]
+
+    def name(self, unreadable: str) -> None:
+        """Keep why an image cannot be read: once, for a file that is missing lacks all of its frames."""
+        if unreadable not in self.unreadable and len(self.unreadable) < MOST_NAMED:
+            self.unreadable.append(unreadable)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for a file."""
@@ -129,8 +138,7 @@ class Subtractor:
             if self.on_missing == "fail":
                 raise
             tally.images["kept as they were" if self.on_missing == "keep" else LEFT_OUT] += 1
-            if len(tally.unreadable) < MOST_NAMED:
-                tally.unreadable.append(str(err))
+            tally.name(str(err))
             if self.on_missing == "drop":
                 return b""
             tally.crystals += len(chunk.crystals)

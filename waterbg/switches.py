@@ -89,6 +89,8 @@ class Switches(cli.Application):  # type: ignore[misc]
             for kind, name in (("<class 'float'>", "a number"), ("<class 'int'>", "a whole number")):
                 wanted = wanted.replace(kind, name, 1)
             said = f"{dashes}{found[1]} is expected to be {wanted}"
+        elif found := re.fullmatch(r"Given (\S+), the following are missing \[(.*)\]", said):
+            said = f"{found[1]} needs " + ", ".join(f"--{name}" for name in re.findall(r"'(.*?)'", found[2]))
         return UsageError(f"{said[:1].lower()}{said[1:]}; '{self.PROGNAME} {self.HELP}' shows what there is")
 
     def _as_meant(self, argv: list[str]) -> list[str]:

@@ -161,6 +161,25 @@ def test_wrong_own_options_stop_before_indexamajig_starts(golden, words, capfd):
     assert not Path("arguments").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "status", "said"),
+    [
+        (["--waterbg-geometry=none.geom"], 1, "waterbg: error: none.geom: cannot be read (No such file"),
+        (["--waterbg-geometry=xtal.cell"], 1, "waterbg: error: xtal.cell:1: "),
+        (["--waterbg-model=det.geom"], 2, "waterbg: --waterbg-model=det.geom: is not a run model"),
+        (["--waterbg-background=mud"], 2, "waterbg: --waterbg-background=mud: one of water"),
+    ],
+)
+def test_what_the_subtraction_could_not_use_is_refused_by_its_own_name_before_indexing(
+    golden, words, status, said, capfd
+):
+    assert run(["waterbg", "indexamajig", "-o", "run.stream", *words]) == status
+    told = capfd.readouterr().err
+    assert told.startswith(said)
+    assert told.count("\n") == 1
+    assert not Path("arguments").exists()
+
+
 def test_an_option_without_say_in_crystfels_rings_is_refused_before_indexing(golden, capfd):
     assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS, "--waterbg-joint"]) == 2
     said = (

@@ -197,9 +197,25 @@ def test_a_stream_with_nothing_to_merge_is_told_before_anything_runs(merging, in
     assert not (inputs / "out").exists()
 
 
-def test_shells_that_exclude_everything_are_wrong_usage(merging, inputs):
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ({"lowres": 2, "highres": 3}, r"--lowres=2 must be more than --highres=3"),
+        ({"lowres": 3, "highres": 3}, r"--lowres=3 must be more than --highres=3"),
+        ({"highres": -3}, r"--highres=-3: a resolution in Å is needed"),
+        ({"lowres": 0}, r"--lowres=0: a resolution in Å is needed"),
+        ({"highres": float("nan")}, r"--highres=nan: a resolution in Å is needed"),
+    ],
+)
+def test_limits_that_leave_no_shell_are_wrong_usage_before_anything_runs(merging, inputs, limits, said):
+    with pytest.raises(UsageError, match=said):
+        merge(merging, output="out", **limits)
+    assert not (inputs / "out").exists()
+
+
+def test_shells_that_exclude_everything_that_was_merged_are_wrong_usage(merging, inputs):
     with pytest.raises(UsageError, match="--lowres and --highres exclude everything"):
-        merge(merging, output="out", lowres=2, highres=3)
+        merge(merging, output="out", highres=300)
 
 
 @pytest.mark.parametrize("streams", [1, 2, 3])

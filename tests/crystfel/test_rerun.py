@@ -118,6 +118,8 @@ def test_only_the_selected_chunks_are_listed(source, indexing, monkeypatch, only
 def test_a_selection_that_makes_no_sense_is_refused(source, indexing):
     with pytest.raises(UsageError, match="--only=3,x: not 'indexed'"):
         parse_selection(["3,x"])
+    with pytest.raises(UsageError, match="--only=3,12-7: 12-7 is no range, 7-12 is"):
+        parse_selection(["3,12-7"])
     with pytest.raises(UsageError, match="leaves none of the frames"):
         plan_rerun(source, "out.stream", only=Selection(serials=((77, 99),)), crystfel_bin=str(indexing))
 

@@ -175,6 +175,10 @@ def test_absurd_values_are_refused_or_worked_with(folder, command, values, capsy
         (["verify", "--max=0", "a"], "waterbg: --max is expected to be [1..1000000000], not '0'; 'waterbg "),
         (["verify", "a", "--max"], "waterbg: switch --max requires an argument; 'waterbg verify --help' shows"),
         (["verify", "--json=1", "a"], "waterbg: switch --json does not take an argument; 'waterbg verify"),
+        (
+            ["subtract", "a", "-o", "b", "--until-idle=5"],
+            "waterbg: --until-idle needs --follow; 'waterbg ",
+        ),
         (["compare", "a"], "waterbg: expected at least 2 positional arguments, got ['a']; 'waterbg compare"),
     ],
 )
@@ -237,7 +241,7 @@ def test_standard_output_is_refused_where_a_file_is_written_as_a_whole(folder, w
         ("peaks run.h5 --threshold abc", "--threshold is expected to be a number, not 'abc'; "),
         ("view run.stream --serial=1.5", "--serial is expected to be a whole number, not '1.5'; "),
         ("subtract run.stream -o out --push-res=nan", "--push-res=nan: a number is needed; inf is no limit"),
-        ("indexamajig -o out --waterbg-push-res=nan", "--push-res=nan: a number is needed; inf is no limit"),
+        ("indexamajig -o out --waterbg-push-res=nan", "--waterbg-push-res=nan: a number is needed; inf is no limit"),
     ],
 )
 def test_what_is_no_number_is_told_in_words_and_not_in_pythons(folder, words, said, capsys):

@@ -150,6 +150,20 @@ def test_a_header_that_is_missing_is_named(tmp_path, rng):
     reader.close()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -60.0, b"nan"])
+def test_a_camera_length_in_the_image_that_is_none_costs_its_own_event(tmp_path, rng, value):
+    run = stack(tmp_path, rng, clen="/clen")
+    with h5py.File(run.path, "a") as file:
+        good = np.array([80.0, 80.0, 80.0])
+        file["clen"] = good.astype("S8") if isinstance(value, bytes) else good
+        file["clen"][1] = value
+    reader = reader_of(run)
+    assert reader.read(str(run.path), "//0").clen == pytest.approx(0.08)
+    fails(reader, run.path, "//1", r"//1 \(/clen\): .*(nan|inf|-0\.06)", check=False)
+    assert reader.read(str(run.path), "//2").clen == pytest.approx(0.08)
+    reader.close()
+
+
 def test_a_camera_length_in_unknown_units_is_a_fault_of_the_geometry(tmp_path, rng):
     run = stack(tmp_path, rng, clen="12 cm")
     with reader_of(run) as reader, pytest.raises(GeometryError, match="camera length '12 cm'") as caught:

@@ -279,6 +279,7 @@ def test_a_model_holds_every_number(tmp_path):
         faulty="3 5-7",
         frames=7,
         detector="1 panel of 20 x 30 pixels",
+        options="--integration=sum --background=ring --polarisation=none --int-radius=3,4,5 --joint",
         quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
     )
     odd.save(tmp_path / "m")
@@ -313,6 +314,14 @@ def test_pixels_beyond_the_detector_are_refused(run, model):
 def test_a_model_with_pixels_that_are_no_numbers_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
     path.write_bytes(RunModel(faulty=text).text())
+    with pytest.raises(UsageError, match=r"model.json: is not a run model"):
+        RunModel.load(path)
+
+
+@pytest.mark.parametrize("options", ["--background=mud", "--int-radius=9,8,7"])
+def test_a_model_with_options_that_are_none_is_refused(tmp_path, options):
+    path = tmp_path / "model.json"
+    path.write_bytes(RunModel(options=options).text())
     with pytest.raises(UsageError, match=r"model.json: is not a run model"):
         RunModel.load(path)
 

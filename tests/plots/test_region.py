@@ -61,6 +61,12 @@ def test_three_surfaces_are_drawn_frame_and_model_on_one_scale(look, figure):
     assert "photons / px" in {axes.get_xlabel() for axes in figure.axes}
 
 
+@pytest.mark.parametrize("middle", [100, 101])
+def test_what_is_printed_names_the_pixels_of_the_region(look, figure, middle):
+    _, where = draw_region(figure, look, cut_region(look, 0, middle + 0.7, middle + 0.2, 2))
+    assert where.endswith(f"fs {middle - 2} to {middle + 2}, ss {middle - 2} to {middle + 2}")
+
+
 def test_a_blank_frame_has_one_surface(look, figure):
     blank = replace(look, surface=None)
     draw_region(figure, blank, cut_region(blank, 0, 100.0, 100.0, 3))

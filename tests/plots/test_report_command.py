@@ -80,6 +80,12 @@ def test_what_cannot_be_is_one_line_and_no_page(stream, subtracted, data, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_page_is_not_named_as_what_it_is_not(stream, subtracted, tmp_path, capsys):
+    assert run(["waterbg", "report", stream, subtracted, "-o", str(tmp_path / "report.PDF")]) == 2
+    assert "the page is HTML" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("harm", "said"),
     [

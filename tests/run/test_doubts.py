@@ -5,7 +5,9 @@ from waterbg.background import Noise
 from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.shapes import Spots
 from waterbg.model import RunModel
-from waterbg.run.local import doubts
+from waterbg.run.local import doubt_learning, doubts, verdict
+from waterbg.settings import Settings
+from waterbg.subtract import Tally
 
 DETECTOR = detector(rows=2, columns=3)
 
@@ -38,3 +40,25 @@ def test_panels_that_are_elsewhere_are_named_the_farthest_first():
     panels = ((0.6, 0.0), (0.0, -1.5), (0.0, 0.1), (0.9, 0.0), (2.0, 0.0), (0.0, 0.7))
     (said,) = doubts(RunModel(frames=3, spots=Spots(map=PositionMap(panels=panels))), DETECTOR)
     assert "p4 by 2.0 px, p1 by 1.5 px, p3 by 0.9 px and 2 more" in said
+
+
+def test_numbers_by_what_no_frame_has_shown_are_doubted():
+    (said,) = doubt_learning(RunModel(), Tally(integrated=3))
+    assert said.startswith("the run's model was learnt from no frame")
+    assert doubt_learning(RunModel(), Tally()) == []  # no number depends on it
+    assert doubt_learning(RunModel(frames=1), Tally(integrated=3)) == []
+
+
+def test_a_model_that_was_learnt_with_other_options_is_said_to_be():
+    def said(settings, learnt_with, is_given=True):
+        return verdict(RunModel(options=" ".join(learnt_with.as_options())), is_given, settings)
+
+    usual, ring = Settings(), Settings(background="ring")
+    (line,) = said(ring, usual)
+    assert "those of --integration=profile --background=water" in line
+    (line,) = said(usual, Settings(decoys=False))
+    assert "--no-decoys: leave out --model" in line
+    assert said(usual, Settings(push_res=2.0)) == said(usual, usual) == []  # what is predicted changes neither
+    assert said(ring, usual, is_given=False) == []
+    assert said(Settings(decoys=False), usual) == []  # neither is used
+    assert verdict(RunModel(), True, ring) == []  # nobody knows

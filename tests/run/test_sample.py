@@ -51,3 +51,17 @@ def test_frames_that_cannot_be_read_are_left_out_or_end_the_run(job, tmp_path, j
         learn(resolve_job(str(tmp_path / "a.stream")), jobs)
     lenient = resolve_job(str(tmp_path / "a.stream"), images=Images(on_missing="keep"))
     assert learn(lenient, jobs).frames == 5
+
+
+def test_a_run_whose_first_images_have_gone_learns_from_those_that_are_there(job, tmp_path, monkeypatch):
+    monkeypatch.setattr("waterbg.model.SAMPLE_FRAMES", 2)
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(GOLDEN / name)
+    text = Path(job.input).read_bytes()
+    (tmp_path / "a.stream").write_bytes(text.replace(b": images.h5", b": gone.h5", 3))
+    lenient = resolve_job(str(tmp_path / "a.stream"), images=Images(on_missing="keep"))
+    found = learn(lenient, 1)
+    assert found.frames == 2
+    assert learn(lenient, 3) == found
+    with pytest.raises(ImageError, match=r"gone\.h5: no such file"):
+        learn(resolve_job(str(tmp_path / "a.stream")), 1)

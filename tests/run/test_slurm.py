@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from waterbg.cli.base import run
-from waterbg.errors import OutputError, StreamError
+from waterbg.errors import OutputError, ProgramError, StreamError
 from waterbg.run.slurm import DESCRIPTION, Block, JobFolder, SlurmOptions, compress
 
 
@@ -285,6 +285,27 @@ def test_a_line_break_cannot_be_smuggled_into_the_batch_script():
 
     with pytest.raises(UsageError, match="line break"):
         SlurmOptions(partition="all\n#SBATCH --uid=0").directives("x", "0-1")
+
+
+def test_what_sbatch_refuses_can_be_edited_and_submitted(stream, monkeypatch, capsys):
+    out = stream.with_name("out.stream")
+    script = Path(f"{out}.slurm/run_waterbg.sh")
+
+    def sbatch(program, *words):
+        if "--partition=wrong" in script.read_text():
+            raise ProgramError("invalid partition", program=program, status=1)
+        return "7\n"
+
+    monkeypatch.setattr("waterbg.run.slurm._run", sbatch)
+    assert waterbg("subtract", stream, "-o", out, "--slurm", "--partition=wrong") == 1
+    assert capsys.readouterr().err == (
+        f"waterbg: error: sbatch (exit status 1): invalid partition; all is ready in {script.parent}: "
+        "edit run_waterbg.sh if need be, and 'waterbg slurm resume' submits it\n"
+    )
+    script.write_text(script.read_text().replace("=wrong", "=right"))
+    monkeypatch.setattr(JobFolder, "queued", lambda folder: {})
+    assert waterbg("slurm", "resume", script.parent) == 0
+    assert "submitted as job 7" in capsys.readouterr().out
 
 
 def test_values_with_blanks_and_names_of_any_kind_are_quoted_for_sbatch():

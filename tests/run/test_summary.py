@@ -32,3 +32,11 @@ def test_tallies_of_workers_add_up():
     tally.add(Tally(own_rings=3, fallbacks=Counter({"no spots": 1})))
     assert tally.own_rings == 5
     assert tally.fallbacks == {"no spots": 2}
+
+
+def test_a_file_that_is_missing_is_named_once_for_all_its_frames():
+    tally = Tally()
+    for reason in ("a.h5: no such file", "a.h5: no such file", "b.h5: no such file"):
+        tally.add(Tally(images=Counter({"kept as they were": 1}), unreadable=[reason]))
+    _, *lines = Summary(tally, output="out").text().splitlines()
+    assert lines == ["  images unreadable: 3 kept as they were", "    a.h5: no such file", "    b.h5: no such file"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plumbum import cli
@@ -30,6 +33,15 @@ _FLAGS = {
         *("slurm", "no-submit"),
     )
 }
+
+
+@contextmanager
+def _as_own() -> Iterator[None]:
+    """Wrong usage of an option is told by the name that it has here."""
+    try:
+        yield
+    except UsageError as err:
+        raise UsageError(re.sub(r"^--", _OWN, str(err))) from None
 
 
 class Indexamajig(Command):
@@ -136,6 +148,7 @@ class Indexamajig(Command):
             return 2
         request = read_request(arguments)
         settings = self._settings()
+        self._refuse_unusable()
         if self.slurm:
             return self._submit(arguments)
         program = find_real(self.crystfel_bin)
@@ -193,6 +206,19 @@ class Indexamajig(Command):
         )
         return submit(folder, self.no_submit)
 
+    def _refuse_unusable(self) -> None:
+        """Read geometry and run model: found to be none when the first chunk comes, they would cost the indexing."""
+        if self.geometry is not None:
+            from waterbg.geometry import parse_geometry
+            from waterbg.small_file import read_geometry_file
+
+            parse_geometry(read_geometry_file(self.geometry), path=self.geometry)
+        if self.model is not None and os.path.exists(self.model):
+            from waterbg.model import RunModel
+
+            with _as_own():
+                RunModel.load(self.model)
+
     def _learnt(self, output: Path) -> str | None:
         """Where the run model will be written; None where none will be."""
         if (self.integration or "").startswith("rings"):
@@ -204,17 +230,18 @@ class Indexamajig(Command):
         """Settings the user gave, checked before indexing begins."""
         from waterbg.settings import Settings, parse_int_radius, refuse_without_say
 
-        given = {
-            "integration": self.integration,
-            "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-            "push_res": self.push_res,
-            "polarisation": self.polarisation,
-            "joint": True if self.joint else None,
-            "decoys": False if self.no_decoys else None,
-        }
-        settings = {name: value for name, value in given.items() if value is not None}
-        Settings().replace(**settings)  # refuses what cannot be meant before indexing begins
+        with _as_own():  # refuses what cannot be meant before indexing begins
+            given = {
+                "integration": self.integration,
+                "background": self.background,
+                "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
+                "push_res": self.push_res,
+                "polarisation": self.polarisation,
+                "joint": True if self.joint else None,
+                "decoys": False if self.no_decoys else None,
+            }
+            settings = {name: value for name, value in given.items() if value is not None}
+            Settings().replace(**settings)
         refuse_without_say(settings, self.model, dashes=_OWN)
         return settings
 

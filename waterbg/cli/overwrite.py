@@ -49,6 +49,8 @@ class Overwrite(Command):
         from waterbg.overwrite import overwrite_stream
 
         refuse_standard_output(self.output)
+        if self.unmatched is not None and os.path.abspath(self.unmatched) == os.path.abspath(self.output):
+            raise UsageError(f"-o and --unmatched are both {self.output}: give the list another name")
         columns = [name.strip() for name in self.columns.split(",") if name.strip()]
         with ExitStack() as stack:
             on_unmatched = None

@@ -8,6 +8,7 @@ from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
 from waterbg.cli.shared_options import ImageOptions
+from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
 
@@ -42,6 +43,8 @@ class Report(ImageOptions):
 
         refuse_pipes("report", before, after)
         refuse_standard_output(self.output)
+        if self.output.lower().endswith((".pdf", ".png", ".svg")):  # as for figures; nothing would open it
+            raise UsageError(f"{self.output!r}: the page is HTML, and its name ends with .html; a browser prints it")
         reads = [before, after, self.model, self.geometry]
         output = OutputFile(self.output, force=self.force, reads=reads)  # known now, not after a minute's work
         from waterbg.plots.inline import inline_style

@@ -216,6 +216,7 @@ def merge_streams(
     OutputError, UsageError
     """
     _refuse_inputs(streams, cell)
+    _refuse_limits(lowres, highres)
     tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
     _prepare(folder, force)
@@ -241,6 +242,15 @@ def merge_streams(
     write_file(folder / "merge.txt", result.text().encode("utf-8", "surrogateescape"))
     write_file(folder / "merge.json", f"{result.as_json()}\n".encode("utf-8", "surrogateescape"))
     return result
+
+
+def _refuse_limits(lowres: float | None, highres: float | None) -> None:
+    """Limits that leave no shell, whatever is merged: merging may take hours."""
+    for name, d in (("lowres", lowres), ("highres", highres)):
+        if d is not None and not d > 0:
+            raise UsageError(f"--{name}={d:g}: a resolution in Å is needed, more than 0")
+    if lowres is not None and highres is not None and not lowres > highres:
+        raise UsageError(f"--lowres={lowres:g} must be more than --highres={highres:g} (d in Å)")
 
 
 def _refuse_inputs(streams: Sequence[str], cell: str) -> None:
@@ -357,8 +367,8 @@ class _Work:
                 f"nothing was merged: the options of the merging program leave no reflection; its messages are in "
                 f"{self.log}"
             )
-        low = 10 / lowres if lowres else min(span[0] for span in spans) - 1e-6
-        high = 10 / highres if highres else max(span[1] for span in spans) + 1e-6
+        low = 10 / lowres if lowres is not None else min(span[0] for span in spans) - 1e-6
+        high = 10 / highres if highres is not None else max(span[1] for span in spans) + 1e-6
         if not 0 <= low < high < math.inf:
             raise UsageError(
                 f"the resolution shells would reach from 1/d = {low:g} to {high:g} nm^-1: --lowres and --highres "

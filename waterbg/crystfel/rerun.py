@@ -90,6 +90,8 @@ def parse_selection(words: Sequence[str]) -> Selection:
         elif re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", word):
             for part in word.split(","):
                 low, _, high = part.partition("-")
+                if high and int(high) < int(low):
+                    raise UsageError(f"--only={word}: {part} is no range, {high}-{low} is")
                 serials.append((int(low), int(high or low)))
         else:
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from waterbg.errors import ImageError
@@ -19,7 +21,7 @@ def header_number(files: Files, path: str, event: Event, place: str) -> float:
     Raises
     ------
     ImageError
-        If there is none.
+        If there is none, or it is not finite.
     """
     name = place
     try:
@@ -34,10 +36,13 @@ def header_number(files: Files, path: str, event: Event, place: str) -> float:
         number = whole_float(text.partition("\0")[0].partition("\n")[0].partition("\r")[0])
         if number is None:
             raise ImageError(f"holds '{text[:40]}', not a number", path=path, dataset=name)
-        return number
-    if not isinstance(value, (np.integer, np.floating, np.bool_)):
+    elif isinstance(value, (np.integer, np.floating, np.bool_)):
+        number = float(value)
+    else:
         raise ImageError("holds no number", path=path, dataset=name)
-    return float(value)
+    if not math.isfinite(number):  # what a beamline writes when a motor or monitor gave no answer
+        raise ImageError(f"is {number} for this event", path=path, dataset=name)
+    return number
 
 
 def _index(shape: tuple[int, ...], event: Event) -> tuple[int, ...]:

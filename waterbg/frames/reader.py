@@ -345,6 +345,10 @@ class FrameReader:
                 path=self.detector.path,
                 line=length.line,
             )
+        if length.location is not None and not clen + self.detector.corners[:, 2].max() > 0:
+            raise ImageError(
+                f"a camera length of {clen:g} m puts the detector behind the sample", path=path, dataset=length.location
+            )
         return clen
 
     def _shifted(self, path: str, event: Event) -> Detector:

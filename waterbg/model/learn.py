@@ -112,6 +112,7 @@ def learn_model(
         faulty=text_of(faults.pixels()),
         frames=len(seen),
         detector=seen[0].detector,
+        options=" ".join(settings.as_options()),
     )
     return _calibrate(sample, model, settings, walk)
 

@@ -16,6 +16,7 @@ from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model.quality import Quality
+from waterbg.settings import Settings
 from waterbg.small_file import read_small_file
 from waterbg.stream import write_file
 
@@ -49,6 +50,8 @@ class RunModel:
         defaults.
     quality : Quality
         What decoys and strong spots say about the numbers.
+    options : str
+        Those it was learnt with (:meth:`waterbg.settings.Settings.as_options`); empty where that is not known.
     """
 
     noise: Noise = field(default_factory=Noise)
@@ -59,6 +62,19 @@ class RunModel:
     frames: int = 0
     detector: str = ""
     quality: Quality = field(default_factory=Quality)
+    options: str = ""
+
+    def under(self, settings: Settings) -> RunModel:
+        """The model without what decoys taught, where they are not to be asked; itself elsewhere."""
+        if settings.decoys:
+            return self
+        return dataclasses.replace(self, sigma_scale=1.0, trust=dataclasses.replace(self.trust, stray=0.0))
+
+    def learnt_otherwise(self, settings: Settings) -> bool:
+        """Whether it is known to be learnt with options that make other intensities, and another scale of sigma."""
+        if not self.options:
+            return False
+        return dataclasses.replace(Settings.from_options(self.options.split()), push_res=settings.push_res) != settings
 
     def refuse_another(self, detector: Detector) -> None:
         """Noise, places and widths are one detector's.
@@ -134,6 +150,7 @@ class RunModel:
                 detector=str(data.pop("detector")),
                 faulty=_pixels(data.pop("faulty")),
                 quality=Quality.from_dict(data.pop("quality")),
+                options=_options(data.pop("options", "")),
                 **data,
             )
         except OSError as err:
@@ -147,6 +164,13 @@ class RunModel:
 def _pixels(text: str) -> str:
     runs_of(text)
     return text
+
+
+def _options(text: str) -> str:
+    try:
+        return " ".join(Settings.from_options(text.split()).as_options()) if text else ""
+    except UsageError as err:
+        raise ValueError from err
 
 
 def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: list[Any]) -> PositionMap:

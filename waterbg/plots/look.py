@@ -166,7 +166,11 @@ def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) 
     ------
     ImageError, GeometryError, UsageError
     """
-    return look_with(job, number, chunk, lambda: RunModel.load(model_path) if model_path else learn_leniently(job))
+
+    def model() -> RunModel:
+        return RunModel.load(model_path).under(job.settings) if model_path else learn_leniently(job)
+
+    return look_with(job, number, chunk, model)
 
 
 def learn_leniently(job: Job) -> RunModel:

@@ -134,10 +134,9 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
     list of str
         What the picture shows, in words.
     """
-    where = (
-        f"panel {readable(region.panel)}, fs {region.fs[0]:.0f} to {region.fs[-1]:.0f}, "
-        f"ss {region.ss[0]:.0f} to {region.ss[-1]:.0f}"
-    )
+    # pixels, by their first edges: rounded, their middles would be now one pixel and now the next
+    ends = [int(end) for end in (region.fs[0], region.fs[-1], region.ss[0], region.ss[-1])]
+    where = f"panel {readable(region.panel)}, fs {ends[0]} to {ends[1]}, ss {ends[2]} to {ends[3]}"
     figure.suptitle(f"{look.title}    {where}", fontsize=11, parse_math=False)
     if region.background is None:
         _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")

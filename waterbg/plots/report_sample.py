@@ -146,6 +146,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     uses_model = provenance.settings.uses_model
     if uses_model:
         _read_model(sample, model_path, f"{numbers.after}.model.json")
+        sample.model = sample.model and sample.model.under(job.settings)
     worker = Worker(job)
     try:
         readable = [pair for pair in _chunks(numbers) if _can_be_read(worker, pair, sample)]

@@ -21,6 +21,7 @@ from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
 from waterbg.run.local import (
     doubt_geometry,
+    doubt_learning,
     doubts,
     learn_run_model,
     open_output,
@@ -99,7 +100,8 @@ def make_folder(
     header = _header(job)
     say_when_compiling()
     worker = Worker(job)
-    notes = doubt_geometry(job) + refuse_input(worker, 1, _quiet)
+    notes = doubt_geometry(job, worker.detector)
+    refuse_input(worker, 1, _quiet)
     is_given = model is not None and Path(model).exists()
     learnt = learn_run_model(worker, model, None)
     files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}
@@ -284,8 +286,8 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if is_learnt:
             write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
         model = RunModel.load(folder.path / MODEL)
-        if job.settings.decoys:
-            summary.notes += verdict(model, is_given=folder.options["model_is_given"])
+        summary.notes += verdict(model, folder.options["model_is_given"], job.settings)
+        summary.notes += doubt_learning(model, summary.tally)
         summary.notes += doubts(model, Worker(job).detector)
     summary.seconds = time.monotonic() - began
     return summary

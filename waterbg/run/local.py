@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from waterbg.geometry import Detector
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
+    from waterbg.settings import Settings
+    from waterbg.subtract import Tally
 
 SHIFTED = 1.0  # px from where the geometry has the detector: what is less is usual
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
-NAMED = 3  # such panels, the farthest ones first
+NAMED = 3  # such panels, the farthest ones first; statements without effect
 WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
 GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
@@ -92,8 +94,9 @@ def run_subtract(
     summary = Summary(output=output)
     worker = Worker(job)
     is_given = model_path is not None and Path(model_path).exists()
-    notes = refuse_input(worker, jobs, report) if follow is None else []
-    summary.notes += doubt_geometry(job) + notes
+    if follow is None:
+        refuse_input(worker, jobs, report)
+    summary.notes += doubt_geometry(job, worker.detector)
     say_when_compiling()
     with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
@@ -136,8 +139,7 @@ def run_subtract(
                     err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
     if model is not None:
-        if job.settings.decoys:
-            summary.notes += verdict(model, is_given)
+        summary.notes += verdict(model, is_given, job.settings) + doubt_learning(model, summary.tally)
         summary.notes += doubts(model, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
@@ -180,10 +182,26 @@ def _moved_panels(model: RunModel, detector: Detector) -> list[str]:
     return [f"panels are not where the geometry has them: {named}{more} (followed here; refine the geometry)"]
 
 
-def verdict(model: RunModel, is_given: bool) -> list[str]:
-    """What decoys and strong spots said, and of which run, where the model is not this one's."""
+def doubt_learning(model: RunModel, tally: Tally) -> list[str]:
+    """Say when reflections were integrated by what no frame of the run has shown."""
+    if model.frames or not tally.integrated:
+        return []
+    return ["the run's model was learnt from no frame: spot widths, noise and the scale of sigma are the defaults"]
+
+
+def verdict(model: RunModel, is_given: bool, settings: Settings) -> list[str]:
+    """What decoys and strong spots said, and of which run and options, where the model is not this one's."""
+    if not settings.decoys:
+        return []
     lines = model.quality.lines()
-    return [f"{line} (in the run that the model is of)" for line in lines] if is_given else lines
+    if not is_given:
+        return lines
+    lines = [f"{line} (in the run that the model is of)" for line in lines]
+    if model.learnt_otherwise(settings):
+        lines.append(
+            f"the model's decoys and scale of sigma are those of {model.options}: leave out --model to learn this run's"
+        )
+    return lines
 
 
 def open_output(job: Job, output: str, *, force: bool, model_path: str | None, resume: bool = False) -> OutputFile:
@@ -227,7 +245,7 @@ def learn_run_model(
     from waterbg.run.sample import Sample
 
     if path is not None and Path(path).exists():
-        return RunModel.load(path)
+        return RunModel.load(path).under(job.settings)
     sample = Sample(worker, SAMPLE_FRAMES, follow)
     return learn_model(sample, job.settings) if pool is None else learn_model(sample, job.settings, sample.walk(pool))
 
@@ -237,19 +255,14 @@ def _read(path: str, start: int, stop: int) -> bytes:
         return stream.read(start, stop)
 
 
-def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> list[str]:
-    """End the run before anything is written when data would be lost, or when an image must be there and is not.
-
-    Returns
-    -------
-    list of str
-        As :func:`refuse_missing_images`.
-    """
+def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> None:
+    """End the run before anything is written when data would be lost, or when an image must be there and is not."""
     job = worker.job
     images = find_images(job.input, job.header_end, jobs, report)
     if images is None:
         images = refuse_damage(job)
-    return refuse_missing_images(worker, images) if job.images.on_missing == "fail" else []
+    if job.images.on_missing == "fail":
+        refuse_missing_images(worker, images)
 
 
 def refuse_damage(job: Job) -> NamedImages:
@@ -271,7 +284,16 @@ def refuse_damage(job: Job) -> NamedImages:
     return images
 
 
-def doubt_geometry(job: Job) -> list[str]:
+def doubt_geometry(job: Job, detector: Detector) -> list[str]:
+    """What in the geometry has no effect, and whether only an older CrystFEL opens it."""
+    without_effect = [said for said in detector.warnings if "ignored" in said]  # a misspelt mask, say
+    masks = {mask.data for panel in detector.panels for mask in panel.masks if not (mask.good_bits or mask.bad_bits)}
+    without_effect += [f"the mask {name} marks nothing: it has no good and no bad bits" for name in sorted(masks)]
+    more = [f"and {len(without_effect) - NAMED} more of the geometry"] if len(without_effect) > NAMED else []
+    return without_effect[:NAMED] + more + _doubt_age(job)
+
+
+def _doubt_age(job: Job) -> list[str]:
     """Say when the stream's own geometry is one that only an older CrystFEL opens: so is the output's."""
     if not job.lenient:
         return []
@@ -283,19 +305,12 @@ def doubt_geometry(job: Job) -> list[str]:
     return []
 
 
-def refuse_missing_images(worker: Worker, images: NamedImages) -> list[str]:
-    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written.
-
-    Returns
-    -------
-    list of str
-        What the user should know about how the images are read (a mask found elsewhere, say).
-    """
+def refuse_missing_images(worker: Worker, images: NamedImages) -> None:
+    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written."""
     try:
         for name, events in images.items():
             for event in dict.fromkeys(events):
                 worker.reader.check(name, event)
-        return list(worker.reader.warnings)
     finally:
         worker.close()
 

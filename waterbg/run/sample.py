@@ -1,7 +1,8 @@
 """The frames a run model is learnt from: always the same ones, however the work is divided or interrupted.
 
 They are the first frames of the stream with reflections, because those are known first when a stream still grows:
-a run beside indexamajig then ends with the same bytes as a run afterwards.
+a run beside indexamajig then ends with the same bytes as a run afterwards. Frames whose images are not there, and may
+be missing, do not count: a run whose first images have gone would otherwise learn nothing, and be integrated with that.
 """
 
 from __future__ import annotations
@@ -46,10 +47,11 @@ class Sample:
                 if span is None or not span.chunks:
                     continue
                 for chunk in stream.chunks(span.start, span.stop):
-                    if chunk.n_reflections:
+                    if chunk.n_reflections and (job.images.on_missing == "fail" or worker.has_image(chunk)):
                         self.chunks.append(chunk)
                 if len(self.chunks) >= size:
                     break
+        worker.close()  # no HDF5 file may be open when workers are forked
 
     def __iter__(self) -> Iterator[tuple[Frame, Scene]]:
         yield from self._load(self.chunks)
@@ -61,7 +63,7 @@ class Sample:
                 if loaded is not None:
                     yield loaded
         finally:
-            self.worker.close()  # no HDF5 file may be open when workers are forked
+            self.worker.close()  # as above
 
     def walk(self, pool: Pool) -> Callable[..., Iterator[Any]]:
         """Make what :func:`waterbg.model.learn_model` walks over this sample with, by a pool's processes.

@@ -223,8 +223,12 @@ class JobFolder:
             When there is no Slurm here, or it refuses.
         """
         chosen = [] if tasks is None else [f"--array={compress(tasks)}"]
-        with local.cwd(self.path):
-            answer = _run("sbatch", "--parsable", *chosen, SCRIPT)
+        try:
+            with local.cwd(self.path):
+                answer = _run("sbatch", "--parsable", *chosen, SCRIPT)
+        except ProgramError as err:  # what the folder is made of took its time: it need not be made anew
+            err.advise(f"all is ready in {self.path}: edit {SCRIPT} if need be, and 'waterbg slurm resume' submits it")
+            raise
         number = answer.strip().split(";")[0]
         with (self.path / JOB_IDS).open("a") as file:
             file.write(number + "\n")

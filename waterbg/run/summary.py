@@ -7,7 +7,7 @@ from typing import Any
 
 from waterbg.subtract import ASTRAY, LEFT_OUT, Tally
 
-NAMED = 3  # unreadable images whose reason is printed
+NAMED = 3  # unreadable images whose reason is printed, and remarks
 MANY_CUT = 0.05  # share of the reflections
 
 
@@ -43,6 +43,7 @@ class Summary:
         lines += [f"  dropped: {count} {name}" for name, count in tally.dropped.most_common()]
         lines += [f"  images unreadable: {count} {name}" for name, count in tally.images.most_common()]
         lines += [f"    {reason}" for reason in tally.unreadable[:NAMED]]
+        lines += [f"  {remark}" for remark in tally.remarks[:NAMED]]
         if tally.own_rings:
             whose = f"{tally.own_rings} reflection{'s' * (tally.own_rings != 1)}"
             lines.append(f"  background of {whose} from the own ring, where the frame's model does not hold")

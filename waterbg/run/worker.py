@@ -83,6 +83,14 @@ class Worker:
                 raise
             return None
 
+    def has_image(self, chunk: Chunk) -> bool:
+        """Whether the chunk's image is there, its pixels not looked at."""
+        try:
+            self.reader.check(chunk.filename, chunk.event)
+        except ImageError:
+            return False
+        return True
+
     def process(self, span: Span) -> Piece:
         """Integrate the reflections of a span's chunks anew; what lies between the chunks is copied.
 
@@ -104,6 +112,7 @@ class Worker:
             parts += before, text
             piece.tally.add(tally)
         parts.append(self.stream.read(at, span.stop))
+        piece.tally.remarks = list(self.reader.warnings)
         piece.text = b"".join(parts)
         return piece
 
