@@ -38,6 +38,11 @@ def _in_hexadecimal(err: UnicodeError) -> tuple[str, int]:
     return re.sub(r"\\udc([89a-f][0-9a-f])", r"\\x\1", text), err.end
 
 
+def dashed(name: str) -> str:
+    """Give an option as it is typed."""
+    return f"-{name}" if len(name) == 1 else f"--{name}"
+
+
 class _OfTheSystem(Exception):
     """Carries an OSError past plumbum, which from 2.0 on takes some for a reader that has gone, and says nothing."""
 
@@ -51,6 +56,11 @@ class Switches(cli.Application):  # type: ignore[misc]
 
     HELP = "--help"  # how the user asks for it
     NEGATIVE_NUMBERS: ClassVar[bool] = False  # whether arguments may be such
+
+    @classmethod
+    def own_options(cls) -> dict[str, bool]:
+        """Every option as it is typed (``--name``, ``-n``), and whether a value stands behind it."""
+        return {dashed(name): bool(switch.argtype) for name, switch in cls(cls.__name__)._switches_by_name.items()}
 
     @classmethod
     def run(cls, argv: Any = None, exit: bool = True) -> Any:

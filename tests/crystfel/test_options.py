@@ -126,7 +126,7 @@ def test_the_last_of_two_equal_options_counts():
 
 def test_options_of_the_program_are_marked_and_own_ones_left_alone():
     words = ["in.stream", "-o", "out.stream", "--int-radius", "3,4,5", "--only=4", "-g", "x.geom", "--multi", "--huh"]
-    assert mark_passed(words, INDEXAMAJIG, ["--dry-run"], ["-o", "--only"]) == [
+    assert mark_passed(words, INDEXAMAJIG, {"--dry-run": False, "-o": True, "--only": True, "--pass": True}) == [
         "in.stream",
         "-o",
         "out.stream",
@@ -140,9 +140,14 @@ def test_options_of_the_program_are_marked_and_own_ones_left_alone():
 
 
 def test_words_behind_two_dashes_are_all_passed():
-    assert mark_passed(["a", "--", "--huh", "3"], PROCESS_HKL, [], []) == ["a", "--pass=--huh", "--pass=3"]
+    assert mark_passed(["a", "--", "--huh", "3"], PROCESS_HKL, {}) == ["a", "--pass=--huh", "--pass=3"]
     assert parse_leniently(["--huh", "3"], PROCESS_HKL) == [Option("huh", "3")]
 
 
 def test_an_own_option_goes_before_one_of_the_program_with_the_same_name():
-    assert mark_passed(["-y", "4/mmm", "-j", "2"], PARTIALATOR, [], ["-y"]) == ["-y", "4/mmm", "--pass=-j", "--pass=2"]
+    assert mark_passed(["-y", "4/mmm", "-j", "2"], PARTIALATOR, {"-y": True}) == [
+        "-y",
+        "4/mmm",
+        "--pass=-j",
+        "--pass=2",
+    ]

@@ -9,6 +9,8 @@ from importlib import import_module
 
 from plumbum import cli
 
+from waterbg.switches import dashed
+
 _META = {"help-all", "version", "completions"}
 
 
@@ -86,7 +88,7 @@ def _entry(name: str, where: str) -> Entry:
 
 def _option(switch: object) -> Option:
     kind = getattr(switch, "argtype", None)
-    names = sorted((_dashed(name) for name in getattr(switch, "names", ())), key=len)
+    names = sorted((dashed(name) for name in getattr(switch, "names", ())), key=len)
     return Option(
         tuple(names),
         str(getattr(switch, "argname", "")) if kind else "",
@@ -97,10 +99,6 @@ def _option(switch: object) -> Option:
         bool(getattr(switch, "mandatory", False)),
         bool(getattr(switch, "list", False)),
     )
-
-
-def _dashed(name: str) -> str:
-    return f"-{name}" if len(name) == 1 else f"--{name}"
 
 
 def _arguments(main: Callable[..., int]) -> str:

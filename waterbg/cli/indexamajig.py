@@ -26,13 +26,6 @@ if TYPE_CHECKING:
 
 _OWN = "--waterbg-"
 _CUT_SHORT = 128 + signal.SIGINT  # exit status: indexamajig says 0 when Ctrl-C ended it
-_FLAGS = {
-    f"{_OWN}{name}"
-    for name in (
-        *("help", "force", "no-verify", "joint", "no-decoys", "follow-external-links"),
-        *("slurm", "no-submit"),
-    )
-}
 
 
 @contextmanager
@@ -132,7 +125,7 @@ class Indexamajig(Command):
                 theirs.append(word)
                 continue
             mine.append(word)
-            if "=" not in word and word not in _FLAGS:
+            if "=" not in word and _TAKES_VALUE.get(word, True):
                 mine += rest[:1]
                 del rest[:1]
         cls.given = mine
@@ -291,6 +284,7 @@ class Indexamajig(Command):
 # these are indexamajig's own
 Indexamajig.unbind_switches("-h", "--help", "--help-all", "-v", "--version")
 
+_TAKES_VALUE = Indexamajig.own_options()
 _FOR_SLURM = ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos", "constraint", "reservation",
               "time", "crystfel-bin")  # fmt: skip
 
@@ -301,7 +295,7 @@ def _for_tasks(given: list[str]) -> list[str]:
     rest = list(given)
     while rest:
         word = rest.pop(0)
-        words = [word] if "=" in word or word in _FLAGS else [word, *rest[:1]]
+        words = [word] if "=" in word or not _TAKES_VALUE.get(word, True) else [word, *rest[:1]]
         del rest[: len(words) - 1]
         if word.partition("=")[0] not in {f"{_OWN}{name}" for name in _FOR_SLURM}:
             kept += words

@@ -56,13 +56,7 @@ class Merge(Command):
 
         argv = list(sys.argv if argv is None else argv)
         partialator = any(word.removeprefix("--program=") == "partialator" for word in argv[1:])
-        marked = mark_passed(
-            argv[1:],
-            PARTIALATOR if partialator else PROCESS_HKL,
-            ["--json", "--no-figure", "--force", "-h", "--help", "--help-all", "-v", "--version"],
-            ["-y", "--symmetry", "-p", "--pdb", "-o", "--output", "--program", "--nshells", "--lowres", "--highres",
-             "--crystfel-bin"],
-        )  # fmt: skip
+        marked = mark_passed(argv[1:], PARTIALATOR if partialator else PROCESS_HKL, cls.own_options())
         return super().run([argv[0], *marked], exit=exit)
 
     def main(self, *streams: str) -> int:

@@ -45,12 +45,7 @@ class Rerun(Command):
         from waterbg.crystfel.options import INDEXAMAJIG, mark_passed
 
         argv = list(sys.argv if argv is None else argv)
-        marked = mark_passed(
-            argv[1:],
-            INDEXAMAJIG,
-            ["--dry-run", "--force", "-h", "--help", "--help-all", "-v", "--version"],
-            ["-o", "--output", "--only", "--without", "--crystfel-bin"],
-        )
+        marked = mark_passed(argv[1:], INDEXAMAJIG, cls.own_options())
         return super().run([argv[0], *marked], exit=exit)
 
     def main(self, stream: str) -> int:

@@ -255,9 +255,7 @@ def override(options: Iterable[Option], changes: Iterable[Option]) -> list[Optio
     return kept + [change for change in changes if change not in kept]
 
 
-def mark_passed(
-    words: Sequence[str], table: Mapping[str, bool], own: Iterable[str], own_with_value: Iterable[str]
-) -> list[str]:
+def mark_passed(words: Sequence[str], table: Mapping[str, bool], own: Mapping[str, bool]) -> list[str]:
     """Rewrite the options meant for a CrystFEL program as ``--pass=OPTION``, so that a command's own parser can go on.
 
     Parameters
@@ -266,8 +264,8 @@ def mark_passed(
         What the user typed after the command's name.
     table : mapping
         Options of the program.
-    own, own_with_value : iterable of str
-        The command's own options, as typed (``--only``, ``-o``), without and with a value; they go first.
+    own : mapping
+        The command's own options, as typed (``--only``, ``-o``), and whether they take a value; they go first.
 
     Returns
     -------
@@ -275,7 +273,7 @@ def mark_passed(
         In the same order. Options that neither knows are left for the command to refuse; words behind ``--`` are all
         passed, known or not.
     """
-    flags, valued = set(own), {*own_with_value, "--pass"}
+    valued = {name for name, takes in own.items() if takes}
     marked: list[str] = []
     rest = list(words)
     while rest:
@@ -286,7 +284,7 @@ def mark_passed(
         if word in valued:
             marked += [word, *rest[:1]]
             del rest[:1]
-        elif name in flags | valued or not word.startswith("-") or word == "-" or word[:2] in valued:
+        elif name in own or not word.startswith("-") or word == "-" or word[:2] in valued:
             marked.append(word)
         else:
             try:
