@@ -39,6 +39,11 @@ def background():
         yield f"{name} expected", found.expected
         yield f"{name} variance", found.scale_variance
         yield f"{name} factor", found.factor
+    from waterbg.background import frame_rays
+    from waterbg.background.zones import starved_zones
+
+    half_masked = np.arange(w.frame.data.size).astype(np.uint8) & np.uint8(2)
+    yield "starved zones", starved_zones(half_masked, w.frame.detector, frame_rays(w.frame, w.scene, "none"))
     # rings that overrule the surface
     from tests.background.test_rings_that_overrule import arcs, judged
 
@@ -46,7 +51,6 @@ def background():
         for what, value in judged(lift).items():
             yield f"ring {name} {what}", np.array(value)
     # rows between the steps, which only detectors of megapixels have
-    from waterbg.background import frame_rays
     from waterbg.background.masks import Pixels
     from waterbg.background.scan import walk
     from waterbg.background.table import curve

@@ -75,6 +75,18 @@ def test_a_frame_of_single_photons_has_no_dead_pixels(level):
     assert surface_of(world)[0].dead == 0
 
 
+@pytest.mark.parametrize("pedestal", [-0.003, 0.0003])
+def test_reflections_without_a_photon_are_not_dead_where_a_pedestal_was_taken_off(pedestal):
+    def shift(counts, w):
+        counts -= pedestal
+
+    places = [(0, 40.5 + 9 * i, 60.5 + 9 * j) for i in range(12) for j in range(8)]  # no clean tile between them
+    world = make_world(
+        lambda x, y, p: water_ring(x, y, level=0.01), seed=59, places=places, intensity=0.0, spoil=shift
+    )  # fmt: skip
+    assert make_estimator("water", Noise()).estimate(world.frame, world.scene, RADII).dead == 0
+
+
 def test_levels_below_zero_are_a_pedestal_and_not_dead():
     world = make_world(
         lambda x, y, p: water_ring(x, y, level=1.0), seed=56, n_spots=0, read_noise=0.2,

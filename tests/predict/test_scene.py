@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from waterbg.background.estimators import flag_pixels
+from waterbg.background.estimators import CROWDED, flag_pixels
 from waterbg.background.masks import WIDE
 from waterbg.predict import LIMIT, NEAR, build_scene, predict
 from waterbg.stream import REFLECTION
@@ -68,10 +68,12 @@ def test_light_of_all_near_spots_is_kept_out_of_the_background(bandwidth, sign):
     assert len(scene.near) > 100
     assert scene.near["reduced"].min() >= LIMIT
     assert scene.near["reduced"].max() <= NEAR
-    frame = SimpleNamespace(bad=np.zeros(wide.n_pixels, np.uint8), detector=wide, faulty=np.zeros(0, int))
+    frame = SimpleNamespace(bad=np.zeros(wide.n_pixels, np.uint8), detector=wide, clen=CLEN, faulty=np.zeros(0, int))
     flags = flag_pixels(frame, scene, (3.0, 5.0, 7.0))
     panel, fs, ss = scene.near["panel"], scene.near["fs"].astype(int), scene.near["ss"].astype(int)
-    assert (flags[wide.offsets[panel] + ss * 600 + fs] & WIDE).all()
+    masked = flags[wide.offsets[panel] + ss * 600 + fs] & WIDE > 0
+    assert masked[scene.near["reduced"] <= CROWDED[1]].all()
+    assert masked.mean() > 0.99  # the farthest from the sphere are not, near the beam, where little else would be left
 
 
 def test_push_res_moves_spots_beyond_the_limit_to_the_near_ones(detector):

@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, Pixels
+from waterbg.background.masks import BAD, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, trace_point
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
@@ -15,7 +15,9 @@ LIGHTLESS = 0.03  # of what the radial profile expects: what the air behind it s
 SURE = 3.0  # standard deviations of the read noise that must not hide more
 CERTAIN = 25.0  # photons that must be expected in a tile; to see none by chance is 1e-11
 LIKELY = 3.0  # and in a line of pixels that goes on from a dead tile
-ALIKE = TILE * TILE // 2  # pixels with one and the same number of counts, which is no accident
+# pixels with one and the same number of counts, which is no accident, unless it is none of the few photons expected:
+# that need not be exactly 0, for a pedestal may have been taken off
+ALIKE = TILE * TILE // 2
 _ALIVE, _DARK, _ALIKE = 0, 1, 2
 
 
@@ -30,8 +32,9 @@ def flag_dead(
 ) -> int:
     """Flag dead pixels as BAD; how many.
 
-    A tile is dead where its pixels show less than LIGHTLESS of what the radial profile expects, or all the same; from
-    there on it goes line by line, as far as lines of pixels do so.
+    A tile is dead where its pixels show less than LIGHTLESS of what the radial profile expects, or all the same (which
+    CERTAIN photons do not, nor what the walk would take for clean); from there on it goes line by line, as far as lines
+    of pixels do so.
 
     Parameters
     ----------
@@ -46,7 +49,7 @@ def flag_dead(
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _is_dead(counts, flags, first, n_fs, area, to_photons, light, read2, least, alike):
+def _is_dead(counts, flags, first, n_fs, area, to_photons, light, gain, read2, least, alike):
     """What an area (rows from, to; columns from, to) is: alike are at least so many pixels that are all the same."""
     whole = (area[1] - area[0]) * (area[3] - area[2])
     doubt = SURE * np.sqrt(read2 * whole)
@@ -64,7 +67,10 @@ def _is_dead(counts, flags, first, n_fs, area, to_photons, light, read2, least, 
             if not same and (not is_bright or total > enough):  # most are known to be alive by their first pixels
                 return _ALIVE
     if same and pixels >= alike:
-        return _ALIKE
+        reach = TAIL * np.sqrt(gain * light + read2)
+        off = value * to_photons - light
+        if pixels * light >= least or off < -reach or off > reach + SKEW * gain:
+            return _ALIKE
     is_dark = pixels * light >= least and abs(total) + doubt <= LIGHTLESS * light * pixels
     return _DARK if is_dark else _ALIVE
 
@@ -127,7 +133,7 @@ def _flag_dead(pixels, rays, grid_shapes, profile, tile_n, gain, read2, many):
             _, light = _ring_and_light(rays.panel[p], area, length, polarisation, profile)
             if tile_n[t] == 0 or light * TILE * TILE >= CERTAIN * gain:
                 state[t] = _is_dead(
-                    counts, flags, first, n_fs, area, photons_per_adu[p], light, read2, CERTAIN * gain, ALIKE
+                    counts, flags, first, n_fs, area, photons_per_adu[p], light, gain, read2, CERTAIN * gain, ALIKE
                 )  # fmt: skip
                 dark += state[t] == _DARK
                 alike += state[t] == _ALIKE
@@ -171,7 +177,7 @@ def _flag_dead(pixels, rays, grid_shapes, profile, tile_n, gain, read2, many):
                     if state[tile + (line[0] // TILE) * n_tf + line[2] // TILE] != _ALIVE:
                         break
                     here = _is_dead(
-                        counts, flags, first, n_fs, line, photons_per_adu[p], light, read2, LIKELY * gain, TILE
+                        counts, flags, first, n_fs, line, photons_per_adu[p], light, gain, read2, LIKELY * gain, TILE
                     )
                     if here != state[t]:
                         break

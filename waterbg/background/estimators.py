@@ -22,6 +22,7 @@ from waterbg.background.masks import FAULTY, NEAR, WIDE, Pixels, add_wide, spot_
 from waterbg.background.rays import Rays, make_rays
 from waterbg.background.stray import stray_at, stray_light
 from waterbg.background.surface import Surface, fit_surface
+from waterbg.background.zones import LEAST_CLEAN, starved_zones, zones_of
 from waterbg.errors import UsageError
 from waterbg.predict import columns_of
 from waterbg.settings import BACKGROUNDS, Radii
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from waterbg.predict import Scene
 
 # The frame's model keeps clear of everything that may scatter: pixels beyond the peak disc, excitation error in profile
-# radii. Where crowded spots would leave less than a quarter of the detector, the second choice: its bias stays below
-# 5 % of the statistical error, while a tenth of the pixels costs half the precision near the beam.
+# radii. Where crowded spots would leave less than a quarter of the detector, or of a zone with few pixels, the second
+# choice: its bias stays below 5 % of the statistical error, while a tenth of the pixels costs half the precision near
+# the beam.
 AMPLE, CROWDED = (3.5, 4.0), (1.5, 3.0)
-LEAST_CLEAN = 0.25
 WRONG = 25.0  # deviance, five standard deviations, by which a level ring must explain its pixels better
 
 
@@ -237,15 +238,32 @@ def _flag_discs(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
 
 def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
-    spots, near = scene.spots, scene.near
+    near, inner = scene.near, int(radii[0])
     flags = _flag_discs(frame, scene, radii)
     usable = flags.size - int(np.count_nonzero(frame.bad))
-    for margin, limit in (AMPLE, CROWDED):
-        flags &= ~np.uint8(WIDE)
-        scattering = (spots, near[near["reduced"] <= limit])
-        masked = sum(add_wide(flags, frame.detector, *columns_of(rows), int(radii[0]) + margin) for rows in scattering)
-        if usable - masked >= LEAST_CLEAN * usable:
-            break
+    crowded = [np.zeros(len(rows), bool) for rows in (scene.spots, near)]
+    masked = _mask_wide(flags, frame, scene, inner, crowded)
+    if usable - masked < LEAST_CLEAN * usable:
+        _mask_wide(flags, frame, scene, inner, [np.ones(len(rows), bool) for rows in (scene.spots, near)])
+    else:
+        rays = frame_rays(frame, scene, "horiz")  # whatever the polarisation: they only say how far from the beam
+        starved = starved_zones(flags, frame.detector, rays)
+        crowded = [starved[zones_of(rays, *columns_of(rows))] for rows in (scene.spots, near)]
+        if any(rows.any() for rows in crowded):
+            _mask_wide(flags, frame, scene, inner, crowded)
     seen = near[near["reduced"] <= CROWDED[1]]
-    add_wide(flags, frame.detector, *columns_of(seen), int(radii[0]), NEAR)
+    add_wide(flags, frame.detector, *columns_of(seen), inner, NEAR)
     return flags
+
+
+def _mask_wide(
+    flags: NDArray[np.uint8], frame: Frame, scene: Scene, inner: int, crowded: list[NDArray[np.bool_]]
+) -> int:
+    """Make WIDE anew what may scatter, by which of the scene's spots and of those nearby are crowded; pixels masked."""
+    flags &= ~np.uint8(WIDE)
+    masked = 0
+    for rows, tight, listed in zip((scene.spots, scene.near), crowded, (True, False), strict=True):
+        for (margin, limit), here in ((AMPLE, ~tight), (CROWDED, tight)):
+            some = rows[here] if listed else rows[here & (rows["reduced"] <= limit)]
+            masked += add_wide(flags, frame.detector, *columns_of(some), inner + margin)
+    return masked
