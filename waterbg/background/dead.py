@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, trace_point
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
+from waterbg.kernel import kernel
 
 LIGHTLESS = 0.03  # of what the radial profile expects: what the air behind it scatters into a full shadow
 SURE = 3.0  # standard deviations of the read noise that must not hide more
@@ -48,7 +48,7 @@ def flag_dead(
     return int(_flag_dead(pixels, rays, grid.shapes, profile, tile_n, noise[0], noise[1], many))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _is_dead(counts, flags, first, n_fs, area, to_photons, light, gain, read2, least, alike):
     """What an area (rows from, to; columns from, to) is: alike are at least so many pixels that are all the same."""
     whole = (area[1] - area[0]) * (area[3] - area[2])
@@ -75,7 +75,7 @@ def _is_dead(counts, flags, first, n_fs, area, to_photons, light, gain, read2, l
     return _DARK if is_dark else _ALIVE
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _spoil(flags, first, n_fs, area):
     """Flag an area; how many pixels were not yet."""
     flagged = 0
@@ -86,7 +86,7 @@ def _spoil(flags, first, n_fs, area):
     return flagged
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _next_line(area, side):
     """The line of pixels beside an area, or line: above, below, left or right of it."""
     top, bottom, left, right = area
@@ -99,14 +99,14 @@ def _next_line(area, side):
     return top, bottom, right, right + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _area(t, tile, n_tf, n_ss, n_fs):
     """Rows from and to, columns from and to, of a tile of a panel, whose first tile is ``tile``."""
     j, i = (t - tile) // n_tf, (t - tile) % n_tf
     return j * TILE, min((j + 1) * TILE, n_ss), i * TILE, min((i + 1) * TILE, n_fs)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ring_and_light(ray, area, length, polarisation, profile):
     """Number of a tile's ring about the beam, one tile wide, and what the profile expects of each of its pixels."""
     middle = 0.5 * (area[2] + area[3]), 0.5 * (area[0] + area[1])
@@ -116,7 +116,7 @@ def _ring_and_light(ray, area, length, polarisation, profile):
     return k // (PER_BIN * TILE), (profile[0, k] + profile[1, k] * at) * g
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _flag_dead(pixels, rays, grid_shapes, profile, tile_n, gain, read2, many):
     counts, photons_per_adu, flags, _, shapes = pixels
     length, polarisation = rays.length, rays.polarisation

@@ -12,7 +12,6 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.dead import LIGHTLESS
@@ -21,6 +20,7 @@ from waterbg.background.rays import column_middles, trace_radius, trace_row
 from waterbg.background.scan import HALF, blend_rows, expected_row
 from waterbg.background.surface import Surface
 from waterbg.background.tiles import TILE, middle_of
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -144,13 +144,13 @@ def _sure(values: NDArray[np.float32]) -> float:
     return SURE * max(float(high - low) / 2, 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _score(total, times):
     """Mean deviation of a pixel in its own standard deviations, of a sum over so many frames."""
     return total / (_STEPS * np.sqrt(float(times)))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _scores(sums, seen):
     """Of many pixels; NaN where hardly a frame has seen one."""
     out = np.empty(sums.size, np.float32)
@@ -187,7 +187,7 @@ def pixels_of(text: str) -> NDArray[np.int64]:
     return np.concatenate([np.zeros(0, np.int64), *(np.arange(first, last + 1) for first, last in runs_of(text))])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, shown):
     counts, photons_per_adu, flags, _, shapes = pixels
     widest = 0
@@ -229,7 +229,7 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, sho
         first_tile += n_ts * n_tf
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _add(off, shows, sums, seen, shown):
     for at in range(off.size):
         counts = off[at] != _UNSEEN
@@ -240,7 +240,7 @@ def _add(off, shows, sums, seen, shown):
             shown[at] = shows[at] if is_same else _CHANGING
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _find_pixels(sums, seen, shown, sure, wrong):
     """Flag single pixels of a panel."""
     around = np.empty((2 * AROUND + 1) ** 2, np.float32)
@@ -267,7 +267,7 @@ def _find_pixels(sums, seen, shown, sure, wrong):
                 wrong[j, i] = 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _find_beside(shown, wrong):
     """Flag what shows the same light in all frames beside three wrong pixels: spots hid it too often to be sure."""
     n_ss, n_fs = wrong.shape
@@ -283,7 +283,7 @@ def _find_beside(shown, wrong):
                         goes_on = True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sum_lines(sums, seen, wrong, columns, rows):
     """Add up the scores of a panel's stretches of columns (n_stretches, n_fs) and of rows (n_stretches, n_ss).
 
@@ -314,7 +314,7 @@ def _sum_lines(sums, seen, wrong, columns, rows):
             rows[k, j].total, rows[k, j].frames, rows[k, j].n = total, frames, n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _compare_lines(stretches):
     """Find how far each stretch is off."""
     n_lines, around = stretches.shape[1], np.empty(2 * BESIDE + 1, np.float32)
@@ -339,7 +339,7 @@ def _compare_lines(stretches):
             here[i].alone = (off > ALONE * width) & (step > 0.5 * off)  # what is smooth is the surface's fault
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sure_around(off, sure):
     """From where on each stretch is no accident: as on the panel, or more where those beside it scatter by more.
 
@@ -358,7 +358,7 @@ def _sure_around(off, sure):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _find_lines(stretches, sure, wrong):
     """Flag stretches of columns of a panel, and those they go on in: half as far off to the same side, or not seen."""
     n_stretches, n_ss = stretches.shape[0], wrong.shape[0]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, FAULTY, NOT_RING, NOT_SCALE, SKEW, TAIL, TWO, Pixels
 from waterbg.background.tiles import middle_of
+from waterbg.kernel import kernel
 from waterbg.predict import columns_of
 
 FEWEST_PIXELS = 8  # of a ring that is judged
@@ -98,7 +98,7 @@ def judge_by_rings(
     return found
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _judge_by_rings(pixels, panel, fs, ss, peak, ring, surface, factor, gain, read2, tau2, found):
     scale, variance, weight, shrunk, misfit, doubted, rough = found
     most = max(len(ring), len(peak))
@@ -150,7 +150,7 @@ def _judge_by_rings(pixels, panel, fs, ss, peak, ring, surface, factor, gain, re
                 variance[k] = rough[k] * factor[k] * (gain * observed + read2) / (used * level * level)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _quarter_lifts(n, s, quarter, scale):
     """How far the pixels of each quarter are above ``scale`` times the surface, on average, and their number."""
     lifts, numbers = np.zeros(4), np.zeros(4, np.int64)
@@ -162,7 +162,7 @@ def _quarter_lifts(n, s, quarter, scale):
     return lifts, numbers
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _is_across(n, s, quarter, shrunk):
     """Whether a ring is lifted above the scaled surface in two quarters that face each other."""
     lifts, _ = _quarter_lifts(n, s, quarter, shrunk)
@@ -170,14 +170,14 @@ def _is_across(n, s, quarter, shrunk):
     return across > ACROSS * (n.mean() - shrunk * s.mean()) and s.mean() > 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _tails(pixels, p, fs, ss, peak, surface, n, s, quarter):
     """How far, photons a pixel, a spot may lift its own ring: by a small part of what it is in its disc."""
     inside = _pixels(pixels, p, fs, ss, peak, surface, BAD | FAULTY | TWO, n, s, quarter)
     return max(TAILS * (n[:inside].mean() - s[:inside].mean()), 0.0) if inside else 0.0
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _pixels(pixels, p, fs, ss, stencil, surface, unusable, n, s, quarter):
     """Fill ``n``, ``s`` and ``quarter`` with counts, expected counts and direction of usable pixels: how many."""
     used = 0
@@ -202,7 +202,7 @@ def _pixels(pixels, p, fs, ss, stencil, surface, unusable, n, s, quarter):
     return used
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _lift_of_all(n, s, quarter, variance, ordered):
     """How far the level of a ring is above (or below) the surface, photons a pixel, if that is certain; else 0.
 
@@ -221,7 +221,7 @@ def _lift_of_all(n, s, quarter, variance, ordered):
     return lift
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ring_scale(n, s, factor, gain, read2, width):
     """Counts over expected counts, and the variance of that; roots apart, because they become vector instructions."""
     a, reach = 1.0, 1.5 * TAIL
@@ -238,7 +238,7 @@ def _ring_scale(n, s, factor, gain, read2, width):
     return total_n / total_s, factor * (gain * total_s + read2 * inside) / (total_s * total_s)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _within(n, s, a, reach, factor, gain, read2, width):
     """Counts and expected counts of the pixels that agree with ``a`` times these, and their number."""
     total_n = total_s = 0.0
@@ -254,7 +254,7 @@ def _within(n, s, a, reach, factor, gain, read2, width):
     return total_n, total_s, inside
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, growth):
     """See `RingFindings`; the last three are buffers."""
     total = expected = 0.0
@@ -286,7 +286,7 @@ def _ring_misfit(n, s, shrunk, factor, gain, read2, about_surface, about_mean, g
     return misfit + np.log(product)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def ring_planes(pixels, panel, fs, ss, ring, gradient, expected, spread):
     """Fill ``expected`` (n, size, size) with the mean of each ring, or the least-squares plane through it.
 

@@ -14,8 +14,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -63,7 +64,7 @@ class Pixels(NamedTuple):
         return cls(frame.data, frame.photons_per_adu, flags, frame.detector.offsets, frame.detector.shapes)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def is_usable(flag, in_disc, joint):
     """Whether a pixel may be used for a spot: one of its own predicted disc, or of none; with ``joint`` of any."""
     if flag & (BAD | FAULTY):
@@ -71,7 +72,7 @@ def is_usable(flag, in_disc, joint):
     return joint or not (flag & TWO or (flag & ONE and not in_disc))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def stands_alone(counts, offset, n_ss, n_fs, row, column, level):
     """Whether a pixel is SHARP times as high above ``level`` (ADU) as its neighbours, but for one of them.
 
@@ -140,7 +141,7 @@ def add_wide(
     return int(_paint(flags, detector.offsets, detector.shapes, panel, fs, ss, float(radius), np.uint8(flag)))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _count_discs(flags, offsets, shapes, panel, fs, ss, inner):
     reach = int(inner)  # CrystFEL's loops run over int(ir_inn)
     for k in range(panel.size):
@@ -156,7 +157,7 @@ def _count_discs(flags, offsets, shapes, panel, fs, ss, inner):
                     flags[row + i] |= TWO if flags[row + i] & ONE else ONE
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _paint(flags, offsets, shapes, panel, fs, ss, radius, flag):
     painted, not_clean = 0, np.uint8(NOT_CLEAN)
     for k in range(panel.size):

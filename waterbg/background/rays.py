@@ -11,10 +11,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.errors import GeometryError
+from waterbg.kernel import kernel
 from waterbg.settings import parse_polarisation
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def make_rays(
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def column_middles(n, first=0.0, stride=1.0):
     """(n,) float32, fs of the middles of every ``stride``-th column from ``first`` on, for `trace_row`."""
     columns = np.empty(n, np.float32)
@@ -111,7 +111,7 @@ def column_middles(n, first=0.0, stride=1.0):
 # Columns are given as floats: making them of whole numbers takes longer than all else that is done to a pixel here.
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def trace_row(ray, ss, columns, length, polarisation, r, g):
     """Fill r (pixels) and g (scattering factor) of points of a row of pixels; ``columns`` (n,) float32, their fs.
 
@@ -132,7 +132,7 @@ def trace_row(ray, ss, columns, length, polarisation, r, g):
         g[i] = (one - (a * x * x + b * x * y + c * y * y) * inverse) * cube * inverse * np.sqrt(inverse)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def trace_radius(ray, ss, columns, length, r):
     """Fill r alone, as `trace_row` does."""
     x0, y0 = np.float32(ray[0] + (ss + 0.5) * ray[6]), np.float32(ray[1] + (ss + 0.5) * ray[7])
@@ -150,7 +150,7 @@ def trace_radius(ray, ss, columns, length, r):
             r[i] = scale * np.sqrt(x * x + y * y) / (z0 + columns[i] * dz)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def trace_point(ray, fs, ss, length, polarisation):
     """Lab x, y (pixels), r and g of one point (panel-local pixels)."""
     x = ray[0] + fs * ray[3] + ss * ray[6]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, column_middles, trace_point, trace_radius, trace_row
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
+from waterbg.kernel import kernel
 
 HALF = TILE // 2
 
@@ -86,7 +86,7 @@ def walk(
     return sums
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def foot(ray, ss, n_fs):
     """Column at which a row is nearest to the beam."""
     x, y = ray[0] + (ss + 0.5) * ray[6], ray[1] + (ss + 0.5) * ray[7]
@@ -96,7 +96,7 @@ def foot(ray, ss, n_fs):
     return min(max(-(x * ray[3] + y * ray[4]) / length2, 0.0), float(n_fs))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
     """Ratio at every tile column for one row of pixels: linear between the two rows of tiles around it."""
     at = (ss + 0.5) / TILE - 0.5
@@ -109,7 +109,7 @@ def blend_rows(ratio, first_tile, n_ts, n_tf, ss, out):
         out[t] = upper[t] + w * (lower[t] - upper[t])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
     """Expected counts of n pixels of a row from tile ``first`` on, in ``out`` from HALF on.
 
@@ -138,7 +138,7 @@ def expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
             at_pixel += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _near_columns(due, middle, out):
     """First and last tile of a row, as ``out``, of those about the ``middle`` one that are due without a gap."""
     out[0] = out[1] = middle
@@ -148,13 +148,13 @@ def _near_columns(due, middle, out):
         out[1] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_pairs(source, target):
     for i in range(target.size):
         target[i] = source[2 * i] + source[2 * i + 1]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_tiles(column, halves, quarters, out):
     """Sums over the columns of each tile, of neighbours first; ``halves`` and ``quarters`` are buffers."""
     n = out.size
@@ -163,7 +163,7 @@ def _add_tiles(column, halves, quarters, out):
     _add_pairs(quarters, out)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
     """Add pixels to their radial bins. A loop from 0 on, for an index that may be negative takes a fifth longer."""
     for i in range(pieces.size):
@@ -173,7 +173,7 @@ def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
         radial_k[k] += s[i] > np.float32(0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _walk(pixels, rays, profile, grid_shapes, ratio, gain, read2, step, slack, quiet, every, sums):
     # Rows between those that are walked whole are walked near the beam only, as far as bins want them.
     # Rows are handled in buffers, one short loop after the other, so that each becomes vector instructions. The radial

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import NOT_CLEAN, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.table import fill_gaps, pooled
+from waterbg.kernel import kernel
 
 SAMPLE = 32  # values a bin: 5 % at 15 photons, enough to start from
 _COUNTS = 30.0  # photons a pool
@@ -44,7 +44,7 @@ def first_profile(
     return fill_gaps(means, weight), excess
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sample(pixels, rays, stride, gain, read2):
     counts, photons_per_adu, flags, _, shapes = pixels
     n_bins = rays.n_bins

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, Pixels, stands_alone
@@ -17,6 +16,7 @@ from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.surface import Surface, row_step
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -76,7 +76,7 @@ def stray_at(
     return stray[np.clip(ring, 0, len(stray) - 1).astype(int)].astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _glance(counts, flags, limit):
     """How many pixels are clean, and how many of them are above a limit."""
     seen, bright, not_clean = np.uint8(0), np.uint8(0), np.uint8(NOT_CLEAN)
@@ -87,7 +87,7 @@ def _glance(counts, flags, limit):
     return seen, bright
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _collect(pixels, rays, grid_shapes, profile, ratio, gain, read2, step, excess, ring, area):
     counts, photons_per_adu, flags, _, shapes = pixels
     not_clean, last = np.uint8(NOT_CLEAN), profile.shape[1] - 1

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.dead import flag_dead
@@ -19,6 +18,7 @@ from waterbg.background.scan import Sums, walk
 from waterbg.background.start import first_profile
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -224,7 +224,7 @@ def _at_tiles(
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _tile_values(grid_shapes, shapes, rays, radial, out):
     first, no_polarisation = 0, np.zeros(3)
     for p in range(shapes.shape[0]):
@@ -241,7 +241,7 @@ def _tile_values(grid_shapes, shapes, rays, radial, out):
             first += n_tf
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def bilinear(tiles, first, n_ts, n_tf, fs, ss):
     """Value of a tile map at a point (panel-local pixels), constant beyond the outermost middles."""
     u = min(max(fs / TILE - 0.5, 0.0), n_tf - 1.0)
@@ -254,7 +254,7 @@ def bilinear(tiles, first, n_ts, n_tf, fs, ss):
     return top * (1 - v) + bottom * v
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fill_boxes(
     panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, profile, ratio, noise, expected, factor
 ):  # fmt: skip

@@ -6,8 +6,9 @@ from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from waterbg.kernel import kernel
 
 PER_BIN = 4  # samples of the curve a pixel; linear interpolation between them is exact to 0.5 % of f''
 
@@ -33,7 +34,7 @@ def curve(means: NDArray[np.float64]) -> NDArray[np.float32]:
     return _curve(np.asarray(means, float))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _curve(means):
     n = means.size
     m = np.empty(n + 4)
@@ -102,7 +103,7 @@ def _banks() -> tuple[tuple[NDArray[np.float64], ...], ...]:
     return tuple(smoothing), tuple(around), tuple(taken)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _denoise(means, variance, smoothing, around, taken):
     n, n_widths = means.size, len(smoothing)
     highest, any_known = means.max(), False
@@ -135,7 +136,7 @@ def pooled(top: NDArray[np.float64], bottom: NDArray[np.float64], enough: float)
     return _pooled(np.asarray(top, float), np.asarray(bottom, float), float(enough))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pooled(top, bottom, enough):
     n = top.size
     sums_top, sums_bottom = np.zeros(n + 1), np.zeros(n + 1)
@@ -159,7 +160,7 @@ def _gaussian(width: float) -> NDArray[np.float64]:
     return kernel / kernel.sum()
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _convolve(values, kernel):
     """Middle part of ``np.convolve(values, kernel)`` for a symmetric kernel of odd length; ten times as fast."""
     n, half = values.size, kernel.size // 2

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import SKEW
+from waterbg.kernel import kernel
 
 TILE = 8  # px
 WIDTH = 1.75  # cells, Gaussian sigma of the smoothing on each level: 14, 28, 56, 112 px
@@ -102,7 +102,7 @@ def _kernel(width: float) -> NDArray[np.float32]:
     return np.exp(-0.5 * (np.arange(int(3 * width + 1)) / width) ** 2).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _mean_ratio(top, bottom, all_top, all_bottom):
     """Sum of ``top`` over sum of ``bottom``; where a panel has nothing the whole detector's, or 1."""
     over, under = np.float64(0), np.float64(0)
@@ -117,7 +117,7 @@ def _mean_ratio(top, bottom, all_top, all_bottom):
     return np.float32(over / under if under > 0 else 1.0)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _blur(values, kernel):
     """Gaussian-weighted sums over a (rows, columns) map; cells on either side of one share a factor."""
     rows, columns = values.shape
@@ -151,7 +151,7 @@ def _blur(values, kernel):
 # The loops below are short ones along rows without branches, so that each becomes vector instructions.
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _halved(values):
     """Sums over two by two cells."""
     rows, columns = values.shape
@@ -165,7 +165,7 @@ def _halved(values):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _doubled(values, rows, columns):
     """Bilinear values on a grid of cells of half the size."""
     last, n = values.shape[0] - 1, values.shape[1]
@@ -186,7 +186,7 @@ def _doubled(values, rows, columns):
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _refine(top, bottom, ratio, kernel, around, excess):
     """Add to ``ratio`` what is left of ``top`` as far as it is more than noise."""
     rows, columns = top.shape
@@ -216,7 +216,7 @@ def _refine(top, bottom, ratio, kernel, around, excess):
             believed[i] = better if w[i] > zero else believed[i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine):
     first = 0
     for p in range(shapes.shape[0]):
@@ -246,7 +246,7 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine
         first = last
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _settle(top, bottom, ratio, kernel):
     """Smoothed ``top`` over smoothed ``bottom`` where there is any."""
     top, bottom = _blur(top, kernel), _blur(bottom, kernel)
@@ -256,7 +256,7 @@ def _settle(top, bottom, ratio, kernel):
                 ratio[j, i] = top[j, i] / bottom[j, i]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _smooth_ratio(top, bottom, shapes, kernel, out):
     first = 0
     for p in range(shapes.shape[0]):
@@ -298,7 +298,7 @@ def reject_tiles(
     return int(_empty_outliers(top, bottom, pixels, np.float32(noise[0]), np.float32(noise[1]), grid.shapes))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def middle_of(values, n):
     """Median of the first n of a few values, which are sorted by insertion: NumPy's takes three times as long."""
     for i in range(1, n):
@@ -310,7 +310,7 @@ def middle_of(values, n):
     return values[n // 2] if n % 2 else (values[n // 2 - 1] + values[n // 2]) / np.float32(2)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _far(ratio, bottom, gain, read):
     """How far the ratio of a tile may be from that of those around it; ``read``: variance of no counts at all.
 
@@ -320,7 +320,7 @@ def _far(ratio, bottom, gain, read):
     return max(np.float32(0.06) * ratio, (np.float32(4) * np.sqrt(variance) + np.float32(SKEW) * gain) / bottom)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _empty_outliers(top, bottom, pixels, gain, read2, shapes):
     # |ratio - 1| < 0.75 limit, without division and root; all tiles first, as vector instructions
     near, sure, zero = np.float32(0.045), np.float32(9), np.float32(0)

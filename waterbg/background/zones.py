@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, NOT_CLEAN
 from waterbg.background.rays import Rays, column_middles, trace_radius
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -48,7 +48,7 @@ def zones_of(
     return np.clip(zone, 0, rays.n_bins // ZONE).astype(np.int64)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _count(flags, shapes, rays, stride, usable, clean):
     widest = 0
     for p in range(shapes.shape[0]):

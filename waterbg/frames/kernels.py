@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from waterbg.frames.layout import COLUMN, N_FS, N_SS, OFFSET, PANEL, ROW, SLICE
+from waterbg.kernel import kernel
 
 LARGEST = 1e10
 """ADU; what is beyond, either sign, is no count of any detector, and its square would pass the range of a float32."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack(raw, table, data):
     """Copy panels out of a block (slices, rows, columns) into a flat float32 frame."""
     for k in range(table.shape[0]):
@@ -24,7 +24,7 @@ def unpack(raw, table, data):
                 target[j] = np.float32(source[j])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unpack_and_judge(raw, table, data, bad, known_bad, less, more, equal, first_equal, finite):
     """As :func:`unpack`, and mark pixels that are flagged or not finite, beside those known to be bad.
 
@@ -54,7 +54,7 @@ def unpack_and_judge(raw, table, data, bad, known_bad, less, more, equal, first_
                     judged[j] |= np.uint8(np.rint(target[j]) == flag)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_masked(raw, table, bad, good_bits, bad_bits):
     """Mark pixels by their mask (int32 block): bad if any of bad_bits (n,) is set, or not all of good_bits (n,) are.
 
@@ -71,7 +71,7 @@ def mark_masked(raw, table, bad, good_bits, bad_bits):
                 target[j] |= np.uint8((source[j] & good) != good) | np.uint8((source[j] & wrong) != 0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def mark_lab_region(bad, rows, columns, corner, fs, ss, low, high):
     """Mark pixels of a panel whose corner lies inside low < (x, y) < high, all in pixels.
 

@@ -9,12 +9,12 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, FAULTY, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
+from waterbg.kernel import kernel
 
 FIT = np.dtype(
     [
@@ -72,7 +72,7 @@ _EDGE, _BAD_PIXEL, _OFF_PANEL = int(Status.EDGE), int(Status.BAD_PIXEL), int(Sta
 _FEW_PIXELS, _BACKGROUND = int(Status.FEW_PIXELS), int(Status.BACKGROUND)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def likely_intensity(measured, sigma, usual):
     """Mean intensity of the reflections that are measured like this one, where ``usual`` is the mean of all.
 
@@ -89,7 +89,7 @@ def likely_intensity(measured, sigma, usual):
     return middle + sigma * np.sqrt(2 / np.pi) * np.exp(-0.5 * t * t) / math.erfc(-t / np.sqrt(2.0))
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def completed_sum(signal, complete, empty, beyond, per_photon, guess, usual):
     """Sum over a disc, its sigma, and sigma if the true intensity is 0.
 
@@ -101,7 +101,7 @@ def completed_sum(signal, complete, empty, beyond, per_photon, guess, usual):
     return complete * signal, complete * sigma, complete * zero
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, expected, factor, gain, read2):
     """Index of a pixel in the peak disc that is not Bragg scattering, or -1.
 
@@ -129,7 +129,7 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
     return at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, ring, background, wide, out):
     """CrystFEL's acceptance, and the sum over the peak disc.
 
@@ -223,7 +223,7 @@ def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, 
                         flags[at] |= FAULTY
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, out):
     """Fit every accepted spot by itself, over its own pixels.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from waterbg.background.masks import is_usable
 from waterbg.integrate.psf import BEYOND, FLOOR, TAIL_WIDTH
+from waterbg.kernel import kernel
 
 MEASURED = np.dtype(
     [
@@ -31,7 +31,7 @@ _POWER = int(TAIL_WIDTH**2)
 assert _POWER == TAIL_WIDTH**2
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def invert(matrix, inverse):
     """Inverse of a symmetric positive matrix, of which the upper half is read; False when it has none.
 
@@ -65,7 +65,7 @@ def invert(matrix, inverse):
     return True
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def measure_spots(
     pixels, rays, panel, fs, ss, which, inner, reach, background, start, tail, farthest, before, out
 ):  # fmt: skip

@@ -8,12 +8,12 @@ equations.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import is_usable
 from waterbg.integrate.fit import completed_sum, likely_intensity
 from waterbg.integrate.psf import fill_shares
+from waterbg.kernel import kernel
 
 SWEEPS, JOINT_SWEEPS = 6, 40  # times around all neighbours (Gauss and Seidel's iteration)
 CLOSEST = 0.02  # of its information that a spot keeps beside its neighbours, at least
@@ -47,7 +47,7 @@ def find_neighbours(
     return start, np.ascontiguousarray(both[:, 1])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pairs(panel, fs, ss, reach, found):
     """Count pairs among spots that are sorted by panel and row, and list those that there is room for."""
     n = 0
@@ -62,7 +62,7 @@ def _pairs(panel, fs, ss, reach, found):
     return n
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def refit_neighbours(
     pixels, rays, panel, fs, ss, inner, profiles, background, usual, start, others, hidden, joint, out
 ):  # fmt: skip

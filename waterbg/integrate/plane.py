@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from waterbg.kernel import kernel
 
 _LARGEST_CONDITION = 1e6  # singular values below the largest divided by this count as nothing (check_eigen in utils.c)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fit_plane(data, columns, start, box, kind):
     """Least-squares plane a x + b y + c over the pixels of one kind.
 
@@ -70,7 +71,7 @@ def fit_plane(data, columns, start, box, kind):
     return a * scale[0], b * scale[1], c * scale[2]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _diagonalise(matrix, vectors):
     """Jacobi's rotations: eigenvalues on the diagonal of the symmetric matrix, eigenvectors in columns; in place.
 

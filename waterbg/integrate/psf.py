@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.integrate.robust import median
+from waterbg.kernel import kernel
 
 FLOOR = 0.4  # px: spots of one pixel are no better known
 BEYOND = 20.0  # standard deviations: an exponential of that many is not 0 yet for a double, one of forty is
@@ -60,7 +60,7 @@ class Psf:
 DEFAULT = Psf()
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def metric(ray, fs, ss, sigma_r, sigma_t):
     """Quadratic form of the Gaussian in panel pixels: exp(-(a x² + 2 b x y + c y²)/2)."""
     x, y = ray[0] + fs * ray[3] + ss * ray[6], ray[1] + fs * ray[4] + ss * ray[7]
@@ -72,7 +72,7 @@ def metric(ray, fs, ss, sigma_r, sigma_t):
     return rf * rf + tf * tf, rf * rs + tf * ts, rs * rs + ts * ts
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def gaussian(ray, fs, ss, widths, blur, wider, weight):
     """Numbers :func:`add_row_shares` needs: a, b, c of the quadratic form, and the height of the Gaussian.
 
@@ -84,7 +84,7 @@ def gaussian(ray, fs, ss, widths, blur, wider, weight):
     return a, b, c, weight * np.sqrt(max(a * c - b * b, 0.0)) / (2 * np.pi)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def add_row_shares(shape, x, y, shares):
     """Add the share of a Gaussian in each pixel of a row to ``shares``; the first one's middle is (x, y) from its own.
 
@@ -113,7 +113,7 @@ def add_row_shares(shape, x, y, shares):
         less_ratio *= shrink_ratio
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def fill_shares(ray, fs, ss, shift, widths, blur, tail, out):
     """Fill a box about the pixel of the prediction with the spot's shares in its pixels."""
     core = gaussian(ray, fs, ss, widths, blur, 1.0, 1 - tail)
@@ -216,7 +216,7 @@ def learn_lines(
     return Lines(*found)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _robust_line(values, variance, inv_d, level, slope, moment, scatter, limit, run_weight):
     """Level and slope of one of the lines of `learn_lines`; ``moment``: mean of 1/d and of its square everywhere."""
     n = values.size

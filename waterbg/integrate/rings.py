@@ -10,12 +10,12 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.errors import UsageError
 from waterbg.integrate.plane import fit_plane
 from waterbg.integrate.result import INTEGRATED, Status
+from waterbg.kernel import kernel
 from waterbg.predict import columns_of, wavenumber
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def peak_mask(
     return mask
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mark_beyond(bad, shapes, offsets, corners, axes, clen, limit):
     """Mark pixels whose corner has 1/d of ``limit`` wavenumbers or more (``mark_resolution_range_as_bad``)."""
     for p in range(len(shapes)):
@@ -140,7 +140,7 @@ def _mark_beyond(bad, shapes, offsets, corners, axes, clen, limit):
                 at += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_mask(mask, shapes, offsets, panel, fs, ss, inner):
     reach = int(inner)
     for n in range(panel.size):
@@ -162,7 +162,7 @@ def _fill_mask(mask, shapes, offsets, panel, fs, ss, inner):
                         mask[at] += 1
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _rings(
     data,
     bad,
@@ -261,7 +261,7 @@ def _rings(
     return numbers, status
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region, box):
     """Fill ``box`` with what each pixel counts as (``check_box``).
 
@@ -297,7 +297,7 @@ def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region
     return 0, is_saturated, n_peak, n_ring, highest
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _mean(data, columns, start, box, kind):
     total = np.float64(0)
     n = 0

@@ -13,13 +13,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.masks import WIDE, add_wide
 from waterbg.integrate.result import Status
 from waterbg.integrate.rings import integrate_rings
 from waterbg.integrate.robust import robust_std
+from waterbg.kernel import kernel
 from waterbg.predict import SPOT, columns_of, predict
 from waterbg.settings import Radii
 
@@ -92,7 +92,7 @@ def _clear(frame: Frame, scene: Scene, decoys: NDArray[np.void], radii: Radii) -
     return decoys[keep]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pick(flags, offsets, shapes, panel, fs, ss, apart):
     keep = np.zeros(panel.size, np.bool_)
     for k in range(panel.size):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background.rays import Rays
+from waterbg.kernel import kernel
 
 _MOST_SAMPLES = 8  # points along the side of a cell
 
@@ -113,7 +113,7 @@ def _corners(
     return ends[..., 0] * length / ends[..., 2], ends[..., 1] * length / ends[..., 2]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_up(values, bad, offsets, shapes, rays, length, left, bottom, side, samples, sums, counts):
     rows, columns = sums.shape
     step = side / samples

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from waterbg.background import Noise, frame_rays
@@ -19,6 +18,7 @@ from waterbg.background.noise import lowest_level, starting_noise
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.surface import fit_surface
 from waterbg.errors import ImageError, UsageError
+from waterbg.kernel import kernel
 from waterbg.model import Quality, RunModel, check_model
 from waterbg.plots.look import Look, learn_leniently, look_with
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
@@ -296,7 +296,7 @@ def radial_means(
         return observed / number, model / number
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _add_up(data, constant, flags, expected, offsets, shapes, rays, length, gain, read2, sums):
     """Number, counts and expected counts of the clean pixels by distance from the beam, in pixels."""
     nothing = np.zeros(3)

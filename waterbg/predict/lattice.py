@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from waterbg.kernel import kernel
 from waterbg.stream.grammar import LARGEST_INDEX
 
 # points of one crystal: a virus crystal has some 100 000; beyond it cell or profile radius are damaged
@@ -69,7 +69,7 @@ def near_sphere(
         room = n
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reduced_error(x, y, z, k, spread, radius):
     """Excitation error in widths, such that CrystFEL's partiality is exp(-r²/2); 0 also where that is above 1.
 
@@ -86,7 +86,7 @@ def reduced_error(x, y, z, k, spread, radius):
     return math.sqrt(max(r2, 0.0))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def reduced_errors(points, k, spread, radius):
     """`reduced_error` of each of the points (n, 3)."""
     out = np.empty(len(points))
@@ -95,7 +95,7 @@ def reduced_errors(points, k, spread, radius):
     return out
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _allowed(centering, h, k, l):
     """Reflection conditions as ``forbidden_reflection`` in cell-utils.c; H is the obverse setting."""
     if centering == 65:  # A
@@ -113,7 +113,7 @@ def _allowed(centering, h, k, l):
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _between(a, half_b, c):
     """Ends of the interval where a t² + 2 half_b t + c <= 0; empty (1, 0) when there is none."""
     d = half_b * half_b - a * c
@@ -123,14 +123,14 @@ def _between(a, half_b, c):
     return (-half_b - root) / a, (-half_b + root) / a
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _whole(low, high, most):
     """First and last whole number in an interval, widened by what rounding may have cost, and cut to ±most."""
     low, high = max(low - 1e-6, -most - 1.0), min(high + 1e-6, most + 1.0)
     return max(int(math.ceil(low)), -most), min(int(math.floor(high)), most)  # noqa: RUF046 (floats under numba)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _near_sphere(axes, centering, k, spread, radius, limit, thickness, reach, highest, most, hkl, reduced):
     """Walk the lines of constant h, k through the shell around the sphere, and count the points, with room or without.
 

@@ -8,8 +8,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -186,12 +187,12 @@ def _boxes(detector: Detector, move: NDArray[np.float64], shift: float) -> NDArr
     return boxes
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _cell(value, low, scale, n):
     return min(max(int((value - low) * scale), 0), n - 1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _fill_directory(boxes, seen, grid, cells):
     starts = np.zeros(cells[0] * cells[1] + 1, np.int64)
     members = np.zeros(0, np.int32)
@@ -218,7 +219,7 @@ def _fill_directory(boxes, seen, grid, cells):
     return starts, members
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _meet(rays, inverses, shapes, grid, cells, starts, members):
     n = len(rays)
     panel = np.full(n, -1, np.int32)
@@ -245,7 +246,7 @@ def _meet(rays, inverses, shapes, grid, cells, starts, members):
     return panel, position
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pink_rays(points, k, spread, radius):
     """Rays from the wavelength that fits best: ``check_reflection``'s mean of lattice point and Ewald sphere."""
     rays = np.empty((len(points), 3))

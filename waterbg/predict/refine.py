@@ -12,9 +12,9 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from waterbg.kernel import kernel
 from waterbg.predict.rays import panel_inverses, rays_of
 from waterbg.predict.spots import wavenumber
 
@@ -168,7 +168,7 @@ def _intervals(printed: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArr
         return middle, 0.5 * (high - low + step)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _linearise(rays, inverses, indices, observed, boxes, n_unknown):
     """Error of each position and its change with each unknown, in units of that unknown's rounding.
 
@@ -232,7 +232,7 @@ def _quick_centre(
     return _centre(error, slope, half, found)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _centre(error, slope, half, start):
     """Middle of what |error - slope u| <= half and |u| <= 1 allow.
 
@@ -296,7 +296,7 @@ def _centre(error, slope, half, start):
     return u
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _farthest(left, half):
     """How far the worst of the positions is out of its interval; negative within."""
     worst = -np.inf
@@ -305,7 +305,7 @@ def _farthest(left, half):
     return worst
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _to_middles(u, left, slope, half, extra):
     """Move each unknown in turn to the middle of what the others leave of it.
 
@@ -327,7 +327,7 @@ def _to_middles(u, left, slope, half, extra):
                 left[i] -= slope[i, a] * change
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _solve(matrix, right, x):
     """Cholesky's way to matrix x = right, in place; only the lower triangle of ``matrix`` is looked at."""
     n = len(right)
