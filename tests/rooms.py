@@ -109,6 +109,8 @@ def integrate():
     w = world()
     for gradient in (False, True):
         yield from columns(f"rings {gradient}", integrate_rings(w.frame, w.scene, (3, 5, 7), gradient=gradient))
+    limit = float(np.median(w.scene.spots["inv_d"]))
+    yield from columns("rings to a limit", integrate_rings(w.frame, w.scene, (3, 5, 7), max_inv_d=limit))
     rays = frame_rays(w.frame, w.scene, "horiz")
     for name, options in {"fit": {}, "joint": {"joint": True}, "sum": {"summation": True}}.items():
         result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND, **options)
