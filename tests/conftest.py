@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,12 @@ NEEDS = {
     "crystfel": lambda: None if shutil.which("indexamajig") else "indexamajig is not on PATH",
     "slurm": lambda: None if shutil.which("slurmctld") and shutil.which("munged") else "no slurmctld or munged",
 }
+
+
+def pytest_configure():
+    """Let programs hear of Ctrl-C although these tests run in a shell's background, where it is ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):
