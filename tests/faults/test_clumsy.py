@@ -208,7 +208,7 @@ def test_standard_input_is_refused_by_name_where_it_will_not_do(folder, words, c
     "words",
     ["decoys PIPE", "view PIPE -o out.png", "compare run.stream PIPE", "overwrite PIPE run.stream -o out",
      "overwrite run.stream PIPE -o out", "report run.stream PIPE -o out.html", "rerun PIPE -o out",
-     "merge PIPE -y 4 -p run.cell"],
+     "merge PIPE -y 4 -p run.cell", "verify run.stream PIPE"],
 )  # fmt: skip
 def test_a_pipe_is_refused_where_a_stream_is_read_more_than_once(folder, words, capsys):
     reading, writing = os.pipe()

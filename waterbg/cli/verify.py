@@ -32,6 +32,7 @@ class Verify(Command):
     def main(self, *streams: str) -> int:
         """Exit status 0 clean, 1 findings, 2 usage."""
         from waterbg.stream import check
+        from waterbg.stream.reader import refuse_pipes
 
         if self.checks:
             for name, meaning in check.CHECKS.items():
@@ -42,11 +43,13 @@ class Verify(Command):
         unknown = [name for name in self.skip if name not in check.CHECKS]
         if unknown:
             raise UsageError(f"--skip={unknown[0]}: no such check; --list-checks prints them")
+        if len(streams) == 2:
+            refuse_pipes("verify", streams[1])  # which is checked by itself, too
+            if streams[0] == "-":
+                raise UsageError("two streams are compared from files, not from standard input")
         said: dict[str, Any] = {"streams": list(streams)}
         findings = self._one(streams[-1], said)
         if len(streams) == 2:
-            if "-" in streams:
-                raise UsageError("two streams are compared from files, not from standard input")
             findings += self._two(streams[0], streams[1], said)
         if self.as_json:
             print(json.dumps(said))
