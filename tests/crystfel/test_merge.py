@@ -182,6 +182,22 @@ def test_missing_files_are_named_before_anything_runs(merging, inputs):
     assert not (inputs / "out").exists()
 
 
+def test_a_cell_that_crystfel_cannot_read_is_told_before_anything_is_merged(merging, inputs, program):
+    refuse = 'case "$*" in *few.hkl*) echo "Failed to load cell from xtal.cell" >&2; exit 1;; esac'
+    program("check_hkl", refuse)
+    with pytest.raises(WaterbgError, match=r"^xtal\.cell: check_hkl cannot use it .*: Failed to load cell from xtal"):
+        merge(merging, output="out")
+    assert not (inputs / "out").exists()
+
+
+@pytest.mark.crystfel
+def test_the_real_check_hkl_refuses_a_cell_file_of_rubbish_before_anything_is_merged(inputs):
+    (inputs / "xtal.cell").write_text("rubbish\n")
+    with pytest.raises(WaterbgError, match=r"xtal\.cell: check_hkl cannot use it as a cell file; it said: Failed to"):
+        merge_streams(["nograd.stream"], "out", symmetry="4/mmm", cell="xtal.cell")
+    assert not (inputs / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +28,13 @@ QUANTITIES = {
     "CCstar": ("CC*", 4),
 }
 BETWEEN = {"CC": ("CC", 4), "R1I": ("R/%", 2)}
+_FEW = """CrystFEL reflection list version 2.0
+Symmetry: 1
+   h    k    l          I    phase   sigma(I)   nmeas
+   1    2    3       1.00        -       1.00       1
+   2    3    4       1.00        -       1.00       1
+End of reflections
+"""
 # is more better?
 _BETTER = {"snr": True, "Rsplit": False, "CC": True}
 
@@ -218,6 +226,7 @@ def merge_streams(
     _refuse_inputs(streams, cell)
     _refuse_limits(lowres, highres)
     tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
+    _refuse_cell(cell, tools["check_hkl"])
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
     _prepare(folder, force)
     work = _Work(tools, symmetry, cell, nshells, folder, report)
@@ -263,6 +272,17 @@ def _refuse_inputs(streams: Sequence[str], cell: str) -> None:
             file.read(1)
     except OSError as err:
         raise WaterbgError(f"{cell}: cannot be read ({err.strerror})") from None
+
+
+def _refuse_cell(cell: str, check_hkl: Program) -> None:
+    """Ask about the cell first, with a list of two reflections: it is read only when everything has been merged."""
+    with tempfile.TemporaryDirectory() as name:
+        few = Path(name) / "few.hkl"
+        few.write_text(_FEW)
+        words = [str(few), "-y", "1", "-p", cell, f"--shell-file={name}/shells.dat"]
+        done = run_program(check_hkl, words, log=Path(name) / "log", check=False)
+    if done.status != 0:
+        raise WaterbgError(f"{cell}: check_hkl cannot use it as a cell file; it said: {' | '.join(done.last_lines)}")
 
 
 def _label(i: int) -> str:
