@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from waterbg.background.masks import is_usable
-from waterbg.integrate.psf import BEYOND, FLOOR, TAIL_WIDTH
+from waterbg.integrate.psf import BEYOND, FLOOR, STEEP, TAIL_WIDTH, pixel_points
 from waterbg.kernel import kernel
 
 MEASURED = np.dtype(
@@ -81,17 +81,17 @@ def measure_spots(
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
     share = tail * wide2 / (1 - tail)
-    gauss = 0.5 / np.sqrt(3.0)
+    fixed, shares, by_x, by_y = np.empty((3, 3)), np.empty((3, 3)), np.ones(3), np.ones(3)
     slow = wide2 if tail > 0 else 1.0  # the core is a power of the tail
     matrix, covariance = np.empty((5, 5)), np.empty((5, 5))
     vector, change, d = np.empty(5), np.empty(5), np.empty(5)
     fresh = before.size == 0
     # steps until a short one may be the last, and how short: going on from close by, all of them are short
     fewest, settled = (3, 0.01) if fresh else (1, 0.004)
-    for m in range(which.size):
-        if not fresh and not before[m].ok:
+    for at in range(which.size):
+        if not fresh and not before[at].ok:
             continue
-        k = which[m]
+        k = which[at]
         p = panel[k]
         ray = rays.panel[p]
         n_ss, n_fs = shapes[p]
@@ -106,8 +106,8 @@ def measure_spots(
         if fresh:
             sr, st = start[k, 0], start[k, 1]
         else:
-            intensity, sr, st = before[m].I, before[m].radial, before[m].tangential
-            du, dv = ux * before[m].dx + uy * before[m].dy, ux * before[m].dy - uy * before[m].dx
+            intensity, sr, st = before[at].I, before[at].radial, before[at].tangential
+            du, dv = ux * before[at].dx + uy * before[at].dy, ux * before[at].dy - uy * before[at].dx
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
@@ -119,14 +119,20 @@ def measure_spots(
             # where the spot is now, in panel pixels
             determinant = rf * ts - rs * tf
             of, os = (ts * du - rs * dv) / determinant, (rf * dv - tf * du) / determinant
-            norm = 0.25 * (1 - tail) * jacobian / (2 * np.pi * sr * st)
+            norm = (1 - tail) * jacobian / (2 * np.pi * sr * st)
             x, y = fs[k] + of, ss[k] + os
             au, bu, av, bv = rf / sr, rs / sr, tf / st, ts / st  # widths of one step along fs, ss
-            # quadratic form of the slowest exponential, and its factors from pixel to pixel: an exponential of each
-            # pixel's four points would take longer than all else
+            # quadratic form of the slowest exponential, and its factors from pixel to pixel and from a pixel's middle
+            # to its points: an exponential of each of these would take longer than all else
             a, b, c = slow * (au * au + av * av), slow * (au * bu + av * bv), slow * (bu * bu + bv * bv)
-            bend, turn = np.exp(-a), np.exp(-b * gauss * gauss)
-            grow_x, grow_y = np.exp(gauss * a), np.exp(gauss * b)
+            h, outer, central, every = pixel_points(max(a, c) > slow * STEEP)
+            for j in range(0, 3, every):
+                for i in range(0, 3, every):
+                    fixed[j, i] = np.exp(
+                        -0.5 * h * h * (a * (i - 1) ** 2 + 2 * b * (i - 1) * (j - 1) + c * (j - 1) ** 2)
+                    )
+                    shares[j, i] = (central if i == 1 else outer) * (central if j == 1 else outer)
+            bend, grow_x, grow_y = np.exp(-a), np.exp(h * a), np.exp(h * b)
             first = max(-half, -cf, int(x - reach) - cf)
             last = min(half, n_fs - 1 - cf, int(x + reach) - cf)
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
@@ -136,11 +142,9 @@ def measure_spots(
                 begin = max(int(-b * by / a - BEYOND / np.sqrt(a) + x - cf - 0.5), first)  # where they are not 0 yet
                 for i in range(first, last + 1):
                     if i == begin:
-                        middle = np.exp(
-                            -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
-                        )
+                        middle = np.exp(-0.5 * (a * bx * bx + 2 * b * bx * by + c * by * by))
                         next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
-                        half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
+                        half_x, half_y = np.exp(h * (a * bx + b * by)), np.exp(h * (b * bx + c * by))
                     bx += 1
                     middle *= next_x
                     next_x *= bend
@@ -150,25 +154,24 @@ def measure_spots(
                     if bx * bx + by * by > reach * reach or not is_usable(flags[row + i], own, False):
                         continue
                     P = Pu = Pv = Pr = Pt = 0.0
-                    both, ratio = half_x * half_y, half_x / half_y
-                    for sx, sy, f in (
-                        (bx - gauss, by - gauss, middle * turn * both),
-                        (bx + gauss, by + gauss, middle * turn / both),
-                        (bx - gauss, by + gauss, middle / turn * ratio),
-                        (bx + gauss, by - gauss, middle / (turn * ratio)),
-                    ):
-                        u, v = sx * au + sy * bu, sx * av + sy * bv
-                        if tail > 0:
-                            e = f**_POWER
-                            f *= share
-                        else:
-                            e, f = f, 0.0
-                        slope = e + wide2 * f
-                        P += e + f
-                        Pu += slope * u
-                        Pv += slope * v
-                        Pr += slope * u * u - e - f
-                        Pt += slope * v * v - e - f
+                    by_x[0], by_x[2], by_y[0], by_y[2] = half_x, 1 / half_x, half_y, 1 / half_y
+                    for n in range(0, 3, every):
+                        sy = by + (n - 1) * h
+                        for m in range(0, 3, every):
+                            sx, f = bx + (m - 1) * h, middle * fixed[n, m] * by_x[m] * by_y[n]
+                            u, v = sx * au + sy * bu, sx * av + sy * bv
+                            if tail > 0:
+                                e = f**_POWER
+                                f *= share
+                            else:
+                                e, f = f, 0.0
+                            e, f = shares[n, m] * e, shares[n, m] * f
+                            slope = e + wide2 * f
+                            P += e + f
+                            Pu += slope * u
+                            Pv += slope * v
+                            Pr += slope * u * u - e - f
+                            Pt += slope * v * v - e - f
                     P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
                     under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
@@ -216,10 +219,10 @@ def measure_spots(
             if ok and max(moved, widened) < settled:
                 break
         ok = ok and du * du + dv * dv <= farthest * farthest
-        out[m].ok = ok
+        out[at].ok = ok
         if ok:
-            out[m].dx, out[m].dy = ux * du - uy * dv, uy * du + ux * dv
-            out[m].radial, out[m].tangential = sr, st
-            out[m].var_u, out[m].var_v = covariance[1, 1], covariance[2, 2]
-            out[m].var_radial, out[m].var_tangential = covariance[3, 3], covariance[4, 4]
-            out[m].I, out[m].deviance = intensity, deviance
+            out[at].dx, out[at].dy = ux * du - uy * dv, uy * du + ux * dv
+            out[at].radial, out[at].tangential = sr, st
+            out[at].var_u, out[at].var_v = covariance[1, 1], covariance[2, 2]
+            out[at].var_radial, out[at].var_tangential = covariance[3, 3], covariance[4, 4]
+            out[at].I, out[at].deviance = intensity, deviance

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from waterbg.integrate.robust import median
 from waterbg.kernel import kernel
 
-FLOOR = 0.4  # px: spots of one pixel are no better known
+FLOOR = 0.25  # px: spots of one pixel are no better known
+STEEP = 1 / 0.5**2  # px⁻²: spots narrower than half a pixel need more points in each
 BEYOND = 20.0  # standard deviations: an exponential of that many is not 0 yet for a double, one of forty is
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
@@ -85,20 +86,45 @@ def gaussian(ray, fs, ss, widths, blur, wider, weight):
 
 
 @kernel
+def pixel_points(steep):
+    """Gauss-Legendre points of a pixel along an axis, three for steep spots, else two: -h, (0,) h.
+
+    Returns h, the share of the outer points and of the middle one, and 1 or 2: every which of the three there is.
+    """
+    if steep:
+        return np.sqrt(0.15), 5 / 18, 8 / 18, 1
+    return 0.5 / np.sqrt(3.0), 0.5, 0.0, 2
+
+
+@kernel
 def add_row_shares(shape, x, y, shares):
     """Add the share of a Gaussian in each pixel of a row to ``shares``; the first one's middle is (x, y) from its own.
 
-    Mean of two by two Gauss-Legendre points: 0.2 % of the peak is the error at sigma = 0.8 px, 1 % at 0.5. From pixel
-    to pixel all exponentials change by factors: an exponential of its own takes longer than all else. They begin where
-    they are not 0 yet, or all would be.
+    Mean of two by two Gauss-Legendre points: 0.2 % of the peak is the error at sigma = 0.8 px, 1 % at 0.5; of three by
+    three where it is steeper: 0.9 % at 0.3. From pixel to pixel all exponentials change by factors: an exponential of
+    its own takes longer than all else. They begin where they are not 0 yet, or all would be.
     """
     a, b, c, height = shape
-    h = 0.5 / np.sqrt(3.0)
     begin = max(int(-x - b * y / a - BEYOND / np.sqrt(a)), 0)
     x += begin
+    bend = np.exp(-a)
+    if max(a, c) > STEEP:
+        h, outer, middle, _ = pixel_points(True)
+        for j in range(-1, 2):
+            for i in range(-1, 2):
+                dx, dy = x + i * h, y + j * h
+                share = height * (outer if i else middle) * (outer if j else middle)
+                share *= np.exp(-0.5 * (a * dx * dx + 2 * b * dx * dy + c * dy * dy))
+                factor = np.exp(-0.5 * (a * (2 * dx + 1) + 2 * b * dy))
+                for q in range(begin, shares.size):
+                    shares[q] += share
+                    share *= factor
+                    factor *= bend
+        return
+    h = pixel_points(False)[0]
     turn = np.exp(-b * h * h)
     middle = 0.25 * height * np.exp(-0.5 * (a * (x * x + h * h) + 2 * b * x * y + c * (y * y + h * h)))
-    next_x, bend = np.exp(-0.5 * (a * (2 * x + 1) + 2 * b * y)), np.exp(-a)
+    next_x = np.exp(-0.5 * (a * (2 * x + 1) + 2 * b * y))
     u, v = h * (a * x + b * y), h * (b * x + c * y)
     both, ratio, grow_both, grow_ratio = np.exp(u + v), np.exp(u - v), np.exp(h * (a + b)), np.exp(h * (a - b))
     less_both, less_ratio, shrink_both, shrink_ratio = 1 / both, 1 / ratio, 1 / grow_both, 1 / grow_ratio
@@ -162,7 +188,7 @@ def scaled_lines(
         return run
     expected = run.at(inv_d, 0.05)
     ratio = (values / expected).ravel()
-    total = (variance / values**2 + scatter**2).ravel()
+    total = (counting_at(expected, values, variance) / expected**2 + scatter**2).ravel()
     factor, held = 1.0, SCALE_WEIGHT * 2 * median(1 / total)
     for sweep in range(SWEEPS):
         weight = _robust_weight((ratio - factor) / np.sqrt(total), 1.5, sweep) / total
@@ -217,6 +243,16 @@ def learn_lines(
 
 
 @kernel
+def counting_at(expected, width, variance):
+    """Variance from counting of a width as expected, where one that came out as ``width`` has ``variance``.
+
+    For as many counts it grows as (s² + 1/12)²/s², for a pixel of 1/12 is part of what is seen. Weighted by the error
+    of what they are themselves, widths would be learnt too small, and those below half a pixel too large.
+    """
+    return variance * ((expected + 1 / (12 * expected)) / (width + 1 / (12 * width))) ** 2
+
+
+@kernel
 def _robust_line(values, variance, inv_d, level, slope, moment, scatter, limit, run_weight):
     """Level and slope of one of the lines of `learn_lines`; ``moment``: mean of 1/d and of its square everywhere."""
     n = values.size
@@ -225,8 +261,7 @@ def _robust_line(values, variance, inv_d, level, slope, moment, scatter, limit, 
     for sweep in range(SWEEPS):
         for i in range(n):
             expected = max(level + slope * inv_d[i], 0.05)
-            # of a length as expected: one that came out short is not the surer for it
-            total[i] = expected * expected * (variance[i] / (values[i] * values[i]) + scatter * scatter)
+            total[i] = counting_at(expected, values[i], variance[i]) + (expected * scatter) ** 2
             inverse[i] = 1 / total[i]
         held = run_weight * np.median(inverse)
         # normal equations of the level at the prior's mean 1/d, and of the slope: diagonal where all is at one 1/d

@@ -14,7 +14,18 @@ from waterbg.background.masks import Pixels
 from waterbg.background.rays import Rays
 from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
-from waterbg.integrate.psf import DEFAULT, FLOOR, NARROW, RUN_WEIGHT, Lines, Psf, capture, learn_lines, scaled_lines
+from waterbg.integrate.psf import (
+    DEFAULT,
+    FLOOR,
+    NARROW,
+    RUN_WEIGHT,
+    Lines,
+    Psf,
+    capture,
+    counting_at,
+    learn_lines,
+    scaled_lines,
+)
 from waterbg.integrate.robust import MEDIAN_CHI2, median
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
@@ -31,7 +42,7 @@ FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
 SURE = 0.2  # px: a place that is less sure teaches nothing
 ONE_PIXEL = 1.02 * FLOOR  # px: as narrow as can be
-NARROW_SPOTS = 1.5 * FLOOR  # px: spots that are no wider, one way, may come out as one pixel
+NARROW_SPOTS = 0.6  # px: spots that are no wider, one way, may come out as one pixel
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
 FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
@@ -212,7 +223,7 @@ def learn_widths(
     found, counting = widths_of(measured)
     widths = _learn_lines(found, counting, inv_d, run, everywhere)
     expected = widths.at(inv_d, FLOOR)
-    stretch = learn_stretch(places, found / expected, counting / found**2)
+    stretch = learn_stretch(places, found / expected, counting_at(expected, found, counting) / expected**2)
     if stretch != NO_STRETCH:
         factor = stretch.at(places)
         widths = _learn_lines(found / factor, counting / factor**2, inv_d, run, everywhere)
@@ -399,7 +410,8 @@ def spot_shapes(shapes: Shapes, rays: Rays, spots: NDArray[np.void], places: Pla
         offset[which] += places[which].off_radius(moved)
         blur[which] *= 1 - trust
         found, counting = widths_of(own)
-        trust = doubt[which] ** 2 / (doubt[which] ** 2 + counting / found**2)
+        own_doubt2 = counting_at(widths[which], found, counting) / widths[which] ** 2
+        trust = doubt[which] ** 2 / (doubt[which] ** 2 + own_doubt2)
         widths[which] += trust * (found - widths[which])
         doubt[which] *= np.sqrt(1 - trust)
     return Expected(to_panel(offset, rays, spots), widths, blur, doubt, mean)
