@@ -11,6 +11,7 @@ RMSE = {
     "weak": _NOMINAL,
     "misplaced": None,  # nothing was promised: shown for what a position map is worth
     "turned": None,  # and here for what knowing a crystal's blocks is
+    "narrow": None,  # and here what pixels do that are larger than spots
     "pedestal": None,  # and here that dark levels do not matter
     "lattices": None,  # and here what neighbours in no list do, where discs meet: the bound is that of lonely spots
     "sharp": dict.fromkeys(BINS, 1.15),

@@ -30,6 +30,8 @@ PRESETS = {
     "turned": Experiment(
         seed=668, position_smooth=0.4, block_turns=0.5, width=0.9, width_slope=0.2, width_direction=0.15
     ),
+    # spots that large pixels see: a third of a pixel wide, and longer along the radius at high resolution
+    "narrow": Experiment(seed=671, width=0.35, width_slope=0.35, max_adu=5000.0),
     # a large cell: neighbours inside the background ring
     "crowded": Experiment(
         seed=999,
