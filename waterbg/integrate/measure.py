@@ -120,19 +120,23 @@ def measure_spots(
             determinant = rf * ts - rs * tf
             of, os = (ts * du - rs * dv) / determinant, (rf * dv - tf * du) / determinant
             norm = 0.25 * (1 - tail) * jacobian / (2 * np.pi * sr * st)
+            norm_r, norm_t = norm / sr, norm / st
             x, y = fs[k] + of, ss[k] + os
             au, bu, av, bv = rf / sr, rs / sr, tf / st, ts / st  # widths of one step along fs, ss
+            u1, u2, v1, v2 = gauss * (au + bu), gauss * (au - bu), gauss * (av + bv), gauss * (av - bv)
             # quadratic form of the slowest exponential, and its factors from pixel to pixel: an exponential of each
             # pixel's four points would take longer than all else
             a, b, c = slow * (au * au + av * av), slow * (au * bu + av * bv), slow * (bu * bu + bv * bv)
             bend, turn = np.exp(-a), np.exp(-b * gauss * gauss)
-            grow_x, grow_y = np.exp(gauss * a), np.exp(gauss * b)
+            grow_both, grow_ratio = np.exp(gauss * (a + b)), np.exp(gauss * (a - b))
+            shrink_both, shrink_ratio, turn_back = 1 / grow_both, 1 / grow_ratio, 1 / turn  # a division is as slow
             first = max(-half, -cf, int(x - reach) - cf)
             last = min(half, n_fs - 1 - cf, int(x + reach) - cf)
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
                 bx, by = cf + first - 0.5 - x, cs + j + 0.5 - y  # of the pixel before the first
-                middle, next_x, half_x, half_y = 0.0, 0.0, 1.0, 1.0
+                middle = next_x = 0.0
+                both = ratio = less_both = less_ratio = 1.0
                 begin = max(int(-b * by / a - BEYOND / np.sqrt(a) + x - cf - 0.5), first)  # where they are not 0 yet
                 for i in range(first, last + 1):
                     if i == begin:
@@ -140,36 +144,35 @@ def measure_spots(
                             -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
                         )
                         next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
-                        half_x, half_y = np.exp(gauss * (a * bx + b * by)), np.exp(gauss * (b * bx + c * by))
+                        u, v = gauss * (a * bx + b * by), gauss * (b * bx + c * by)
+                        both, ratio = np.exp(u + v), np.exp(u - v)
+                        less_both, less_ratio = 1 / both, 1 / ratio
                     bx += 1
                     middle *= next_x
                     next_x *= bend
-                    half_x *= grow_x
-                    half_y *= grow_y
+                    both *= grow_both
+                    less_both *= shrink_both
+                    ratio *= grow_ratio
+                    less_ratio *= shrink_ratio
                     own = i * i + j * j <= inner * inner
                     if bx * bx + by * by > reach * reach or not is_usable(flags[row + i], own, False):
                         continue
-                    P = Pu = Pv = Pr = Pt = 0.0
-                    both, ratio = half_x * half_y, half_x / half_y
-                    for sx, sy, f in (
-                        (bx - gauss, by - gauss, middle * turn * both),
-                        (bx + gauss, by + gauss, middle * turn / both),
-                        (bx - gauss, by + gauss, middle / turn * ratio),
-                        (bx + gauss, by - gauss, middle / (turn * ratio)),
-                    ):
-                        u, v = sx * au + sy * bu, sx * av + sy * bv
-                        if tail > 0:
-                            e = f**_POWER
-                            f *= share
-                        else:
-                            e, f = f, 0.0
-                        slope = e + wide2 * f
-                        P += e + f
-                        Pu += slope * u
-                        Pv += slope * v
-                        Pr += slope * u * u - e - f
-                        Pt += slope * v * v - e - f
-                    P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
+                    # at the points (-, -), (+, +), (-, +), (+, -) from the middle; ``beyond``: what bends less
+                    p1, p2 = middle * turn * both, middle * turn * less_both
+                    p3, p4 = middle * turn_back * ratio, middle * turn_back * less_ratio
+                    beyond = 0.0
+                    if tail > 0:
+                        beyond = (1 - wide2) * share * (p1 + p2 + p3 + p4)
+                        p1, p2 = p1**_POWER + wide2 * share * p1, p2**_POWER + wide2 * share * p2
+                        p3, p4 = p3**_POWER + wide2 * share * p3, p4**_POWER + wide2 * share * p4
+                    one, other, total = p1 + p2, p3 + p4, p1 + p2 + p3 + p4
+                    P = total + beyond
+                    u, v = bx * au + by * bu, bx * av + by * bv
+                    moved_u, moved_v = u1 * (p2 - p1) + u2 * (p4 - p3), v1 * (p2 - p1) + v2 * (p4 - p3)
+                    Pu, Pv = u * total + moved_u, v * total + moved_v
+                    Pr = u * (Pu + moved_u) + u1 * u1 * one + u2 * u2 * other - P
+                    Pt = v * (Pv + moved_v) + v1 * v1 * one + v2 * v2 * other - P
+                    P, Pu, Pv, Pr, Pt = norm * P, norm_r * Pu, norm_t * Pv, norm_r * Pr, norm_t * Pt
                     under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
                     variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), least[k], 1e-3)
