@@ -121,6 +121,17 @@ def integrate():
 
     hot = beside(w, [(-3, 2, 5000.0)])
     yield from columns("hot", integrate_profile(hot.frame, hot.scene, RADII, known(hot), rays, run=ROUND)[0])
+    # as many strong spots as teach all there is to learn
+    from tests.integrate.test_positions import random_places
+    from waterbg.integrate.positions import PositionMap, learn_positions
+    from waterbg.integrate.stretch import Stretch, learn_stretch
+
+    places, rng = random_places(80, 8)
+    truth = PositionMap(((0.5, -0.2), (0.3, 0.4), (-0.2, 0.1)), 600.0, (0.5, 0.1, -0.1, 0.0, 0.0))
+    offset = truth.at(places) + rng.normal(0, 0.05, (80, 2))
+    yield "map", learn_positions(places, offset, np.full(80, 1e-3)).at(places)
+    ratio = Stretch((0.3, 0.0, 0.0, 0.0), (0.1,) * 4).at(places) * rng.lognormal(0, 0.1, (80, 2))
+    yield "stretch", learn_stretch(places, ratio, np.full((80, 2), 1e-3)).at(places)
 
 
 def predict():
