@@ -153,11 +153,10 @@ def look_again(
     """Measure the spots that the first shapes have made strong, from where these have them, and learn again."""
     inv_d = spots["inv_d"]
     which = strongest(inv_d, fits, "I", "sigma", MOST)
-    measured = np.zeros(len(which), MEASURED).view(np.recarray)
-    before = measured.copy()
-    before.ok, before.I = 1, fits["I"][which]
-    before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
-    before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
+    measured, before = np.zeros(len(which), MEASURED), np.zeros(len(which), MEASURED)
+    before["ok"], before["I"] = 1, fits["I"][which]
+    before["dx"], before["dy"] = first.positions.at(places[which], SECOND_LOOK).T
+    before["radial"], before["tangential"] = first.widths_at(inv_d[which], places[which]).T
     _measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
     good = _sure(measured) & _like_the_runs(measured, inv_d[which], run)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
@@ -254,7 +253,7 @@ def measure_strong(
     """
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
     which = strongest(spots["inv_d"], fits, "disc", "disc_sigma", most)
-    measured = np.zeros((len(tails), len(which)), MEASURED).view(np.recarray)
+    measured = np.zeros((len(tails), len(which)), MEASURED)
     before = measured[0, :0]
     for tail, out in zip(tails, measured, strict=True):
         _measure(ground, spots, which, start, tail, FARTHEST, before, out)
@@ -276,7 +275,7 @@ def _measure(
     inner = int(ground.radii[0])
     measure_spots(
         ground.pixels, ground.rays, *columns_of(spots), which, inner, inner + FIT_MARGIN, ground.background.arrays,
-        start, tail, farthest, before, out,
+        start, tail, farthest, before.view(np.recarray), out.view(np.recarray),
     )  # fmt: skip
 
 
