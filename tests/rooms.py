@@ -11,7 +11,7 @@ import numpy as np
 RADII = (3.0, 5.0, 7.0)
 
 
-def world():
+def world(sigma=1.1):
     """Two panels of 64 x 56 pixels with a dead column, one of them with another gain; a pair of spots overlaps."""
     from tests.background.worlds import detector, make_world, water_ring
 
@@ -24,6 +24,7 @@ def world():
         intensity=[900.0, 400.0, 3000.0, 30.0, 700.0, 0.0],
         gain=[1.0, 1.2],
         bad=lambda x, y, panel: np.abs(x - 8.5) < 0.6,
+        sigma=sigma,
     )
 
 
@@ -104,7 +105,9 @@ def integrate():
     from tests.integrate.test_profile_fit import ROUND
     from waterbg.background import frame_rays
     from waterbg.integrate.profile import integrate_profile
+    from waterbg.integrate.psf import Lines, Psf
     from waterbg.integrate.rings import integrate_rings
+    from waterbg.integrate.shapes import Spots
 
     w = world()
     for gradient in (False, True):
@@ -116,11 +119,25 @@ def integrate():
         result, fits, _ = integrate_profile(w.frame, w.scene, RADII, known(w), rays, run=ROUND, **options)
         yield from columns(name, result)
         yield f"{name} chi2", fits["chi2"]
+    # spots narrower than half a pixel
+    narrow, run = world(0.4), Spots(psf=Psf(Lines(0.4, 0, 0.45, 0), scatter=0.02))
+    yield from columns("narrow", integrate_profile(narrow.frame, narrow.scene, RADII, known(narrow), rays, run=run)[0])
     # a hot pixel between disc and ring
     from tests.integrate.test_intruders import beside
 
     hot = beside(w, [(-3, 2, 5000.0)])
     yield from columns("hot", integrate_profile(hot.frame, hot.scene, RADII, known(hot), rays, run=ROUND)[0])
+    # as many strong spots as teach all there is to learn
+    from tests.integrate.test_positions import random_places
+    from waterbg.integrate.positions import PositionMap, learn_positions
+    from waterbg.integrate.stretch import Stretch, learn_stretch
+
+    places, rng = random_places(80, 8)
+    truth = PositionMap(((0.5, -0.2), (0.3, 0.4), (-0.2, 0.1)), 600.0, (0.5, 0.1, -0.1, 0.0, 0.0))
+    offset = truth.at(places) + rng.normal(0, 0.05, (80, 2))
+    yield "map", learn_positions(places, offset, np.full(80, 1e-3)).at(places)
+    ratio = Stretch((0.3, 0.0, 0.0, 0.0), (0.1,) * 4).at(places) * rng.lognormal(0, 0.1, (80, 2))
+    yield "stretch", learn_stretch(places, ratio, np.full((80, 2), 1e-3)).at(places)
 
 
 def predict():

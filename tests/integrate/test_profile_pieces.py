@@ -15,6 +15,7 @@ from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, scaled_lines
 from waterbg.integrate.shapes import shape_error
+from waterbg.integrate.solve import hold, solve
 from waterbg.predict import columns_of
 
 # -- shapes ----------------------------------------------------------------------------------------------------------
@@ -213,6 +214,25 @@ def test_inverse_of_a_positive_matrix(seed, n):
     matrix, inverse = half @ half.T, np.zeros((n, n))
     assert invert(matrix, inverse)
     np.testing.assert_allclose(inverse @ matrix, np.eye(n), atol=1e-6 * np.linalg.cond(matrix))
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**32 - 1), n=st.integers(1, 30))
+def test_equations_of_some_unknowns_alone_have_the_solution_that_numpy_finds(seed, n):
+    rng = np.random.default_rng(seed)
+    half, right = rng.normal(size=(n, n + 5)), rng.normal(size=n)
+    normal = half @ half.T
+    which = np.flatnonzero(rng.random(n) < 0.7)
+    wanted = np.linalg.solve(normal[np.ix_(which, which)], right[which])
+    normal[np.triu_indices(n, 1)] = np.nan  # nobody reads that
+    scale = np.linalg.cond(half) ** 2 * np.abs(wanted).max(initial=0.0)
+    np.testing.assert_allclose(solve(normal, right, which), wanted, atol=1e-13 * scale, rtol=1e-9)
+
+
+def test_what_nothing_is_known_about_becomes_nothing():
+    normal, right = np.diag([4.0, 0.0]), np.array([2.0, 0.0])
+    hold(normal)
+    assert solve(normal, right, np.arange(2)) == pytest.approx([0.5, 0.0], abs=1e-8)
 
 
 def test_a_matrix_without_inverse_is_told():

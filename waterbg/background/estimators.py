@@ -223,8 +223,8 @@ def frame_rays(frame: Frame, scene: Scene, polarisation: str) -> Rays:
     """Rays of a frame; the beam's centre is where the crystals, by their number of reflections, say it is."""
     shift = (0.0, 0.0)
     if len(scene.det_shift):
-        weight = [max(len(crystal.reflections), 1) for crystal in scene.crystals]
-        x, y = np.average(scene.det_shift, axis=0, weights=weight)
+        weight = np.array([max(len(crystal.reflections), 1.0) for crystal in scene.crystals])
+        x, y = weight @ scene.det_shift / weight.sum()
         shift = (float(x), float(y))
     return make_rays(frame.detector, frame.clen, shift, polarisation)
 
@@ -240,17 +240,18 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
     """Flags of all pixels of a frame: bad, under a peak, or near anything that may scatter."""
     near, inner = scene.near, int(radii[0])
     flags = _flag_discs(frame, scene, radii)
-    usable = flags.size - int(np.count_nonzero(frame.bad))
+    usable = flags.size - int(np.count_nonzero(frame.bad.view(bool)))
     crowded = [np.zeros(len(rows), bool) for rows in (scene.spots, near)]
     masked = _mask_wide(flags, frame, scene, inner, crowded)
     if usable - masked < LEAST_CLEAN * usable:
-        _mask_wide(flags, frame, scene, inner, [np.ones(len(rows), bool) for rows in (scene.spots, near)])
+        crowded = [np.ones(len(rows), bool) for rows in (scene.spots, near)]
     else:
         rays = frame_rays(frame, scene, "horiz")  # whatever the polarisation: they only say how far from the beam
         starved = starved_zones(flags, frame.detector, rays)
         crowded = [starved[zones_of(rays, *columns_of(rows))] for rows in (scene.spots, near)]
-        if any(rows.any() for rows in crowded):
-            _mask_wide(flags, frame, scene, inner, crowded)
+    if any(rows.any() for rows in crowded):
+        flags &= ~np.uint8(WIDE)
+        _mask_wide(flags, frame, scene, inner, crowded)
     seen = near[near["reduced"] <= CROWDED[1]]
     add_wide(flags, frame.detector, *columns_of(seen), inner, NEAR)
     return flags
@@ -259,8 +260,7 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
 def _mask_wide(
     flags: NDArray[np.uint8], frame: Frame, scene: Scene, inner: int, crowded: list[NDArray[np.bool_]]
 ) -> int:
-    """Make WIDE anew what may scatter, by which of the scene's spots and of those nearby are crowded; pixels masked."""
-    flags &= ~np.uint8(WIDE)
+    """Make WIDE what may scatter, by which of the scene's spots and of those nearby are crowded; pixels masked."""
     masked = 0
     for rows, tight, listed in zip((scene.spots, scene.near), crowded, (True, False), strict=True):
         for (margin, limit), here in ((AMPLE, ~tight), (CROWDED, tight)):

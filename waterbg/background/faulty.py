@@ -194,9 +194,10 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, sho
     for p in range(shapes.shape[0]):
         widest = max(widest, shapes[p, 1])
     n_most = widest // TILE + 4
-    r, expected, pieces = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32), np.empty(widest, "u4")
+    r, expected = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
     far, g, blended = np.empty(n_most, np.float32), np.empty(n_most, np.float32), np.empty(n_most, np.float32)
     middles, rises = np.empty(n_most, np.float32), np.empty(n_most, np.float32)
+    pieces = np.empty(widest, np.int32)
     columns, tile_columns = column_middles(widest), column_middles(n_most, -0.5 * TILE - 0.5, TILE)
     zero, two, steps, most = np.float32(0), np.float32(2), np.float32(_STEPS), np.float32(_STEPS * MOST)
     beneath, not_clean, wide = np.float32(0.375) * gain * gain + read2, np.uint8(NOT_CLEAN), np.uint8(WIDE)
@@ -231,13 +232,15 @@ def _deviations(pixels, rays, profile, grid_shapes, ratio, gain, read2, out, sho
 
 @kernel
 def _add(off, shows, sums, seen, shown):
+    # in single bytes and without branches, so that it becomes vector instructions
+    unseen, changing, nothing = np.int8(_UNSEEN), np.int8(_CHANGING), np.int8(0)
     for at in range(off.size):
-        counts = off[at] != _UNSEEN
-        sums[at] += off[at] if counts else np.int8(0)
-        seen[at] += counts
-        if shows[at] != _UNSEEN:
-            is_same = shown[at] == _UNSEEN or shown[at] == shows[at]
-            shown[at] = shows[at] if is_same else _CHANGING
+        sums[at] += off[at] if off[at] != unseen else nothing
+        seen[at] += np.uint8(off[at] != unseen)
+    for at in range(off.size):
+        before, now = shown[at], shows[at]
+        both = now if (before == unseen) | (before == now) else changing
+        shown[at] = before if now == unseen else both
 
 
 @kernel

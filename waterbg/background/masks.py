@@ -172,8 +172,8 @@ def _paint(flags, offsets, shapes, panel, fs, ss, radius, flag):
             half = np.sqrt(radius * radius - dy * dy)
             first, last = int(np.ceil(fs[k] - half - 0.5)), int(np.floor(fs[k] + half - 0.5))
             row = offsets[p] + j * n_fs
-            for i in range(row + max(first, 0), row + min(last, n_fs - 1) + 1):
-                before = flags[i]
-                painted += before & not_clean == 0
-                flags[i] = before | flag
+            line = flags[row + max(first, 0) : row + min(last, n_fs - 1) + 1]
+            for i in range(line.size):  # from 0 on, for an index that may be negative takes half as long again
+                painted += line[i] & not_clean == 0
+                line[i] |= flag
     return painted

@@ -119,10 +119,10 @@ def expected_row(profile, r, g, blended, first, n, pieces, middles, rises, out):
     """
     per_bin = np.float32(PER_BIN)
     intercept, slope, here = profile[0], profile[1], out[HALF : HALF + n]
-    for i in range(n):  # apart, for whole numbers are made by vector instructions, and looked up by others
-        pieces[i] = np.uint32(r[i] * per_bin)
+    for i in range(n):  # apart, for whole numbers (with a sign) are made by vector instructions and looked up by others
+        pieces[i] = np.int32(r[i] * per_bin)
     for i in range(n):
-        k = pieces[i]
+        k = np.uint32(pieces[i])
         here[i] = intercept[k] + r[i] * per_bin * slope[k]
     eighth, half, last, n_here = np.float32(1 / TILE), np.float32(0.5), blended.size - 1, (n + TILE - 1) // TILE + 1
     middles[0] = g[0] * blended[max(first - 1, 0)]
@@ -167,7 +167,7 @@ def _add_tiles(column, halves, quarters, out):
 def _add_bins(pieces, n, s, radial_n, radial_s, radial_k):
     """Add pixels to their radial bins. A loop from 0 on, for an index that may be negative takes a fifth longer."""
     for i in range(pieces.size):
-        k = pieces[i] // np.uint32(PER_BIN)
+        k = np.uint32(pieces[i]) // np.uint32(PER_BIN)
         radial_n[k] += n[i]
         radial_s[k] += s[i]
         radial_k[k] += s[i] > np.float32(0)
@@ -188,7 +188,7 @@ def _walk(pixels, rays, profile, grid_shapes, ratio, gain, read2, step, slack, q
     r, out = np.empty(widest, np.float32), np.zeros(widest + 2 * TILE, np.float32)
     far, g = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
     middles, rises = np.empty(widest // TILE + 4, np.float32), np.empty(widest // TILE + 4, np.float32)
-    pieces, due = np.empty(widest, np.uint32), np.empty(widest // TILE + 1, np.uint8)
+    pieces, due = np.empty(widest, np.int32), np.empty(widest // TILE + 1, np.uint8)
     clean_n, clean_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
     widest = -(-widest // TILE) * TILE  # whole tiles
     column_n, column_s = np.empty(widest, np.float32), np.empty(widest, np.float32)
@@ -203,7 +203,7 @@ def _walk(pixels, rays, profile, grid_shapes, ratio, gain, read2, step, slack, q
     least, most = step, 0
     for k in range(every.size):
         least, most = min(least, every[k]), max(most, every[k])
-    zero, one, tail, skew = np.float32(0), np.float32(1), np.float32(TAIL), np.float32(SKEW) * gain
+    zero, one, tail2, skew = np.float32(0), np.float32(1), np.float32(TAIL * TAIL), np.float32(SKEW) * gain
     up, down, not_clean = one + slack, one / (one + slack), np.uint8(NOT_CLEAN)
     first_pixel = first_tile = 0
     for p in range(shapes.shape[0]):
@@ -246,8 +246,9 @@ def _walk(pixels, rays, profile, grid_shapes, ratio, gain, read2, step, slack, q
                 sum_v, sum_k = column_v[begin:end], column_k[begin:end]
                 for i in range(n_here):
                     n, s = row[i] * to_photons, S[i]
-                    reach = tail * np.sqrt(gain * s + read2)
-                    clean = ((flag[i] & not_clean) == 0) & (n <= up * s + reach + skew) & (n >= down * s - reach)
+                    reach2 = tail2 * (gain * s + read2)
+                    above, below = max(n - up * s - skew, zero), max(down * s - n, zero)
+                    clean = ((flag[i] & not_clean) == 0) & (above * above <= reach2) & (below * below <= reach2)
                     clean_n[i] = n if clean else zero
                     clean_s[i] = s if clean else zero
                 # apart, because a loop over more than a few arrays does not become vector instructions

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from waterbg.background.masks import is_usable
-from waterbg.integrate.psf import BEYOND, FLOOR, STEEP, TAIL_WIDTH, pixel_points
+from waterbg.integrate.psf import BEYOND, FLOOR, STEEP, TAIL_WIDTH, THREE_POINTS
 from waterbg.kernel import kernel
 
 MEASURED = np.dtype(
@@ -66,6 +66,28 @@ def invert(matrix, inverse):
 
 
 @kernel
+def _steep_pixel(x, y, au, bu, av, bv, share):
+    """What `measure_spots` adds up over four points of a pixel, for spots that need three by three.
+
+    (x, y): the pixel's middle from the spot's. Each of the few spots of a frame that teach has an exponential of its
+    own for each point: only large pixels see such spots.
+    """
+    P = Pu = Pv = Pr = Pt = 0.0
+    for dy, of_y in THREE_POINTS:
+        for dx, of_x in THREE_POINTS:
+            u, v = (x + dx) * au + (y + dy) * bu, (x + dx) * av + (y + dy) * bv
+            weight, far2 = 4 * of_x * of_y, u * u + v * v
+            core, wide = weight * np.exp(-0.5 * far2), weight * share * np.exp(-0.5 * far2 / TAIL_WIDTH**2)
+            slope = core + wide / TAIL_WIDTH**2
+            P += core + wide
+            Pu += slope * u
+            Pv += slope * v
+            Pr += slope * u * u - core - wide
+            Pt += slope * v * v - core - wide
+    return P, Pu, Pv, Pr, Pt
+
+
+@kernel
 def measure_spots(
     pixels, rays, panel, fs, ss, which, inner, reach, background, start, tail, farthest, before, out
 ):  # fmt: skip
@@ -81,17 +103,17 @@ def measure_spots(
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
     share = tail * wide2 / (1 - tail)
-    fixed, shares, by_x, by_y = np.empty((3, 3)), np.empty((3, 3)), np.ones(3), np.ones(3)
+    gauss = 0.5 / np.sqrt(3.0)
     slow = wide2 if tail > 0 else 1.0  # the core is a power of the tail
     matrix, covariance = np.empty((5, 5)), np.empty((5, 5))
     vector, change, d = np.empty(5), np.empty(5), np.empty(5)
     fresh = before.size == 0
     # steps until a short one may be the last, and how short: going on from close by, all of them are short
     fewest, settled = (3, 0.01) if fresh else (1, 0.004)
-    for at in range(which.size):
-        if not fresh and not before[at].ok:
+    for m in range(which.size):
+        if not fresh and not before[m].ok:
             continue
-        k = which[at]
+        k = which[m]
         p = panel[k]
         ray = rays.panel[p]
         n_ss, n_fs = shapes[p]
@@ -106,8 +128,8 @@ def measure_spots(
         if fresh:
             sr, st = start[k, 0], start[k, 1]
         else:
-            intensity, sr, st = before[at].I, before[at].radial, before[at].tangential
-            du, dv = ux * before[at].dx + uy * before[at].dy, ux * before[at].dy - uy * before[at].dx
+            intensity, sr, st = before[m].I, before[m].radial, before[m].tangential
+            du, dv = ux * before[m].dx + uy * before[m].dy, ux * before[m].dy - uy * before[m].dx
         ok = False
         deviance = 0.0
         for step in range(_STEPS):
@@ -119,60 +141,64 @@ def measure_spots(
             # where the spot is now, in panel pixels
             determinant = rf * ts - rs * tf
             of, os = (ts * du - rs * dv) / determinant, (rf * dv - tf * du) / determinant
-            norm = (1 - tail) * jacobian / (2 * np.pi * sr * st)
+            norm = 0.25 * (1 - tail) * jacobian / (2 * np.pi * sr * st)
+            norm_r, norm_t = norm / sr, norm / st
             x, y = fs[k] + of, ss[k] + os
             au, bu, av, bv = rf / sr, rs / sr, tf / st, ts / st  # widths of one step along fs, ss
-            # quadratic form of the slowest exponential, and its factors from pixel to pixel and from a pixel's middle
-            # to its points: an exponential of each of these would take longer than all else
+            u1, u2, v1, v2 = gauss * (au + bu), gauss * (au - bu), gauss * (av + bv), gauss * (av - bv)
+            # quadratic form of the slowest exponential, and its factors from pixel to pixel: an exponential of each
+            # pixel's four points would take longer than all else
             a, b, c = slow * (au * au + av * av), slow * (au * bu + av * bv), slow * (bu * bu + bv * bv)
-            h, outer, central, every = pixel_points(max(a, c) > slow * STEEP)
-            for j in range(0, 3, every):
-                for i in range(0, 3, every):
-                    fixed[j, i] = np.exp(
-                        -0.5 * h * h * (a * (i - 1) ** 2 + 2 * b * (i - 1) * (j - 1) + c * (j - 1) ** 2)
-                    )
-                    shares[j, i] = (central if i == 1 else outer) * (central if j == 1 else outer)
-            bend, grow_x, grow_y = np.exp(-a), np.exp(h * a), np.exp(h * b)
+            is_steep = max(a, c) > slow * STEEP
+            bend, turn = np.exp(-a), np.exp(-b * gauss * gauss)
+            grow_both, grow_ratio = np.exp(gauss * (a + b)), np.exp(gauss * (a - b))
+            shrink_both, shrink_ratio, turn_back = 1 / grow_both, 1 / grow_ratio, 1 / turn  # a division is as slow
             first = max(-half, -cf, int(x - reach) - cf)
             last = min(half, n_fs - 1 - cf, int(x + reach) - cf)
             for j in range(max(-half, -cs, int(y - reach) - cs), min(half, n_ss - 1 - cs, int(y + reach) - cs) + 1):
                 row = offsets[p] + (cs + j) * n_fs + cf
                 bx, by = cf + first - 0.5 - x, cs + j + 0.5 - y  # of the pixel before the first
-                middle, next_x, half_x, half_y = 0.0, 0.0, 1.0, 1.0
+                middle = next_x = 0.0
+                both = ratio = less_both = less_ratio = 1.0
                 begin = max(int(-b * by / a - BEYOND / np.sqrt(a) + x - cf - 0.5), first)  # where they are not 0 yet
                 for i in range(first, last + 1):
                     if i == begin:
-                        middle = np.exp(-0.5 * (a * bx * bx + 2 * b * bx * by + c * by * by))
+                        middle = np.exp(
+                            -0.5 * (a * (bx * bx + gauss * gauss) + 2 * b * bx * by + c * (by * by + gauss * gauss))
+                        )
                         next_x = np.exp(-0.5 * (a * (2 * bx + 1) + 2 * b * by))
-                        half_x, half_y = np.exp(h * (a * bx + b * by)), np.exp(h * (b * bx + c * by))
+                        u, v = gauss * (a * bx + b * by), gauss * (b * bx + c * by)
+                        both, ratio = np.exp(u + v), np.exp(u - v)
+                        less_both, less_ratio = 1 / both, 1 / ratio
                     bx += 1
                     middle *= next_x
                     next_x *= bend
-                    half_x *= grow_x
-                    half_y *= grow_y
+                    both *= grow_both
+                    less_both *= shrink_both
+                    ratio *= grow_ratio
+                    less_ratio *= shrink_ratio
                     own = i * i + j * j <= inner * inner
                     if bx * bx + by * by > reach * reach or not is_usable(flags[row + i], own, False):
                         continue
-                    P = Pu = Pv = Pr = Pt = 0.0
-                    by_x[0], by_x[2], by_y[0], by_y[2] = half_x, 1 / half_x, half_y, 1 / half_y
-                    for n in range(0, 3, every):
-                        sy = by + (n - 1) * h
-                        for m in range(0, 3, every):
-                            sx, f = bx + (m - 1) * h, middle * fixed[n, m] * by_x[m] * by_y[n]
-                            u, v = sx * au + sy * bu, sx * av + sy * bv
-                            if tail > 0:
-                                e = f**_POWER
-                                f *= share
-                            else:
-                                e, f = f, 0.0
-                            e, f = shares[n, m] * e, shares[n, m] * f
-                            slope = e + wide2 * f
-                            P += e + f
-                            Pu += slope * u
-                            Pv += slope * v
-                            Pr += slope * u * u - e - f
-                            Pt += slope * v * v - e - f
-                    P, Pu, Pv, Pr, Pt = norm * P, norm * Pu / sr, norm * Pv / st, norm * Pr / sr, norm * Pt / st
+                    if is_steep:
+                        P, Pu, Pv, Pr, Pt = _steep_pixel(bx, by, au, bu, av, bv, share)
+                    else:
+                        # at the points (-, -), (+, +), (-, +), (+, -) from the middle; ``beyond``: what bends less
+                        p1, p2 = middle * turn * both, middle * turn * less_both
+                        p3, p4 = middle * turn_back * ratio, middle * turn_back * less_ratio
+                        beyond = 0.0
+                        if tail > 0:
+                            beyond = (1 - wide2) * share * (p1 + p2 + p3 + p4)
+                            p1, p2 = p1**_POWER + wide2 * share * p1, p2**_POWER + wide2 * share * p2
+                            p3, p4 = p3**_POWER + wide2 * share * p3, p4**_POWER + wide2 * share * p4
+                        one, other, total = p1 + p2, p3 + p4, p1 + p2 + p3 + p4
+                        P = total + beyond
+                        u, v = bx * au + by * bu, bx * av + by * bv
+                        moved_u, moved_v = u1 * (p2 - p1) + u2 * (p4 - p3), v1 * (p2 - p1) + v2 * (p4 - p3)
+                        Pu, Pv = u * total + moved_u, v * total + moved_v
+                        Pr = u * (Pu + moved_u) + u1 * u1 * one + u2 * u2 * other - P
+                        Pt = v * (Pv + moved_v) + v1 * v1 * one + v2 * v2 * other - P
+                    P, Pu, Pv, Pr, Pt = norm * P, norm_r * Pu, norm_t * Pv, norm_r * Pr, norm_t * Pt
                     under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
                     variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), least[k], 1e-3)
@@ -219,10 +245,10 @@ def measure_spots(
             if ok and max(moved, widened) < settled:
                 break
         ok = ok and du * du + dv * dv <= farthest * farthest
-        out[at].ok = ok
+        out[m].ok = ok
         if ok:
-            out[at].dx, out[at].dy = ux * du - uy * dv, uy * du + ux * dv
-            out[at].radial, out[at].tangential = sr, st
-            out[at].var_u, out[at].var_v = covariance[1, 1], covariance[2, 2]
-            out[at].var_radial, out[at].var_tangential = covariance[3, 3], covariance[4, 4]
-            out[at].I, out[at].deviance = intensity, deviance
+            out[m].dx, out[m].dy = ux * du - uy * dv, uy * du + ux * dv
+            out[m].radial, out[m].tangential = sr, st
+            out[m].var_u, out[m].var_v = covariance[1, 1], covariance[2, 2]
+            out[m].var_radial, out[m].var_tangential = covariance[3, 3], covariance[4, 4]
+            out[m].I, out[m].deviance = intensity, deviance

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.measure import FARTHEST
-from waterbg.integrate.robust import biweight, median
+from waterbg.integrate.robust import biweight
+from waterbg.integrate.solve import hold, solve
+from waterbg.kernel import kernel
 
 SHIFT_FROM, AFFINE_FROM = 6, 20  # strong spots
 _ORDERS = (
@@ -251,13 +253,17 @@ def learn_positions(
         if gained > gain:
             best, gain, which = m, gained, rows
     whole = np.zeros(len(right))
-    whole[which] = np.linalg.solve(normal[np.ix_(which, which)], right[which])
+    whole[which] = solve(normal, right, which)
     return run._plus(whole[: 2 * most].reshape(2, most).T[:best], whole[2 * most :])
 
 
-def _explained(normal: NDArray[np.float64], right: NDArray[np.float64], rows: NDArray[np.int64]) -> float:
+@kernel
+def _explained(normal, right, rows):
     """What some of the terms take off chi²."""
-    return float(np.linalg.solve(normal[np.ix_(rows, rows)], right[rows]) @ right[rows])
+    factors, total = solve(normal, right, rows), 0.0
+    for a in range(rows.size):
+        total += factors[a] * right[rows[a]]
+    return total
 
 
 def learn_panels(
@@ -306,40 +312,59 @@ def learn_panels(
     return _pairs(offsets)
 
 
-def _robust_equations(
-    terms: NDArray[np.float64], leans: NDArray[np.float64], offset: NDArray[np.float64], variance: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normal equations, weighted so that a residual's square is its chi², 0 for spots that are something else.
+@kernel
+def _robust_equations(terms, leans, offset, variance):
+    """Normal equations (their lower half), weighted so that a residual's square is its chi², 0 for spots that are
+    something else.
 
     Unknown are the factors of (n, m) ``terms`` for x, those for y, and those of (n, 2, k) ``leans``.
     """
     (n, m), k = terms.shape, leans.shape[2]
-    left = offset - [median(column) for column in offset.T]
-    fitted = np.zeros_like(offset)
-    normal, right = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k)
+    normal, right, every = np.empty((2 * m + k, 2 * m + k)), np.empty(2 * m + k), np.arange(2 * m + k)
+    left, fitted = offset.copy(), np.zeros((n, 2))
+    for axis in range(2):
+        left[:, axis] -= np.median(offset[:, axis].copy())
     for _ in range(5):
-        total = _spread2(left, variance) + variance
-        weights = (biweight((left**2).sum(axis=1) / total) / total)[:, None]
-        weighted, leaning = weights * terms, weights[:, None] * leans
-        normal[:m, :m] = normal[m : 2 * m, m : 2 * m] = weighted.T @ terms
-        normal[:m, m : 2 * m] = normal[m : 2 * m, :m] = 0
-        for axis in (0, 1):
-            normal[axis * m : (axis + 1) * m, 2 * m :] = weighted.T @ leans[:, axis]
-        normal[2 * m :, : 2 * m] = normal[: 2 * m, 2 * m :].T
-        normal[2 * m :, 2 * m :] = leaning.reshape(2 * n, k).T @ leans.reshape(2 * n, k)
-        normal.flat[:: 2 * m + k + 1] += 1e-9 * np.diag(normal) + 1e-12
-        right[: 2 * m], right[2 * m :] = (weighted.T @ offset).T.ravel(), leaning.reshape(2 * n, k).T @ offset.ravel()
-        factors = np.linalg.solve(normal, right)
-        before, fitted = fitted, terms @ factors[: 2 * m].reshape(2, m).T + leans @ factors[2 * m :]
-        left = offset - fitted
-        if np.abs(fitted - before).max() < _SETTLED:
+        spread2 = _spread2(left, variance)
+        normal[:], right[:] = 0.0, 0.0
+        for i in range(n):
+            total = spread2 + variance[i]
+            weight = biweight((left[i, 0] * left[i, 0] + left[i, 1] * left[i, 1]) / total) / total
+            for axis in range(2):
+                own, value = axis * m, offset[i, axis]
+                for a in range(m):
+                    weighted = weight * terms[i, a]
+                    right[own + a] += weighted * value
+                    for b in range(a + 1):
+                        normal[own + a, own + b] += weighted * terms[i, b]
+                for a in range(k):
+                    weighted = weight * leans[i, axis, a]
+                    right[2 * m + a] += weighted * value
+                    for b in range(m):
+                        normal[2 * m + a, own + b] += weighted * terms[i, b]
+                    for b in range(a + 1):
+                        normal[2 * m + a, 2 * m + b] += weighted * leans[i, axis, b]
+        hold(normal)
+        factors = solve(normal, right, every)
+        moved = 0.0
+        for i in range(n):
+            for axis in range(2):
+                before, fitted[i, axis] = fitted[i, axis], 0.0
+                for a in range(m):
+                    fitted[i, axis] += terms[i, a] * factors[axis * m + a]
+                for a in range(k):
+                    fitted[i, axis] += leans[i, axis, a] * factors[2 * m + a]
+                left[i, axis] = offset[i, axis] - fitted[i, axis]
+                moved = max(moved, abs(fitted[i, axis] - before))
+        if moved < _SETTLED:
             break
     return normal, right
 
 
-def _spread2(left: NDArray[np.float64], variance: NDArray[np.float64]) -> float:
+@kernel
+def _spread2(left, variance):
     """Scatter of the places themselves along an axis: what the median has beyond counting (1.39 is chi² of two's)."""
-    return max(median((left**2).sum(axis=1) / 1.386 - variance), 1e-3)
+    return max(np.median((left[:, 0] ** 2 + left[:, 1] ** 2) / 1.386 - variance), 1e-3)
 
 
 def _pairs(values: NDArray[np.float64]) -> tuple[tuple[float, float], ...]:

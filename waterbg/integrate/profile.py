@@ -125,7 +125,7 @@ def integrate_profile(
         profiles = _profiles(expected, shapes, inner)
         refit_neighbours(
             ground.pixels, rays, *columns_of(spots), inner, profiles, background.arrays, usual,
-            start, others, hidden, joint, fits,
+            start, others, hidden, joint, fits.view(np.recarray),
         )  # fmt: skip
     fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
     error = np.full(len(spots), run.signal_error)
@@ -152,7 +152,8 @@ def _fit_all(
     expected, inner = spot_shapes(shapes, ground.rays, spots, places), int(ground.radii[0])
     profiles = _profiles(expected, shapes, inner)
     fit_spots(
-        ground.pixels, ground.rays, *columns_of(spots), inner, profiles, ground.background.arrays, usual, fits
+        ground.pixels, ground.rays, *columns_of(spots), inner, profiles, ground.background.arrays, usual,
+        fits.view(np.recarray),
     )  # fmt: skip
     return expected
 
@@ -238,12 +239,12 @@ def usual_intensity(
 def sum_all(ground: Ground, spots: NDArray[np.void], wide: NDArray[np.bool_]) -> NDArray[np.void]:
     """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs; ``wide`` (n,): spots of several pixels."""
     frame, radii = ground.frame, ground.radii
-    fits = np.zeros(len(spots), FIT).view(np.recarray)
+    fits = np.zeros(len(spots), FIT)
     has_map = frame.saturation is not None
     sum_spots(
         ground.pixels, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), *columns_of(spots), int(radii[2]), *stencil(radii),
-        ground.background.arrays, wide, fits,
+        ground.background.arrays, wide, fits.view(np.recarray),
     )  # fmt: skip
     return fits
 

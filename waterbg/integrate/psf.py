@@ -5,6 +5,7 @@ Widths grow linearly with 1/d: along the radius by bandwidth and mosaicity, acro
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,12 @@ from waterbg.integrate.robust import median
 from waterbg.kernel import kernel
 
 FLOOR = 0.25  # px: spots of one pixel are no better known
-STEEP = 1 / 0.5**2  # px⁻²: spots narrower than half a pixel need more points in each
+STEEP = 1 / 0.5**2  # px⁻²: in spots narrower than half a pixel each needs more Gauss-Legendre points
+THREE_POINTS = (
+    (-math.sqrt(0.15), 5 / 18),
+    (0.0, 8 / 18),
+    (math.sqrt(0.15), 5 / 18),
+)  # along an axis, with their shares
 BEYOND = 20.0  # standard deviations: an exponential of that many is not 0 yet for a double, one of forty is
 TAIL_WIDTH = 2.0  # width of the wide component over that of the core
 RUN_WEIGHT = 20  # spots: how many a frame needs until its own shapes count as much as the run's
@@ -86,17 +92,6 @@ def gaussian(ray, fs, ss, widths, blur, wider, weight):
 
 
 @kernel
-def pixel_points(steep):
-    """Gauss-Legendre points of a pixel along an axis, three for steep spots, else two: -h, (0,) h.
-
-    Returns h, the share of the outer points and of the middle one, and 1 or 2: every which of the three there is.
-    """
-    if steep:
-        return np.sqrt(0.15), 5 / 18, 8 / 18, 1
-    return 0.5 / np.sqrt(3.0), 0.5, 0.0, 2
-
-
-@kernel
 def add_row_shares(shape, x, y, shares):
     """Add the share of a Gaussian in each pixel of a row to ``shares``; the first one's middle is (x, y) from its own.
 
@@ -105,15 +100,15 @@ def add_row_shares(shape, x, y, shares):
     its own takes longer than all else. They begin where they are not 0 yet, or all would be.
     """
     a, b, c, height = shape
+    h = 0.5 / np.sqrt(3.0)
     begin = max(int(-x - b * y / a - BEYOND / np.sqrt(a)), 0)
     x += begin
     bend = np.exp(-a)
     if max(a, c) > STEEP:
-        h, outer, middle, _ = pixel_points(True)
-        for j in range(-1, 2):
-            for i in range(-1, 2):
-                dx, dy = x + i * h, y + j * h
-                share = height * (outer if i else middle) * (outer if j else middle)
+        for of_y, weight_y in THREE_POINTS:
+            for of_x, weight_x in THREE_POINTS:
+                dx, dy = x + of_x, y + of_y
+                share = height * weight_x * weight_y
                 share *= np.exp(-0.5 * (a * dx * dx + 2 * b * dx * dy + c * dy * dy))
                 factor = np.exp(-0.5 * (a * (2 * dx + 1) + 2 * b * dy))
                 for q in range(begin, shares.size):
@@ -121,7 +116,6 @@ def add_row_shares(shape, x, y, shares):
                     share *= factor
                     factor *= bend
         return
-    h = pixel_points(False)[0]
     turn = np.exp(-b * h * h)
     middle = 0.25 * height * np.exp(-0.5 * (a * (x * x + h * h) + 2 * b * x * y + c * (y * y + h * h)))
     next_x = np.exp(-0.5 * (a * (2 * x + 1) + 2 * b * y))

@@ -7,11 +7,14 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.kernel import kernel
+
 MEDIAN_CHI2 = 0.455  # of chi² of one degree of freedom
 _CUT2 = 25.0  # chi² from which on there is no weight
 
 
-def biweight(chi2: NDArray[np.float64]) -> NDArray[np.float64]:
+@kernel
+def biweight(chi2):
     """Tukey's weight (Beaton & Tukey 1974, Technometrics 16, 147): none for what is something else."""
     return (1 - np.minimum(chi2 / _CUT2, 1)) ** 2
 

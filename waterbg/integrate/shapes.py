@@ -154,8 +154,8 @@ def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void]
 def lead_far(shapes: Shapes, places: Places) -> bool:
     """Whether a tenth of the spots is so far from the predictions that strong ones can lie beyond their discs."""
     far = np.hypot(*shapes.positions.at(places, SECOND_LOOK).T)
-    far = far[np.isfinite(far)]  # a list may have reflections that are beside the detector
-    return len(far) > 0 and float(np.quantile(far, 0.9)) > FAR
+    # a list may have reflections that are beside the detector, and nowhere
+    return bool(np.count_nonzero(far > FAR) > 0.1 * np.count_nonzero(np.isfinite(far)))
 
 
 def look_again(
@@ -164,11 +164,10 @@ def look_again(
     """Measure the spots that the first shapes have made strong, from where these have them, and learn again."""
     inv_d = spots["inv_d"]
     which = strongest(inv_d, fits, "I", "sigma", MOST)
-    measured = np.zeros(len(which), MEASURED).view(np.recarray)
-    before = measured.copy()
-    before.ok, before.I = 1, fits["I"][which]
-    before.dx, before.dy = first.positions.at(places[which], SECOND_LOOK).T
-    before.radial, before.tangential = first.widths_at(inv_d[which], places[which]).T
+    measured, before = np.zeros(len(which), MEASURED), np.zeros(len(which), MEASURED)
+    before["ok"], before["I"] = 1, fits["I"][which]
+    before["dx"], before["dy"] = first.positions.at(places[which], SECOND_LOOK).T
+    before["radial"], before["tangential"] = first.widths_at(inv_d[which], places[which]).T
     _measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
     good = _sure(measured) & _like_the_runs(measured, inv_d[which], run)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
@@ -265,7 +264,7 @@ def measure_strong(
     """
     start = run.psf.widths.at(spots["inv_d"], FLOOR)
     which = strongest(spots["inv_d"], fits, "disc", "disc_sigma", most)
-    measured = np.zeros((len(tails), len(which)), MEASURED).view(np.recarray)
+    measured = np.zeros((len(tails), len(which)), MEASURED)
     before = measured[0, :0]
     for tail, out in zip(tails, measured, strict=True):
         _measure(ground, spots, which, start, tail, FARTHEST, before, out)
@@ -287,7 +286,7 @@ def _measure(
     inner = int(ground.radii[0])
     measure_spots(
         ground.pixels, ground.rays, *columns_of(spots), which, inner, inner + FIT_MARGIN, ground.background.arrays,
-        start, tail, farthest, before, out,
+        start, tail, farthest, before.view(np.recarray), out.view(np.recarray),
     )  # fmt: skip
 
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.positions import Places
-from waterbg.integrate.robust import MEDIAN_CHI2, biweight, median
+from waterbg.integrate.robust import MEDIAN_CHI2, biweight
+from waterbg.integrate.solve import hold, solve
+from waterbg.kernel import kernel
 
 STRETCHES = 4
 FROM = 20  # strong spots
@@ -61,19 +63,37 @@ def learn_stretch(places: Places, ratio: NDArray[np.float64], variance: NDArray[
 def _learn_factors(
     terms: NDArray[np.float64], ratio: NDArray[np.float64], variance: NDArray[np.float64]
 ) -> tuple[float, ...]:
-    left, counting = ratio - median(ratio), median(variance)
-    for _ in range(5):
-        spread2 = max(median(left**2) / MEDIAN_CHI2 - counting, 1e-4)
-        total = spread2 + variance
-        weights = biweight(left**2 / total) / total
-        weighted = terms * weights[:, None]
-        normal, right = weighted.T @ terms, weighted.T @ ratio
-        normal.flat[:: len(right) + 1] += 1e-9 * np.diag(normal) + 1e-12
-        left = ratio - terms @ np.linalg.solve(normal, right)
+    normal, right = _robust_equations(terms, ratio, variance)
     best, gain = np.zeros(0), -np.inf
     for k in _SETS:
-        factors = np.linalg.solve(normal[: k + 1, : k + 1], right[: k + 1])
+        factors = solve(normal, right, np.arange(k + 1))
         gained = float(factors @ right[: k + 1]) - k * np.log(len(ratio))
         if gained > gain:
             best, gain = factors[1:], gained
     return (*map(float, best), *(0.0,) * (STRETCHES - len(best)))
+
+
+@kernel
+def _robust_equations(terms, ratio, variance):
+    """Normal equations (their lower half) about a robust fit of all ``terms`` (n, m)."""
+    n, m = terms.shape
+    normal, right, every = np.empty((m, m)), np.empty(m), np.arange(m)
+    left, counting = ratio - np.median(ratio), np.median(variance)
+    for _ in range(5):
+        spread2 = max(np.median(left * left) / MEDIAN_CHI2 - counting, 1e-4)
+        normal[:], right[:] = 0.0, 0.0
+        for i in range(n):
+            total = spread2 + variance[i]
+            weight = biweight(left[i] * left[i] / total) / total
+            for a in range(m):
+                weighted = weight * terms[i, a]
+                right[a] += weighted * ratio[i]
+                for b in range(a + 1):
+                    normal[a, b] += weighted * terms[i, b]
+        hold(normal)
+        factors = solve(normal, right, every)
+        for i in range(n):
+            left[i] = ratio[i]
+            for a in range(m):
+                left[i] -= factors[a] * terms[i, a]
+    return normal, right

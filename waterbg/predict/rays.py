@@ -83,6 +83,7 @@ def planes(detector: Detector, clen: float, det_shift_mm: tuple[float, float] = 
     return Planes(inverses, detector.shapes, *_directory(detector, float(clen), shift))
 
 
+@lru_cache(maxsize=8)  # a crystal asks twice, and frames in a row are often alike
 def panel_inverses(
     detector: Detector, clen: float, det_shift_mm: tuple[float, float] = (0.0, 0.0)
 ) -> NDArray[np.float64]:

@@ -137,10 +137,9 @@ def _refine(
     found = None
     if det_shift_mm == (0.0, 0.0):
         # CrystFEL 0.12 shifts no detector of itself, so that this is an exact zero as a rule
-        unshifted = slope.copy()
-        unshifted[:, :2] = 0.0
-        found = _middle(error, unshifted, half)
-        if (np.abs(error - unshifted @ found) > half + _SLACK).any():
+        found = np.zeros(slope.shape[1])
+        found[2:] = _middle(error, np.ascontiguousarray(slope[:, 2:]), half)
+        if (np.abs(error - slope @ found) > half + _SLACK).any():
             found = None
     if found is None:
         found = _middle(error, slope, half)

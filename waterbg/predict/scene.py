@@ -129,8 +129,8 @@ class _Crystal:
         self.centering = crystal.centering or "P"
         self.resolution_limit = crystal.resolution_limit
         self.radius = abs(crystal.profile_radius or 0.0)
-        shift = np.nan_to_num(np.asarray(crystal.det_shift or (0.0, 0.0), float), posinf=0.0, neginf=0.0)
-        self.shift = (float(shift[0]), float(shift[1]))
+        x, y = crystal.det_shift or (0.0, 0.0)
+        self.shift = (float(x) if math.isfinite(x) else 0.0, float(y) if math.isfinite(y) else 0.0)
         self.axes = crystal.axes if crystal.axes is not None and np.isfinite(crystal.axes).all() else None
         self.width = self.radius  # what the crystal was predicted with
         if self.axes is not None:
