@@ -353,9 +353,7 @@ def _pieces(
                 for row in rows[~there]:
                     on_unmatched(f"{image}\t{row['h']}\t{row['k']}\t{row['l']}")
         yield splice_reflections(chunk, new)
-    while block := stream.read(at, at + _BLOCK):
-        yield block
-        at += len(block)
+    yield from (piece for _, piece in stream.rest(at))
 
 
 def _count(report: Overwritten, rows: Rows, found: Rows, there: NDArray[np.bool_], values: Rows) -> None:

@@ -15,7 +15,7 @@ from waterbg.errors import StreamError, UsageError
 from waterbg.plots.report_bins import MEASURED, Resolution, TimeLine
 from waterbg.settings import Settings
 from waterbg.stream import StreamFile
-from waterbg.stream.check import places_in_order
+from waterbg.stream.differences import places_in_order
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector

@@ -1,7 +1,8 @@
 """The text file indexamajig writes: read as libcrystfel reads it, rewritten without touching another byte."""
 
-from waterbg.stream.check import check_stream, compare_streams
+from waterbg.stream.check import check_stream
 from waterbg.stream.chunk import Chunk, Crystal, Fault
+from waterbg.stream.differences import find_differences
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
@@ -30,7 +31,7 @@ __all__ = [
     "add_provenance",
     "check_stream",
     "command_line_of",
-    "compare_streams",
+    "find_differences",
     "refuse_another_kind",
     "refuse_to_replace",
     "splice_reflections",

@@ -137,6 +137,13 @@ class StreamFile:
         data = self._load(start, stop - start)
         return data[start - self._base : stop - self._base]
 
+    def rest(self, at: int) -> Iterator[tuple[int, bytes]]:
+        """What lies from a byte to the end of the file, in pieces of whole lines: where each begins, and the piece."""
+        while block := self.read(at, at + _BLOCK):
+            whole = block.rfind(b"\n") + 1 or len(block)
+            yield at, block[:whole]
+            at += whole
+
     # -- header --------------------------------------------------------------------------------------------------
 
     def _read_header(self) -> None:
