@@ -50,7 +50,8 @@ class CrystalFinder:
     ----------
     source : StreamColumns or path
     pair : str
-        One of `PAIRS`: what makes two images the same. Crystals of one image are paired by their axes.
+        One of `PAIRS`: what makes two images the same. Crystals of one image are paired by their axes; an image
+        without a serial number is paired with none by that.
     """
 
     def __init__(self, source: StreamColumns | AnyPath, pair: str) -> None:
@@ -77,7 +78,8 @@ class CrystalFinder:
 
     def find(self, chunk: Chunk, number: int) -> list[tuple[Rows, Mask]]:
         """See `Finder`; each image is given once."""
-        waiting = self._images.get(chunk_key(self._pair, chunk.filename, chunk.event, chunk.serial, number))
+        key = chunk_key(self._pair, chunk.filename, chunk.event, chunk.serial, number)
+        waiting = self._images.get(key) if key is not None else None
         known = self._read(waiting.pop(0)) if waiting else []
         partner = _same_crystals(chunk.crystals, known)
         self._unused += sum(len(rows) for j, (_, rows) in enumerate(known) if j not in partner.values())

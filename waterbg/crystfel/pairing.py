@@ -84,7 +84,10 @@ def _key(chunk: Chunk, match: str, number: int) -> Any:
 
 
 def chunk_key(match: str, filename: str, event: str | None, serial: int | None, number: int) -> Any:
-    """What makes two chunks the same by ``match``, one of `PAIRS`; ``number``: the chunk's place in its stream."""
+    """What makes two chunks the same by ``match``, one of `PAIRS`; None is the same as nothing.
+
+    ``number`` is the chunk's place in its stream.
+    """
     if match == "image":
         return filename, event or NO_EVENT
     return {"event": event or NO_EVENT, "serial": serial, "order": number}[match]
