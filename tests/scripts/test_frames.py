@@ -1,5 +1,7 @@
 """Frames added up, and single images shown and judged."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -121,6 +123,20 @@ def test_the_water_background_goes_and_the_spots_stay(script, golden, data):
     assert true[1].mean() == pytest.approx(true[0].mean(), rel=0.03)
     assert np.median(np.abs(less[raw > 0])) < 0.25 * np.median(raw[raw > 0])
     assert less.max() > 0.5 * raw.max()
+
+
+def test_the_camera_length_is_that_of_the_stream_where_the_geometry_has_none(script, golden, tmp_path):
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(golden.parent / name)
+    text = golden.read_bytes()
+    bare = re.sub(rb"(?m)^clen = .*\n", b"", text)
+    assert b"average_camera_length = 0.068000 m" in bare
+    assert bare != text
+    (tmp_path / "bare.stream").write_bytes(bare)
+    assert script("sum-hdf5-files", golden, "-o", "a.h5", "--subtract").status == 0
+    said = script("sum-hdf5-files", "bare.stream", "-o", "b.h5", "--subtract")
+    assert said.status == 0, said.err
+    assert (read("a.h5") == read("b.h5")).all()
 
 
 # -- single images -----------------------------------------------------------------------------------------------------

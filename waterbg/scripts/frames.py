@@ -230,8 +230,9 @@ def sum_with_geometry(
     for named in frames:
         total.files.add(reader.locate(named.filename))
         for event in _events(named, reader):
-            energy = named.chunk.photon_energy_eV if named.chunk is not None else None
-            frame = reader.read(named.filename, event, energy, copy=True)
+            said = named.chunk
+            energy, length = (said.photon_energy_eV, said.camera_length) if said is not None else (None, None)
+            frame = reader.read(named.filename, event, energy, camera_length=length, copy=True)
             if dark_flat is not None:
                 frame.data -= dark_flat
             image = np.where(frame.bad != 0, np.nan, frame.data)
