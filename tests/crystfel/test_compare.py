@@ -206,6 +206,13 @@ def test_text_json_and_figure_say_the_same(make, tmp_path):
         draw_comparison(result, str(tmp_path / "figure.nix"))
 
 
+def test_pairs_that_are_all_wild_make_an_empty_figure(make, tmp_path):
+    a, b = ([("x.h5", "//0", [(1, 0, 1, 100.0, 1.0), (2, 0, 1, strong, 1.0)])] for strong in (100.0, 1000.0))
+    result = compare_streams(make("a.stream", a), make("b.stream", b))
+    assert (result.counts["wild"], result.shells) == (2, [])
+    draw_comparison(result, str(tmp_path / "figure.png"))
+
+
 def test_the_two_integrations_of_the_golden_data_are_nearly_the_same(data):
     golden = data / "golden" / "small"
     result = compare_streams(

@@ -94,6 +94,8 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
     grid = figure.subplots(2, 3)
     quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
     for row, bins in enumerate((result.shells, result.strengths)):
+        if not bins:  # no pair that is not wild
+            continue
         if row == 0:
             positions = [(one.low**2 + one.high**2) / 2 for one in bins]
         else:
