@@ -28,6 +28,10 @@ from plumbum import CommandNotFound, ProcessExecutionError, local
 from waterbg.errors import OutputError, ProgramError, StreamError, UsageError
 
 DESCRIPTION, SCRIPT, JOB_IDS = "job.json", "run_waterbg.sh", "job-ids"
+# squeue's states of a task that will not run any more; it shows them for some minutes
+ENDED = frozenset(
+    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+)
 
 
 @dataclass(frozen=True)
@@ -256,7 +260,7 @@ class JobFolder:
                 raise
             for line in answer.splitlines():
                 task, _, state = line.strip().partition(" ")
-                if task.isdecimal() and state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
+                if task.isdecimal() and state not in ENDED:
                     states[int(task)] = state
         return states
 
