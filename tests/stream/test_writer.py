@@ -113,6 +113,19 @@ def test_an_existing_output_is_refused_without_force(tmp_path):
     assert path.read_bytes() == b"new"
 
 
+def test_an_output_that_appeared_while_the_new_one_was_made_is_not_replaced(tmp_path):
+    path = tmp_path / "out.stream"
+
+    def pieces():
+        yield b"new"
+        path.write_bytes(b"another's")
+
+    with pytest.raises(OutputError, match=r"has appeared meanwhile; --force replaces it$"):
+        OutputFile(path).write_whole(pieces())
+    assert path.read_bytes() == b"another's"
+    assert os.listdir(tmp_path) == ["out.stream"]
+
+
 def test_two_runs_cannot_write_one_output(tmp_path):
     path = tmp_path / "out.stream"
     with OutputFile(path).begin(), pytest.raises(OutputError, match="another run"):

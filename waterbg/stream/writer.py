@@ -283,7 +283,7 @@ class OutputFile:
         self.flush()
         try:
             if os.path.lexists(self.path) and not self.force:  # it may have come while we worked
-                raise OutputError(f"has appeared meanwhile; the new one is {self.partial}", path=str(self.path))
+                raise OutputError("has appeared meanwhile; --force replaces it", path=str(self.path))
             refuse_another_kind(self.path, _kind_of(self.partial))
             os.replace(self.partial, self.path)
             folder = os.open(self.path.parent, os.O_RDONLY)
