@@ -447,7 +447,7 @@ def _pixels(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``waterbg overwrite`` with these arguments (default: those of the program) and give back its exit status."""
-    # the one place where a room asks the command line: the tool was a program, and is one still
+    # a room asks the command line here: the tool was a program, and is one still
     from waterbg.cli.base import run
 
     return run(["waterbg", "overwrite", *(sys.argv[1:] if arguments is None else arguments)])

@@ -115,7 +115,7 @@ class Look:
     found : FrameResult
         What `waterbg subtract` finds on this frame.
     rays : Rays
-    surface : Surface
+    surface : Surface or None
         The frame's background as a whole; None when the frame is blank.
     """
 

@@ -90,7 +90,7 @@ class Place:
 
 
 class Spread:
-    """Some chunks with reflections, spread evenly over the stream; more than are wanted are never held."""
+    """Some chunks with reflections, spread evenly over the stream; at most twice as many as are wanted are held."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted, self._stride, self._seen = wanted, 1, 0
