@@ -153,7 +153,7 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
 
 def _measurements(a: Chunk, b: Chunk, counts: dict[str, int]) -> np.ndarray:
     """Pairs of one image: I_A, sigma_A, I_B, sigma_B, 1/d in nm⁻¹."""
-    pairs = pair_crystals(a.crystals, b.crystals)
+    pairs = pair_crystals([one.axes for one in a.crystals], [one.axes for one in b.crystals])
     counts["crystals"] += len(pairs)
     counts["crystals_a"] += len(a.crystals) - len(pairs)
     counts["crystals_b"] += len(b.crystals) - len(pairs)
