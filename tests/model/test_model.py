@@ -17,7 +17,7 @@ from waterbg.integrate.robust import robust_std
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
-from waterbg.model.decoys import DECOY, Shell
+from waterbg.model.decoys import DECOY, DecoyShell
 from waterbg.model.learn import NO_TAIL, TAILS, _sigma_scale, _stray_share, best_tail
 from waterbg.model.quality import judge
 from waterbg.settings import Settings
@@ -280,7 +280,7 @@ def test_a_model_holds_every_number(tmp_path):
         frames=7,
         detector="1 panel of 20 x 30 pixels",
         options="--integration=sum --background=ring --polarisation=none --int-radius=3,4,5 --joint",
-        quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
+        quality=Quality(half=(DecoyShell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
     )
     odd.save(tmp_path / "m")
     assert RunModel.load(tmp_path / "m") == odd

@@ -8,7 +8,7 @@ from waterbg.figure_file import new_figure, save_figure
 
 if TYPE_CHECKING:
     from waterbg.model import Quality
-    from waterbg.model.decoys import Shell
+    from waterbg.model.decoys import DecoyShell
 
 OURS, RINGS = "#1b6ca8", "#d1495b"
 TITLES = {"z_mean": "mean of I/σ (0 is right)", "z_std": "scatter of I/σ (1 is right)", "rms": "RMS of I"}
@@ -49,7 +49,7 @@ def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
     axes : Axes
     quality : Quality
     what : str
-        A field of Shell: one of TITLES.
+        A field of DecoyShell: one of TITLES.
     """
     for shells, colour, line, label in (
         (quality.half, OURS, "o-", "waterbg, half indices"),
@@ -68,7 +68,7 @@ def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
     _label(axes)
 
 
-def _middle(shell: Shell) -> float:
+def _middle(shell: DecoyShell) -> float:
     return (shell.low + shell.high) / 2
 
 

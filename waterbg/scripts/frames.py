@@ -111,7 +111,7 @@ def open_frames(
         None without a geometry.
     """
     from waterbg.frames import FrameReader
-    from waterbg.frames.places import Places
+    from waterbg.frames.places import FileFinder
     from waterbg.scripts.geometry_text import read_geometry
 
     with ExitStack() as stack:
@@ -124,8 +124,8 @@ def open_frames(
         else:
             frames = listed_frames(path)
         if detector is None:
-            places = Places(None, None, prefix, basename, lambda what: None)
-            yield (Named(places.image(one.filename), one.event) for one in frames), None
+            finder = FileFinder(None, None, prefix, basename, lambda what: None)
+            yield (Named(finder.image(one.filename), one.event) for one in frames), None
             return
         reader = FrameReader(detector, geometry_path=geometry, stream_path=beside, prefix=prefix, basename=basename)
         yield frames, stack.enter_context(reader)
