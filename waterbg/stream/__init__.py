@@ -1,7 +1,8 @@
 """The text file indexamajig writes: read as libcrystfel reads it, rewritten without touching another byte."""
 
 from waterbg.stream.check import check_stream
-from waterbg.stream.chunk import Chunk, Crystal, Fault
+from waterbg.stream.chunk import Chunk, Fault
+from waterbg.stream.crystal import Crystal
 from waterbg.stream.differences import find_differences
 from waterbg.stream.grammar import PEAK, REFLECTION
 from waterbg.stream.reader import StreamFile, command_line_of

@@ -13,7 +13,8 @@ import numpy as np
 
 from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk, Crystal, text_of
+from waterbg.stream.chunk import Chunk
+from waterbg.stream.crystal import Crystal, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.rows import beyond_limit
 from waterbg.stream.scanf import scan

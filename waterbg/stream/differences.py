@@ -9,7 +9,8 @@ from itertools import zip_longest
 import numpy as np
 
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk, Crystal, text_of
+from waterbg.stream.chunk import Chunk
+from waterbg.stream.crystal import Crystal, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.reflections import NUMBERS
 from waterbg.stream.rows import NUMBERS_BEGIN, NUMBERS_END

@@ -12,7 +12,8 @@ from typing import BinaryIO
 from waterbg.errors import StreamError, UsageError
 from waterbg.interrupts import checkpoint
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
+from waterbg.stream.chunk import Chunk, Fault, parse_chunk
+from waterbg.stream.crystal import text_of
 
 _BLOCK = 4 << 20
 _LONGEST_CHUNK = 256 << 20

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from waterbg.errors import OutputError, StreamError
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk, Crystal
+from waterbg.stream.chunk import Chunk
+from waterbg.stream.crystal import Crystal
 from waterbg.stream.reflections import NUMBERS, replace_numbers
 
 SPLICED = np.dtype([*((name, "f8") for name in NUMBERS), ("keep", "?")])
