@@ -5,18 +5,10 @@ from waterbg.stream.chunk import Chunk, Fault
 from waterbg.stream.crystal import Crystal
 from waterbg.stream.differences import find_differences
 from waterbg.stream.grammar import PEAK, REFLECTION
+from waterbg.stream.output import STREAM, OutputFile, refuse_another_kind, refuse_to_replace, write_file
 from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import (
-    SPLICED,
-    STREAM,
-    OutputFile,
-    add_provenance,
-    refuse_another_kind,
-    refuse_to_replace,
-    splice_reflections,
-    write_file,
-)
+from waterbg.stream.writer import SPLICED, add_provenance, splice_reflections
 
 __all__ = [
     "NUMBERS",
