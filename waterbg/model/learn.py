@@ -20,9 +20,9 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.faulty import Faults, deviations, text_of
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
 from waterbg.background.surface import Surface, fit_surface
-from waterbg.integrate import profile, shapes
+from waterbg.integrate import profile, shapes, strong
 from waterbg.integrate.overlaps import are_countless, find_neighbours
-from waterbg.integrate.positions import Places
+from waterbg.integrate.places import Places, lab_places
 from waterbg.integrate.psf import FLOOR, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.calibrate import ENOUGH_DECOYS, FEWEST_DECOYS, calibrate
@@ -156,19 +156,19 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
-    ground = shapes.Ground(frame, radii, rays, background)
+    ground = strong.Ground(frame, radii, rays, background)
     fits = profile.sum_all(ground, targets, np.zeros(len(targets), bool))  # how wide spots are is to be learnt
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 
-    which, measured = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
+    which, measured = strong.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
         lowest=lowest,
         inv_d=decoys["inv_d"][known],
         scale=rings.scale[n:][known],
         variance=rings.variance[n:][known],
-        places=shapes.lab_places(frame, rays, spots[which]),
+        places=lab_places(frame, rays, spots[which]),
         crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],
         alone=_alone(frame, scene, int(radii[0]))[which],
@@ -182,7 +182,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
 
 def _alone(frame: Frame, scene: Scene, inner: int) -> NDArray[np.bool_]:
     """(n,) whether no light of other reflections, listed or not, reaches the pixels that a spot is measured in."""
-    every, reach = np.concatenate([scene.spots, scene.near]), 2 * inner + shapes.FIT_MARGIN + 1
+    every, reach = np.concatenate([scene.spots, scene.near]), 2 * inner + strong.FIT_MARGIN + 1
     if are_countless(len(every), reach, frame.detector.n_pixels):
         return np.zeros(len(scene.spots), bool)
     start, _ = find_neighbours(*columns_of(every), every["panel"] >= 0, reach)
@@ -227,7 +227,7 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
-    found, counting = shapes.widths_of(whole)
+    found, counting = strong.widths_of(whole)
     widths = learn_lines(found, counting, inv_d, default.psf.widths, everywhere, default.psf.scatter, run_weight=1)
     expected = np.concatenate(
         [
@@ -247,9 +247,9 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
 
 def _without_hot_pixels(seen: list[_Look]) -> list[_Look]:
     """Looks without teachers of one pixel, unless the others are narrow as well, or there are many and no others."""
-    hot = [shapes.is_one_pixel(each.measured[0]) for each in seen]
+    hot = [strong.is_one_pixel(each.measured[0]) for each in seen]
     others = [each.only(~here) for each, here in zip(seen, hot, strict=True)]
-    found, _ = shapes.widths_of(np.concatenate([each.measured[0] for each in others]))
+    found, _ = strong.widths_of(np.concatenate([each.measured[0] for each in others]))
     if len(found):
         are_narrow = np.median(found.min(axis=1)) <= shapes.NARROW_SPOTS
     else:

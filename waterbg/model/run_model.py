@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from waterbg.background import Noise, Trust
 from waterbg.background.faulty import pixels_of, runs_of
 from waterbg.errors import UsageError
-from waterbg.integrate.positions import LEANS, PositionMap
+from waterbg.integrate.places import LEANS
+from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
