@@ -229,11 +229,10 @@ class JobFolder:
         chosen = [] if tasks is None else [f"--array={compress(tasks)}"]
         try:
             with local.cwd(self.path):
-                answer = _run("sbatch", "--parsable", *chosen, SCRIPT)
+                number = sbatch(*chosen, SCRIPT)
         except ProgramError as err:  # what the folder is made of took its time: it need not be made anew
             err.advise(f"all is ready in {self.path}: edit {SCRIPT} if need be, and 'waterbg slurm resume' submits it")
             raise
-        number = answer.strip().split(";")[0]
         with (self.path / JOB_IDS).open("a") as file:
             file.write(number + "\n")
         return number
@@ -299,6 +298,17 @@ def compress(tasks: Iterable[int]) -> str:
         else:
             runs.append([task, task])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def sbatch(*arguments: str) -> str:
+    """Submit a job; Slurm's number of it.
+
+    Raises
+    ------
+    ProgramError
+        When there is no Slurm here, or it refuses.
+    """
+    return _run("sbatch", "--parsable", *arguments).strip().split(";")[0]
 
 
 def _run(program: str, *arguments: str) -> str:
