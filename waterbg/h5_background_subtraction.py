@@ -35,7 +35,6 @@ __all__ = [
     "load_file_h5",
     "main",
     "menu_lines",
-    "print_chosen",
     "three_rings",
 ]
 
