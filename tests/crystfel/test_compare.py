@@ -201,6 +201,15 @@ def test_text_json_and_figure_say_the_same(make, tmp_path):
         draw_comparison(result, str(tmp_path / "figure.nix"))
 
 
+def test_the_ratio_says_what_it_is_of_and_what_has_no_answer_is_no_number(make):
+    faint, strong = ([("x.h5", "//0", [(1, 0, 1, i, 10.0)])] for i in (15.0, 500.0))
+    a, b = make("a.stream", faint), make("b.stream", strong)
+    assert re.search(
+        r"I\(B\) / I\(A\) += 1 \+- -  \(of all: none has I/sigma > 3\)\nCC += -\n", compare_streams(a, a).text()
+    )
+    assert re.search(r"I\(B\) / I\(A\) += 1 \+- -  \(I/sigma > 3\)\n", compare_streams(b, b).text())
+
+
 def test_pairs_that_are_all_wild_make_an_empty_figure(make, tmp_path):
     a, b = ([("x.h5", "//0", [(1, 0, 1, 100.0, 1.0), (2, 0, 1, strong, 1.0)])] for strong in (100.0, 1000.0))
     result = compare_streams(make("a.stream", a), make("b.stream", b))
