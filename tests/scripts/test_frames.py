@@ -92,6 +92,23 @@ def test_with_a_geometry_bad_pixels_are_left_out(script, golden, data):
     assert used.mean() > 0.95
 
 
+def test_a_dark_image_in_the_layout_of_the_data_is_taken_off_with_a_geometry_too(script, golden):
+    with h5py.File(golden.parent / "images.h5") as images:
+        shape = images["entry/data/data"].shape[1:]
+    dark = np.random.default_rng(5).integers(0, 9, shape)
+    with h5py.File("dark.h5", "w") as file:
+        file["dark"], file["cut"] = dark, dark[:-1]
+    assert script("sum-hdf5-files", golden, "-o", "raw.h5").status == 0
+    assert script("sum-hdf5-files", golden, "-o", "less.h5", "--dark", "dark.h5", "--dark-data", "/dark").status == 0
+    raw, less = read("raw.h5"), read("less.h5")
+    used = raw != 0
+    assert used.mean() > 0.95
+    assert (less[used] == (raw - 6 * dark)[used]).all()
+    said = script("sum-hdf5-files", golden, "-o", "cut.h5", "--dark", "dark.h5", "--dark-data", "/cut")
+    assert said.status == 2
+    assert "the dark image is of shape" in said.err
+
+
 def test_a_list_with_a_geometry_gives_what_the_stream_gives(script, golden):
     (golden_list,) = [str(golden.parent / "images.h5")]
     assert script("sum-hdf5-files", golden, "-o", "stream.h5").status == 0
