@@ -12,7 +12,7 @@ from waterbg.integrate.places import LEANS, Places
 from waterbg.integrate.robust import biweight, median
 
 SHIFT_FROM, AFFINE_FROM = 6, 20  # strong spots
-_ORDERS = (
+ORDERS = (
     (1, SHIFT_FROM),
     (3, AFFINE_FROM),
     (6, 60),
@@ -97,7 +97,7 @@ def learn_positions(
     if n < SHIFT_FROM:
         return run
     beyond = offset - run._unbounded(places)
-    orders = [m for m, needed in _ORDERS if n >= needed]
+    orders = [m for m, needed in ORDERS if n >= needed]
     most = orders[-1]
     # spots that say how their crystal leans
     tell = np.any(places.leans[:, :, ::LEANS] != 0, axis=1).sum(axis=0)
