@@ -251,6 +251,18 @@ def test_images_that_were_not_indexed_count_when_images_pair_in_their_order(writ
         assert (report.matched, report.reflections) == (3, 3)
 
 
+def test_images_without_a_serial_number_are_paired_with_none_by_it(write, tmp_path):
+    def image(name, serial, value):
+        text = chunk(name, None, serial, crystal(row(1, 0, 0, value)))
+        return text if serial else text.replace("Image serial number: None\n", "")
+
+    high = write("high.stream", image("h0.h5", None, 1), image("h1.h5", 7, 2))
+    low = write("low.stream", image("l0.h5", None, 5), image("l1.h5", 7, 6))
+    report = tool.overwrite_stream(high, low, tmp_path / "out.stream", pair="serial")
+    assert (report.matched, report.unused) == (1, 1)
+    assert intensities(tmp_path / "out.stream") == [[[1]], [[6]]]
+
+
 def test_images_without_anything_in_common_need_to_be_told_how_they_pair(high, write, tmp_path):
     low = write("low.stream", chunk("l.h5", "//7", 70, crystal(row(1, 0, 0, 5))))
     with pytest.raises(UsageError, match="--pair=order"):

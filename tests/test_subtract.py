@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from waterbg.cli.base import run
-from waterbg.stream import NUMBERS, OutputFile, StreamFile, compare_streams
+from waterbg.stream import NUMBERS, OutputFile, StreamFile, find_differences
 
 SETS = ["small", "small_gain"]
 METHODS = {"rings-nograd": "rings-nocen-nosat-nograd.stream", "rings-grad": "rings-nocen-nosat-grad.stream"}
@@ -116,7 +116,7 @@ def test_real_images_give_indexamajigs_numbers_too(shared, tmp_path, name, metho
 def test_the_default_changes_numbers_drops_the_implausible_and_touches_no_other_byte(small, capsys):
     stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
     assert subtract(stream, "-o", out) == 0
-    assert list(compare_streams(str(stream), str(out))) == []
+    assert list(find_differences(str(stream), str(out))) == []
     before, after = reflections(stream), reflections(out)
     assert len(after) > 0.99 * len(before)
     assert np.median([abs(after[key][0] - before[key][0]) for key in after]) > 0.1
@@ -484,7 +484,7 @@ def test_streams_that_were_put_together_are_worked_on_whole(small):
     stream, both, out = small / "rings-nocen-nosat-nograd.stream", small / "both.stream", small / "out.stream"
     both.write_bytes(stream.read_bytes() * 2)
     assert subtract(both, "-o", out, "--integration=rings") == 0
-    assert list(compare_streams(str(both), str(out))) == []
+    assert list(find_differences(str(both), str(out))) == []
     with StreamFile(out) as result:
         assert len(list(result.chunks())) == 12
 
@@ -508,7 +508,7 @@ def test_following_waits_for_a_stream_that_does_not_exist_yet(small):
         file.write(text[300:])
     assert process.wait(timeout=60) == 0, process.stderr.read()
     process.stderr.close()
-    assert list(compare_streams(str(stream), str(small / "beside.stream"))) == []
+    assert list(find_differences(str(stream), str(small / "beside.stream"))) == []
 
 
 def test_ctrl_c_is_heard_at_any_moment(small):

@@ -10,8 +10,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +19,6 @@ from waterbg.crystfel.pairing import PAIRS, chunk_key, index_codes, pair_crystal
 from waterbg.errors import UsageError
 from waterbg.stream import NUMBERS, REFLECTION, Chunk, StreamFile
 from waterbg.stream_columns import COLUMNS, FIELDS, CrystalRows, StreamColumns, UnknownColumnError
-
-if TYPE_CHECKING:
-    from waterbg.stream import Crystal
 
 Rows = NDArray[np.void]
 Mask = NDArray[np.bool_]
@@ -50,7 +46,8 @@ class CrystalFinder:
     ----------
     source : StreamColumns or path
     pair : str
-        One of `PAIRS`: what makes two images the same. Crystals of one image are paired by their axes.
+        One of `PAIRS`: what makes two images the same. Crystals of one image are paired by their axes; an image
+        without a serial number is paired with none by that.
     """
 
     def __init__(self, source: StreamColumns | AnyPath, pair: str) -> None:
@@ -77,9 +74,10 @@ class CrystalFinder:
 
     def find(self, chunk: Chunk, number: int) -> list[tuple[Rows, Mask]]:
         """See `Finder`; each image is given once."""
-        waiting = self._images.get(chunk_key(self._pair, chunk.filename, chunk.event, chunk.serial, number))
+        key = chunk_key(self._pair, chunk.filename, chunk.event, chunk.serial, number)
+        waiting = self._images.get(key) if key is not None else None
         known = self._read(waiting.pop(0)) if waiting else []
-        partner = _same_crystals(chunk.crystals, known)
+        partner = dict(pair_crystals([crystal.axes for crystal in chunk.crystals], [axes for axes, _ in known]))
         self._unused += sum(len(rows) for j, (_, rows) in enumerate(known) if j not in partner.values())
         answers = []
         for i, crystal in enumerate(chunk.crystals):
@@ -227,11 +225,6 @@ def _crystals(source: StreamColumns | AnyPath) -> Any:
         for chunk in stream.chunks():
             for crystal in chunk.crystals:
                 yield crystal.reflections
-
-
-def _same_crystals(mine: Sequence[Crystal], known: Sequence[Known]) -> dict[int, int]:
-    theirs = [SimpleNamespace(axes=axes) for axes, _ in known]
-    return dict(pair_crystals(mine, cast("Sequence[Crystal]", theirs)))
 
 
 def _aligned(n: int, places: NDArray[np.int64], rows: Rows) -> tuple[Rows, Mask]:

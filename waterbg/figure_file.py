@@ -10,6 +10,7 @@ from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
 FORMATS = (".png", ".pdf", ".svg")
+D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -36,6 +37,29 @@ def leave_room(axes: Any, least: float) -> None:
     if high - low < least:
         middle = (low + high) / 2
         axes.set_ylim(middle - least / 2, middle + least / 2)
+
+
+def resolution_axis(axes: Any, low: float, high: float, *, power: int = 1, apart: float = 0.07) -> None:
+    """Label an x axis of 1/d by d in Å.
+
+    Parameters
+    ----------
+    axes : Axes
+    low, high : float
+        Labels are between these, 1/d in nm⁻¹.
+    power : int
+        2 when the axis is of (1/d)²: shells of equal volume stay readable.
+    apart : float
+        Least distance of two labels, of that from ``low`` to ``high``.
+    """
+    first, last = low**power, high**power
+    ticks: list[tuple[float, str]] = []
+    for d in D_TICKS:
+        at = (10 / d) ** power
+        if first <= at <= last and not (ticks and at - ticks[-1][0] < apart * (last - first)):
+            ticks.append((at, f"{d:g}"))
+    axes.set_xticks([at for at, _ in ticks], [text for _, text in ticks])
+    axes.set_xlabel("resolution d / Å")
 
 
 def check_figure_path(path: str, force: bool = False) -> None:

@@ -230,7 +230,19 @@ def coordinate_menu(
     image = as_image(image_array)
     pixels = as_coordinates(coordinates, image.shape)
     print("\n".join(menu_lines(image, threshold_value, pixels, radius)))
-    found = three_rings(image, pixels[choose(choice, len(pixels))], radius, **how)
+    return print_chosen(image, pixels, choice, [radius], **how)
+
+
+def print_chosen(
+    image: NDArray[Any],
+    pixels: NDArray[np.int64],
+    choice: int | str | Sequence[int],
+    radii: Sequence[int],
+    **how: Any,
+) -> list[RingEstimate]:
+    """Print the estimates of the pixels that are chosen (see `coordinate_menu`), and give them, radius by radius."""
+    chosen = pixels[choose(choice, len(pixels))]
+    found = [one for radius in radii for one in three_rings(image, chosen, radius, **how)]
     for line in estimate_lines(found):
         print(line)
     return found
@@ -385,11 +397,7 @@ def main(
     image = load_file_h5(filename, dataset, frame)
     coordinates = PeakThresholdProcessor(image, threshold_value).get_local_maxima(min_distance)
     print("\n".join(menu_lines(image, threshold_value, coordinates)))
-    chosen = coordinates[choose(choice, len(coordinates))]
-    found = [one for radius in radii for one in three_rings(image, chosen, radius, **how)]
-    for line in estimate_lines(found):
-        print(line)
-    return found
+    return print_chosen(image, coordinates, choice, radii, **how)
 
 
 if __name__ == "__main__":

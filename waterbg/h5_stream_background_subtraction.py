@@ -18,14 +18,14 @@ from waterbg.h5_background_subtraction import (
     RADII,
     ArrayRegion,
     PeakThresholdProcessor,
-    choose,
     coordinate_menu,
     extract_region,
     load_file_h5,
     menu_lines,
+    print_chosen,
 )
 from waterbg.stream_columns import StreamColumns, load_stream, retrieve
-from waterbg.three_rings import RingEstimate, estimate_lines, three_rings
+from waterbg.three_rings import RingEstimate
 
 __all__ = [
     "ArrayRegion",
@@ -114,11 +114,7 @@ def main(
         raise (err if err.path != "stream" else StreamError(err.reason, path=os.fspath(stream_path))) from None
     coordinates = PeakThresholdProcessor(image, threshold_value).get_coordinates_above_threshold()
     print("\n".join(menu_lines(image, threshold_value, coordinates)))
-    chosen = coordinates[choose(choice, len(coordinates))]
-    found = [one for radius in radii for one in three_rings(image, chosen, radius, **how)]
-    for line in estimate_lines(found):
-        print(line)
-    return found
+    return print_chosen(image, coordinates, choice, radii, **how)
 
 
 if __name__ == "__main__":

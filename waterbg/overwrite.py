@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from waterbg.crystfel.pairing import PAIRS
 from waterbg.donors import AnyPath, CrystalFinder, Finder, IndexFinder, OrderFinder, Rows, choose_pairing
 from waterbg.errors import OutputError, StreamError, UsageError
-from waterbg.h5_image import read_image
+from waterbg.image_values import intensity_finder, populate_intensity_array
 from waterbg.stream import NUMBERS, SPLICED, OutputFile, StreamFile, splice_reflections
 from waterbg.stream.check import first_loss
 from waterbg.stream.reader import refuse_pipes
@@ -353,9 +353,7 @@ def _pieces(
                 for row in rows[~there]:
                     on_unmatched(f"{image}\t{row['h']}\t{row['k']}\t{row['l']}")
         yield splice_reflections(chunk, new)
-    while block := stream.read(at, at + _BLOCK):
-        yield block
-        at += len(block)
+    yield from (piece for _, piece in stream.rest(at))
 
 
 def _count(report: Overwritten, rows: Rows, found: Rows, there: NDArray[np.bool_], values: Rows) -> None:
@@ -375,81 +373,9 @@ def _count(report: Overwritten, rows: Rows, found: Rows, there: NDArray[np.bool_
     report.other_indices += int(np.count_nonzero(other & there))
 
 
-def intensity_finder(
-    x_coords: ArrayLike, y_coords: ArrayLike, image_name: AnyPath, dataset: str | None = None, frame: int = 0
-) -> list[float]:
-    """Values of an image at positions.
-
-    Parameters
-    ----------
-    x_coords, y_coords : (n,) numbers
-        fs (column) and ss (row), as the columns fs and ss of a stream; pixel *i* holds positions in [i, i + 1).
-    image_name : str or path
-        HDF5 file.
-    dataset, frame
-        See `waterbg.h5_image.read_image`.
-
-    Returns
-    -------
-    list of float
-        One for each position, in the units of the image; NaN off the image.
-
-    Raises
-    ------
-    ImageError
-    ValueError
-        When there are not as many x as y.
-    """
-    image = read_image(image_name, dataset, frame)
-    row, column, inside = _pixels(image, x_coords, y_coords)
-    values = np.full(len(inside), np.nan)
-    values[inside] = image[row, column]
-    return [float(value) for value in values]
-
-
-def populate_intensity_array(
-    data_columns: Mapping[str, Sequence[Any]], image_name: AnyPath, dataset: str | None = None, frame: int = 0
-) -> NDArray[Any]:
-    """An image with nothing but the pixels at which reflections lie.
-
-    Parameters
-    ----------
-    data_columns : mapping
-        With the columns fs and ss; see `load_stream`. Positions off the image are passed over.
-    image_name, dataset, frame
-        See `intensity_finder`.
-
-    Returns
-    -------
-    (n_ss, n_fs) array
-        Of the type of the image; 0 elsewhere.
-
-    Raises
-    ------
-    ImageError, UnknownColumnError
-    """
-    image = read_image(image_name, dataset, frame)
-    row, column, _ = _pixels(image, *retrieve(data_columns, "fs", "ss"))
-    array = np.zeros_like(image)
-    array[row, column] = image[row, column]
-    return array
-
-
-def _pixels(
-    image: NDArray[Any], fs: ArrayLike, ss: ArrayLike
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Rows and columns of the positions that lie on the image, and which do."""
-    x, y = np.asarray(fs, np.float64), np.asarray(ss, np.float64)
-    if x.ndim != 1 or x.shape != y.shape:
-        raise ValueError(f"x and y are lists of one length, not of shapes {x.shape} and {y.shape}")
-    with np.errstate(invalid="ignore"):
-        inside = (x >= 0) & (x < image.shape[1]) & (y >= 0) & (y < image.shape[0])
-    return y[inside].astype(np.int64), x[inside].astype(np.int64), inside
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``waterbg overwrite`` with these arguments (default: those of the program) and give back its exit status."""
-    # the one place where a room asks the command line: the tool was a program, and is one still
+    # a room asks the command line here: the tool was a program, and is one still
     from waterbg.cli.base import run
 
     return run(["waterbg", "overwrite", *(sys.argv[1:] if arguments is None else arguments)])

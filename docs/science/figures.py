@@ -14,7 +14,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from waterbg.background import frame_rays, make_estimator
-from waterbg.integrate.shapes import lab_places, offsets_of
+from waterbg.integrate.places import lab_places
+from waterbg.integrate.strong import offsets_of
 from waterbg.model import SAMPLE_FRAMES, check_model, learn_model
 from waterbg.model.frame import integrate_frame
 from waterbg.plots.decoys import draw_decoys

@@ -166,14 +166,9 @@ def test_crystals_are_paired_by_their_axes_in_any_order(stream_text, tmp_path):
 
 
 def test_each_crystal_has_one_partner_at_most():
-    class Some:
-        def __init__(self, size):
-            self.axes = np.eye(3) * size
-
-    a, b = [Some(1.0), Some(1.02)], [Some(1.01), Some(2.0)]
+    a, b = ([np.eye(3) * size for size in sizes] for sizes in ((1.0, 1.02), (1.01, 2.0)))
     assert pair_crystals(a, b) in ([(0, 0)], [(1, 0)])
-    a[0].axes = None
-    assert (0, 0) in pair_crystals(a, b)
+    assert (0, 0) in pair_crystals([None, a[1]], b)
 
 
 def test_pairing_of_reflections_agrees_with_a_dictionary():
@@ -204,6 +199,22 @@ def test_text_json_and_figure_say_the_same(make, tmp_path):
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(UsageError, match=r"figure\.nix.: the name of a figure ends with"):
         draw_comparison(result, str(tmp_path / "figure.nix"))
+
+
+def test_the_ratio_says_what_it_is_of_and_what_has_no_answer_is_no_number(make):
+    faint, strong = ([("x.h5", "//0", [(1, 0, 1, i, 10.0)])] for i in (15.0, 500.0))
+    a, b = make("a.stream", faint), make("b.stream", strong)
+    assert re.search(
+        r"I\(B\) / I\(A\) += 1 \+- -  \(of all: none has I/sigma > 3\)\nCC += -\n", compare_streams(a, a).text()
+    )
+    assert re.search(r"I\(B\) / I\(A\) += 1 \+- -  \(I/sigma > 3\)\n", compare_streams(b, b).text())
+
+
+def test_pairs_that_are_all_wild_make_an_empty_figure(make, tmp_path):
+    a, b = ([("x.h5", "//0", [(1, 0, 1, 100.0, 1.0), (2, 0, 1, strong, 1.0)])] for strong in (100.0, 1000.0))
+    result = compare_streams(make("a.stream", a), make("b.stream", b))
+    assert (result.counts["wild"], result.shells) == (2, [])
+    draw_comparison(result, str(tmp_path / "figure.png"))
 
 
 def test_the_two_integrations_of_the_golden_data_are_nearly_the_same(data):

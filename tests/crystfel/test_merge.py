@@ -84,6 +84,15 @@ def test_all_lists_are_looked_at_in_the_same_shells(merging, inputs):
     assert "--rmin=5.000000000e+08 --rmax=5.000000000e+09" in (inputs / "out2" / "merge.log").read_text()
 
 
+def test_what_an_earlier_merge_left_goes_before_the_next(merging, inputs, program):
+    merge(merging, output="out")
+    (inputs / "out" / "merge.png").touch()
+    program("process_hkl", "exit 1")
+    with pytest.raises(ProgramError):
+        merge(merging, output="out", force=True)
+    assert not {"merge.txt", "merge.json", "merge.png"} & set(os.listdir(inputs / "out"))
+
+
 def test_a_figure_of_merit_without_answer_is_a_note(merging, inputs, recorded, program):
     program("compare_hkl", f"cat {recorded}/compare-none.err >&2; kill -SEGV $$")
     report = merge(merging, output="out")

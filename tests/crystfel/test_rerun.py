@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from waterbg.crystfel.options import Option
-from waterbg.crystfel.rerun import Selection, parse_selection, plan_rerun, run_plan
+from waterbg.crystfel.rerun import plan_rerun, run_plan
+from waterbg.crystfel.selection import Selection, parse_selection
 from waterbg.errors import OutputError, ProgramError, StreamError, UsageError
 
 COMMAND = (

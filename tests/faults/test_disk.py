@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from waterbg.run import local
-from waterbg.stream import OutputFile, compare_streams, write_file
+from waterbg.stream import OutputFile, find_differences, write_file
 
 from .world import assert_honest, assert_one_line, harm_at
 
@@ -368,8 +368,8 @@ def test_a_followed_stream_that_grows_on_after_the_end_was_asked_for_passes_the_
     harm_at(monkeypatch, 1, lambda: world.stream.write_bytes(whole), local, "prove")
     assert world.subtract("--follow", "--until-idle=0", "--integration=rings") == 0
     assert len(world.out.read_bytes()) < half + 300
-    assert not list(compare_streams(str(world.stream), str(world.out), stop=half))
-    assert list(compare_streams(str(world.stream), str(world.out)))
+    assert not list(find_differences(str(world.stream), str(world.out), stop=half))
+    assert list(find_differences(str(world.stream), str(world.out)))
 
 
 def test_force_puts_no_stream_in_the_place_of_images_and_nothing_in_that_of_a_stream(world, capsys):

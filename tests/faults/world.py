@@ -12,7 +12,7 @@ import numpy as np
 
 from waterbg.cli.base import run
 from waterbg.simulate import Experiment, write_dataset
-from waterbg.stream import NUMBERS, OutputFile, StreamFile, check_stream, compare_streams
+from waterbg.stream import NUMBERS, OutputFile, StreamFile, check_stream, find_differences
 
 DATA = "/entry/data/data"
 FRAMES = 5
@@ -133,7 +133,7 @@ def per_event(path):
 
 def assert_honest(before, after, may_lack=False):
     """An output that libcrystfel reads whole, differs only where it may, and holds no number that is none."""
-    assert list(compare_streams(str(before), str(after), may_lack)) == []
+    assert list(find_differences(str(before), str(after), may_lack)) == []
     with StreamFile(before) as old, StreamFile(after) as new:
         assert {finding.check for finding in check_stream(new)} <= {finding.check for finding in check_stream(old)}
     for rows in per_event(after).values():

@@ -13,7 +13,7 @@ import pytest
 from waterbg.cli.base import run
 from waterbg.errors import WaterbgError
 from waterbg.geometry import parse_geometry
-from waterbg.stream import StreamFile, check_stream, compare_streams
+from waterbg.stream import StreamFile, check_stream, find_differences
 from waterbg.stream.check import LOSSES
 
 from ..stream import factory
@@ -92,7 +92,7 @@ def test_the_main_job_on_mutated_streams_ends_in_an_honest_output_or_one_line(da
         assert status in (0, 1), (seed, message)
         if status == 0:
             done += 1
-            assert list(compare_streams(str(path), str(out))) == [], seed
+            assert list(find_differences(str(path), str(out))) == [], seed
             with StreamFile(path) as before, StreamFile(out) as after:
                 known = {finding.check for finding in check_stream(before)}
                 assert {finding.check for finding in check_stream(after)} <= known - LOSSES, seed
@@ -127,7 +127,7 @@ def test_the_main_job_with_mutated_geometries_ends_in_an_honest_output_or_one_li
         assert status in (0, 1), (seed, message)
         if status == 0:
             done += 1
-            assert list(compare_streams(str(stream), str(out))) == [], seed
+            assert list(find_differences(str(stream), str(out))) == [], seed
             out.unlink()
         else:
             assert message.count("\n") == 1, (seed, message)

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from waterbg.integrate.positions import NO_MAP, Places, PositionMap, learn_panels, learn_positions
+from waterbg.integrate.places import Places
+from waterbg.integrate.positions import NO_MAP, PositionMap, learn_panels, learn_positions
 from waterbg.integrate.psf import Lines
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch

@@ -9,10 +9,11 @@ from tests.background.worlds import detector, make_world, scattering
 from waterbg.background import Noise, Trust, frame_rays, make_estimator
 from waterbg.integrate import Status
 from waterbg.integrate.fit import likely_intensity
+from waterbg.integrate.places import lab_places
 from waterbg.integrate.positions import NO_MAP
 from waterbg.integrate.profile import integrate_profile
 from waterbg.integrate.psf import Lines, Psf
-from waterbg.integrate.shapes import Spots, lab_places
+from waterbg.integrate.shapes import Spots
 from waterbg.integrate.stretch import NO_STRETCH
 from waterbg.model import RunModel
 from waterbg.model.frame import integrate_frame

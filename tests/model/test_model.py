@@ -17,8 +17,9 @@ from waterbg.integrate.robust import robust_std
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
-from waterbg.model.decoys import DECOY, Shell
-from waterbg.model.learn import NO_TAIL, TAILS, _sigma_scale, _stray_share, best_tail
+from waterbg.model.calibrate import sigma_scale, stray_share
+from waterbg.model.decoys import DECOY, DecoyShell
+from waterbg.model.learn import NO_TAIL, TAILS, best_tail
 from waterbg.model.quality import judge
 from waterbg.settings import Settings
 
@@ -202,7 +203,7 @@ def test_frames_with_hardly_a_count_do_not_make_sigma_small(level):
     counts = rng.poisson(level * 18, 4000)  # what a profile gathers
     decoys = np.zeros(4000, DECOY)
     decoys["I"], decoys["sigma_zero"] = counts - level * 18, np.sqrt(level * 18)
-    assert _sigma_scale(decoys, 1.0) == 1
+    assert sigma_scale(decoys, 1.0) == 1
 
 
 def pooled_scatter(quality):
@@ -280,7 +281,7 @@ def test_a_model_holds_every_number(tmp_path):
         frames=7,
         detector="1 panel of 20 x 30 pixels",
         options="--integration=sum --background=ring --polarisation=none --int-radius=3,4,5 --joint",
-        quality=Quality(half=(Shell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
+        quality=Quality(half=(DecoyShell(0, 1, 3, None, None, None),), strong=2, ratio=1.01, ratio_scatter=0.02),
     )
     odd.save(tmp_path / "m")
     assert RunModel.load(tmp_path / "m") == odd
@@ -471,16 +472,16 @@ def test_decoys_say_which_share_of_the_stray_light_is_in_discs(there):
     decoys["stray"] = rng.exponential(10, 20000)
     hit = rng.random(20000) < 0.1  # a tenth of the discs has it all
     decoys["I"] = rng.normal(0, 20, 20000) + there * 100 * hit - decoys["stray"]
-    assert _stray_share(decoys) == pytest.approx(there, abs=0.08)
-    assert _stray_share(decoys[:50]) == 0
+    assert stray_share(decoys) == pytest.approx(there, abs=0.08)
+    assert stray_share(decoys[:50]) == 0
 
 
 def test_stray_light_that_decoys_cannot_tell_is_not_taken_off():
     decoys = np.zeros(3000, DECOY)
     decoys["I"] = np.random.default_rng(9).normal(0, 20, 3000)
-    assert _stray_share(decoys) == 0
+    assert stray_share(decoys) == 0
     decoys["I"][:-100] = 0  # hardly one of them has a count
     decoys["stray"] = 1
-    assert _stray_share(decoys) == 0
+    assert stray_share(decoys) == 0
     decoys["I"], decoys["stray"] = np.random.default_rng(9).normal(0, 20, 3000), 1e-2  # next to none
-    assert _stray_share(decoys) == pytest.approx(0, abs=0.05)
+    assert stray_share(decoys) == pytest.approx(0, abs=0.05)

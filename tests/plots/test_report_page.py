@@ -12,7 +12,7 @@ from tests.fuzz.mutate import mutate
 from tests.plots.plain import Page, read_plainly
 from waterbg.errors import WaterbgError
 from waterbg.model import Quality
-from waterbg.model.decoys import Shell
+from waterbg.model.decoys import DecoyShell
 from waterbg.run import resolve_job
 
 pytest.importorskip("matplotlib")
@@ -228,10 +228,12 @@ def test_another_geometry_or_model_than_the_runs_is_noticed(stream, subtracted, 
 
 def fake(mean, scatter, ratio=1.0, kinds=("half",)):
     tables = {
-        "": Shell(0, 4, 2000, mean, scatter, 10.0),
-        "_rings": Shell(0, 4, 2000, 0.0, 1.2, 16.0),
+        "": DecoyShell(0, 4, 2000, mean, scatter, 10.0),
+        "_rings": DecoyShell(0, 4, 2000, 0.0, 1.2, 16.0),
     }
-    few = {f"{kind}{which}": (Shell(0, 4, 2, None, None, None),) for kind in ("half", "displaced") for which in tables}
+    few = {
+        f"{kind}{which}": (DecoyShell(0, 4, 2, None, None, None),) for kind in ("half", "displaced") for which in tables
+    }
     many = {f"{kind}{which}": (shell,) for kind in kinds for which, shell in tables.items()}
     return Quality(**few | many, strong=50, ratio=ratio, ratio_scatter=0.02)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from waterbg.errors import ImageError
+from waterbg.model import calibrate
 from waterbg.model import learn as learning
 from waterbg.run import Images, resolve_job
 from waterbg.run.local import learn_run_model
@@ -34,7 +35,8 @@ def test_two_and_five_processes_learn_what_one_learns(job, monkeypatch, enough):
     # with 2 the walks end while frames are still under way
     monkeypatch.setattr(learning, "ENOUGH_FRAMES", enough)
     monkeypatch.setattr(learning, "ENOUGH_SPOTS", 0)
-    monkeypatch.setattr(learning, "ENOUGH_DECOYS", 0)
+    for walk in (learning, calibrate):
+        monkeypatch.setattr(walk, "ENOUGH_DECOYS", 0)
     alone = learn(job, 1)
     assert alone.frames == enough
     for jobs in (2, 5):

@@ -8,11 +8,12 @@ import subprocess
 import time
 from pathlib import Path
 
+import plumbum
 import pytest
 
 from waterbg.cli.base import run
 from waterbg.errors import OutputError, ProgramError, StreamError
-from waterbg.run.slurm import DESCRIPTION, Block, JobFolder, SlurmOptions, compress
+from waterbg.run.slurm import DESCRIPTION, JOB_IDS, Block, JobFolder, SlurmOptions, compress
 
 
 def waterbg(*words):
@@ -98,6 +99,20 @@ def test_a_block_that_was_cut_short_later_is_not_done_and_can_be_done_again(stre
     assert waterbg("slurm", "task", folder, 1) == 0
     assert block.read_bytes() == whole
     assert waterbg("slurm", "collect", folder, "--no-verify") == 0
+
+
+@pytest.mark.parametrize(
+    "state", ["COMPLETED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE", "BOOT_FAIL", "PREEMPTED"]
+)
+def test_a_task_that_ended_waits_for_nothing_however_it_ended(stream, tmp_path, state):
+    _, path, _ = make(stream)
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\necho '1 {state}'\necho '2 RUNNING'\necho '3 PENDING'\n")
+    squeue.chmod(0o755)
+    (path / JOB_IDS).write_text("17\n")
+    with plumbum.local.env(PATH=str(squeue.parent)):
+        assert JobFolder(str(path)).queued() == {2: "RUNNING", 3: "PENDING"}
 
 
 def test_a_stream_that_has_changed_since_is_refused(stream):

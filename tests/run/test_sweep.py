@@ -7,7 +7,7 @@ import pytest
 from waterbg.errors import WaterbgError
 from waterbg.run import Images, sweep
 from waterbg.run.local import prove
-from waterbg.stream import StreamFile, check_stream, compare_streams
+from waterbg.stream import StreamFile, check_stream, find_differences
 from waterbg.stream.check import CHECKS, LOSSES
 
 from ..stream import factory
@@ -85,7 +85,7 @@ def agreement(tmp_path, after, jobs=1):
     with StreamFile(paths[1]) as stream:
         starts = len(HEADER), stream.header_end
     agreed = sweep.agree(*paths, starts, jobs, silent)
-    assert not (agreed and list(compare_streams(*paths)))
+    assert not (agreed and list(find_differences(*paths)))
     return agreed
 
 

@@ -1,5 +1,7 @@
 """Frames added up, and single images shown and judged."""
 
+import re
+
 import h5py
 import numpy as np
 import pytest
@@ -90,6 +92,23 @@ def test_with_a_geometry_bad_pixels_are_left_out(script, golden, data):
     assert used.mean() > 0.95
 
 
+def test_a_dark_image_in_the_layout_of_the_data_is_taken_off_with_a_geometry_too(script, golden):
+    with h5py.File(golden.parent / "images.h5") as images:
+        shape = images["entry/data/data"].shape[1:]
+    dark = np.random.default_rng(5).integers(0, 9, shape)
+    with h5py.File("dark.h5", "w") as file:
+        file["dark"], file["cut"] = dark, dark[:-1]
+    assert script("sum-hdf5-files", golden, "-o", "raw.h5").status == 0
+    assert script("sum-hdf5-files", golden, "-o", "less.h5", "--dark", "dark.h5", "--dark-data", "/dark").status == 0
+    raw, less = read("raw.h5"), read("less.h5")
+    used = raw != 0
+    assert used.mean() > 0.95
+    assert (less[used] == (raw - 6 * dark)[used]).all()
+    said = script("sum-hdf5-files", golden, "-o", "cut.h5", "--dark", "dark.h5", "--dark-data", "/cut")
+    assert said.status == 2
+    assert "the dark image is of shape" in said.err
+
+
 def test_a_list_with_a_geometry_gives_what_the_stream_gives(script, golden):
     (golden_list,) = [str(golden.parent / "images.h5")]
     assert script("sum-hdf5-files", golden, "-o", "stream.h5").status == 0
@@ -121,6 +140,20 @@ def test_the_water_background_goes_and_the_spots_stay(script, golden, data):
     assert true[1].mean() == pytest.approx(true[0].mean(), rel=0.03)
     assert np.median(np.abs(less[raw > 0])) < 0.25 * np.median(raw[raw > 0])
     assert less.max() > 0.5 * raw.max()
+
+
+def test_the_camera_length_is_that_of_the_stream_where_the_geometry_has_none(script, golden, tmp_path):
+    for name in ("images.h5", "mask.h5"):
+        (tmp_path / name).symlink_to(golden.parent / name)
+    text = golden.read_bytes()
+    bare = re.sub(rb"(?m)^clen = .*\n", b"", text)
+    assert b"average_camera_length = 0.068000 m" in bare
+    assert bare != text
+    (tmp_path / "bare.stream").write_bytes(bare)
+    assert script("sum-hdf5-files", golden, "-o", "a.h5", "--subtract").status == 0
+    said = script("sum-hdf5-files", "bare.stream", "-o", "b.h5", "--subtract")
+    assert said.status == 0, said.err
+    assert (read("a.h5") == read("b.h5")).all()
 
 
 # -- single images -----------------------------------------------------------------------------------------------------

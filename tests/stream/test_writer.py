@@ -1,18 +1,16 @@
-"""Splicing, the provenance line, and files that appear whole or not at all."""
-
-import os
+"""Splicing, and the provenance line."""
 
 import numpy as np
 import pytest
 
-from waterbg.errors import OutputError, StreamError
-from waterbg.stream import NUMBERS, OutputFile, StreamFile, add_provenance, splice_reflections
+from waterbg.errors import StreamError
+from waterbg.stream import NUMBERS, SPLICED, StreamFile, add_provenance, splice_reflections
 
 from . import factory
 
 
 def new_values(crystal, **changes):
-    values = np.zeros(len(crystal.reflections), [(name, "f8") for name in NUMBERS] + [("keep", "?")])
+    values = np.zeros(len(crystal.reflections), SPLICED)
     for name in NUMBERS:
         values[name] = crystal.reflections[name]
     values["keep"] = True
@@ -77,48 +75,3 @@ def test_a_provenance_line_for_which_there_is_no_room_is_refused():
     header = factory.stream(audit=b"x" * 1000 + b"\n" + b"y" * 1000 + b"\n" + b"z" * 1000 + b"\n" + b"z" * 1000 + b"\n")
     with pytest.raises(StreamError, match="4090"):
         add_provenance(header, b"waterbg " + b"w" * 100)
-
-
-def test_an_output_appears_only_when_it_is_complete(tmp_path):
-    path = tmp_path / "out.stream"
-    with OutputFile(path).begin() as out:
-        out.write(b"whole")
-        assert not path.exists()
-        out.finish()
-    assert path.read_bytes() == b"whole"
-    assert os.listdir(tmp_path) == ["out.stream"]
-
-
-def test_an_interrupted_output_leaves_its_part_to_go_on_with(tmp_path):
-    path = tmp_path / "out.stream"
-    with pytest.raises(RuntimeError), OutputFile(path).begin() as out:
-        out.write(b"half of it")
-        raise RuntimeError
-    assert not path.exists()
-    with OutputFile(path).begin(keep=4) as out:
-        out.write(b"!")
-        out.finish()
-    assert path.read_bytes() == b"half!"
-
-
-def test_an_existing_output_is_refused_without_force(tmp_path):
-    path = tmp_path / "out.stream"
-    path.write_bytes(b"old")
-    with pytest.raises(OutputError, match="exists; --force"):
-        OutputFile(path)
-    with OutputFile(path, force=True).begin() as out:
-        out.write(b"new")
-        assert path.read_bytes() == b"old"
-        out.finish()
-    assert path.read_bytes() == b"new"
-
-
-def test_two_runs_cannot_write_one_output(tmp_path):
-    path = tmp_path / "out.stream"
-    with OutputFile(path).begin(), pytest.raises(OutputError, match="another run"):
-        OutputFile(path).begin()
-
-
-def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path):
-    with pytest.raises(OutputError, match="folder does not exist"):
-        OutputFile(tmp_path / "none" / "out.stream")

@@ -99,6 +99,15 @@ def make_rays(
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)
 
 
+def lab_positions(
+    rays: Rays, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Laboratory x, y, z of panel-local positions, all in pixels; anything for those beside the detector."""
+    ray = rays.panel[np.maximum(panel, 0)]
+    x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+    return x, y, z
+
+
 @kernel
 def column_middles(n, first=0.0, stride=1.0):
     """(n,) float32, fs of the middles of every ``stride``-th column from ``first`` on, for `trace_row`."""

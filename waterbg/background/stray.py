@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.masks import HOT, NOT_CLEAN, SKEW, TAIL, Pixels, stands_alone
-from waterbg.background.rays import Rays, column_middles, trace_row
+from waterbg.background.rays import Rays, column_middles, lab_positions, trace_row
 from waterbg.background.surface import Surface, row_step
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE
@@ -70,8 +70,7 @@ def stray_at(
     stray: NDArray[np.float64], rays: Rays, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
 ) -> NDArray[np.float32]:
     """(n,) photons a pixel of `stray_light` at positions, panel-local pixels."""
-    ray = rays.panel[np.maximum(panel, 0)]
-    x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+    x, y, z = lab_positions(rays, panel, fs, ss)
     ring = np.nan_to_num(rays.length * np.hypot(x, y) / z / TILE)
     return stray[np.clip(ring, 0, len(stray) - 1).astype(int)].astype(np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, NOT_CLEAN
-from waterbg.background.rays import Rays, column_middles, trace_radius
+from waterbg.background.rays import Rays, column_middles, lab_positions, trace_radius
 from waterbg.kernel import kernel
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ def zones_of(
     rays: Rays, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """(n,) zones that positions, panel-local pixels, are in; any for those beside the detector."""
-    ray = rays.panel[np.maximum(panel, 0)]
-    x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+    x, y, z = lab_positions(rays, panel, fs, ss)
     zone = np.nan_to_num(rays.length * np.hypot(x, y) / z / ZONE)
     return np.clip(zone, 0, rays.n_bins // ZONE).astype(np.int64)
 

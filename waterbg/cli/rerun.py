@@ -51,7 +51,8 @@ class Rerun(Command):
     def main(self, stream: str) -> int:
         """Plan, and run unless asked not to."""
         from waterbg.crystfel.options import INDEXAMAJIG, parse_leniently
-        from waterbg.crystfel.rerun import parse_selection, plan_rerun, run_plan
+        from waterbg.crystfel.rerun import plan_rerun, run_plan
+        from waterbg.crystfel.selection import parse_selection
         from waterbg.stream.reader import refuse_pipes
 
         refuse_pipes("rerun", stream)

@@ -83,23 +83,23 @@ class Verify(Command):
         return n
 
     def _two(self, before: str, after: str, said: dict[str, Any]) -> int:
-        from waterbg.stream import check
+        from waterbg.stream.differences import Differences
 
-        comparison = check.Comparison(before, after, self.may_lack)
-        differences = []
+        differences = Differences(before, after, self.may_lack)
+        found = []
         n = 0
-        for difference in comparison:
+        for difference in differences:
             n += 1
             if n <= self.limit:
-                differences.append(difference)
+                found.append(difference)
                 if not self.as_json:
                     print(f"{before} -> {after}: {difference}")
-        said.update(differences=differences, n_differences=n, changed=comparison.changed, dropped=comparison.dropped)
-        said["provenance"] = comparison.provenance
+        said.update(differences=found, n_differences=n, changed=differences.changed, dropped=differences.dropped)
+        said["provenance"] = differences.provenance
         if not self.as_json:
             print(
-                f"{before} -> {after}: {comparison.changed} of {comparison.reflections} reflections changed, "
-                f"{comparison.dropped} dropped; {n or 'nothing'} else differs",
+                f"{before} -> {after}: {differences.changed} of {differences.reflections} reflections changed, "
+                f"{differences.dropped} dropped; {n or 'nothing'} else differs",
                 file=sys.stderr if n else sys.stdout,
             )
         return n

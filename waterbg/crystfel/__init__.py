@@ -3,7 +3,8 @@
 from waterbg.crystfel.compare import Comparison, compare_streams
 from waterbg.crystfel.merge import MergeReport, merge_streams
 from waterbg.crystfel.programs import Finished, Program, Running, find_program, run_program
-from waterbg.crystfel.rerun import Plan, Result, Selection, plan_rerun, run_plan
+from waterbg.crystfel.rerun import Plan, Result, plan_rerun, run_plan
+from waterbg.crystfel.selection import Selection
 
 __all__ = [
     "Comparison",

@@ -16,7 +16,7 @@ import numpy as np
 
 import waterbg
 from waterbg.crystfel.pairing import PAIRS, pair_chunks, pair_crystals, pair_reflections
-from waterbg.crystfel.statistics import WILD, Bin, Statistics
+from waterbg.crystfel.statistics import FAIR, WILD, Bin, Statistics
 from waterbg.errors import UsageError, WaterbgError
 from waterbg.stream.lacking import has_reflections, no_reflections
 
@@ -61,12 +61,14 @@ class Comparison:
             lines.append(f"{c['not_finite']} pairs left out: I or sigma is not a number")
         if c["wild"]:
             lines.append(f"{c['wild']} wild pairs left out: off by more than {WILD:g} times what is usual")
+        strong = any(one.low >= FAIR for one in self.strengths)
+        of = f"I/sigma > {FAIR:g}" if strong else f"of all: none has I/sigma > {FAIR:g}"
         lines += [
             "",
-            f"I(B) / I(A)         = {o.ratio:.5g} +- {o.ratio_error:.2g}  (I/sigma > 3)",
-            f"CC                  = {o.cc:.5f}",
-            f"sigma(B) / sigma(A) = {o.sigma_ratio:.4g}",
-            f"scatter / sigma     = {o.scatter:.3g}",
+            f"I(B) / I(A)         = {_word(o.ratio, '.5g')} +- {_word(o.ratio_error, '.2g')}  ({of})",
+            f"CC                  = {_word(o.cc, '.5f')}",
+            f"sigma(B) / sigma(A) = {_word(o.sigma_ratio, '.4g')}",
+            f"scatter / sigma     = {_word(o.scatter, '.3g')}",
         ]
         for title, bins in (("d/Å", self.shells), ("I/sigma", self.strengths)):
             lines += ["", *_table(title, bins)] if bins else []
@@ -94,13 +96,16 @@ def _plain(one: Bin) -> dict[str, Any]:
     }
 
 
+def _word(value: float, form: str) -> str:
+    return "-" if math.isnan(value) else f"{value:{form}}"
+
+
 def _table(first: str, bins: Sequence[Bin]) -> list[str]:
     rows = [[first, "refl", "I(B)/I(A)", "+-", "CC", "sigma(B)/sigma(A)", "scatter/sigma"]]
     for one in bins:
         numbers = (one.ratio, one.ratio_error, one.cc, one.sigma_ratio, one.scatter)
         formats = ("#.4g", ".2g", ".4f", "#.4g", "#.3g")
-        words = ["-" if math.isnan(value) else f"{value:{form}}" for value, form in zip(numbers, formats)]
-        rows.append([one.label, str(one.reflections), *words])
+        rows.append([one.label, str(one.reflections), *map(_word, numbers, formats)])
     filled = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
     rows = [[row[i] for i in filled] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -153,7 +158,7 @@ def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) 
 
 def _measurements(a: Chunk, b: Chunk, counts: dict[str, int]) -> np.ndarray:
     """Pairs of one image: I_A, sigma_A, I_B, sigma_B, 1/d in nm⁻¹."""
-    pairs = pair_crystals(a.crystals, b.crystals)
+    pairs = pair_crystals([one.axes for one in a.crystals], [one.axes for one in b.crystals])
     counts["crystals"] += len(pairs)
     counts["crystals_a"] += len(a.crystals) - len(pairs)
     counts["crystals_b"] += len(b.crystals) - len(pairs)

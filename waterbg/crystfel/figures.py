@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterbg.figure_file import leave_room, new_figure, save_figure
+from waterbg.figure_file import leave_room, new_figure, resolution_axis, save_figure
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
@@ -20,20 +20,6 @@ def have_matplotlib() -> bool:
     from importlib.util import find_spec
 
     return find_spec("matplotlib") is not None
-
-
-def _resolution_axis(axes: Any, per_nm: list[float]) -> None:
-    """Label an axis of (1/d)² by d in Å: shells of equal volume stay readable."""
-    low, high = min(per_nm), max(per_nm)
-    ticks: list[tuple[float, str]] = []
-    for d in (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.5, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7):
-        s = (10 / d) ** 2
-        crowded = ticks and s - ticks[-1][0] < 0.09 * (high**2 - low**2)
-        if low**2 <= s <= high**2 * 1.02 and not crowded:
-            ticks.append((s, f"{d:g}"))
-    axes.set_xticks([s for s, _ in ticks], [text for _, text in ticks])
-    axes.set_xlabel("resolution d / Å")
-    axes.grid(alpha=0.25)
 
 
 def _calm(axes: Any) -> None:
@@ -75,7 +61,8 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
         axes.set_ylabel(title)
         _calm(axes)
-        _resolution_axis(axes, list(report.edges))
+        axes.grid(alpha=0.25)
+        resolution_axis(axes, report.edges[0], report.edges[-1], power=2)
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     save_figure(figure, path, force=force)
 
@@ -94,6 +81,8 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
     grid = figure.subplots(2, 3)
     quantities = (("ratio", "I(B) / I(A)"), ("sigma_ratio", "σ(B) / σ(A)"), ("cc", "CC"))
     for row, bins in enumerate((result.shells, result.strengths)):
+        if not bins:  # no pair that is not wild
+            continue
         if row == 0:
             positions = [(one.low**2 + one.high**2) / 2 for one in bins]
         else:
@@ -113,7 +102,7 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
             axes.grid(alpha=0.25)
             _calm(axes)
             if row == 0:
-                _resolution_axis(axes, [bins[0].low, bins[-1].high])
+                resolution_axis(axes, bins[0].low, bins[-1].high, power=2)
             else:
                 axes.set_xticks(positions, [one.label for one in bins], rotation=40, ha="right", fontsize=8)
                 axes.set_xlabel("I/σ of both streams together")

@@ -309,7 +309,7 @@ def _prepare(folder: Path, force: bool) -> None:
                 raise OutputError(
                     "the folder exists and is not empty; choose another with -o, or --force", path=str(folder)
                 )
-            for leftover in ("merge.json", "merge.txt", "merge.log"):
+            for leftover in ("merge.json", "merge.txt", "merge.log", "merge.png"):
                 (folder / leftover).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:

@@ -13,7 +13,7 @@ from waterbg.crystfel.solution import NO_EVENT
 from waterbg.errors import UsageError
 
 if TYPE_CHECKING:
-    from waterbg.stream import Chunk, Crystal, StreamFile
+    from waterbg.stream import Chunk, StreamFile
 
 PAIRS = ("image", "event", "serial", "order")
 # two crystals of one image are the same if their axes differ by less than this (of the length of all nine numbers)
@@ -84,21 +84,24 @@ def _key(chunk: Chunk, match: str, number: int) -> Any:
 
 
 def chunk_key(match: str, filename: str, event: str | None, serial: int | None, number: int) -> Any:
-    """What makes two chunks the same by ``match``, one of `PAIRS`; ``number``: the chunk's place in its stream."""
+    """What makes two chunks the same by ``match``, one of `PAIRS`; None is the same as nothing.
+
+    ``number`` is the chunk's place in its stream.
+    """
     if match == "image":
         return filename, event or NO_EVENT
     return {"event": event or NO_EVENT, "serial": serial, "order": number}[match]
 
 
-def pair_crystals(a: Sequence[Crystal], b: Sequence[Crystal]) -> list[tuple[int, int]]:
-    """Pair the crystals of one image by their axes, nearest first; in order where a stream has no axes."""
+def pair_crystals(a: Sequence[np.ndarray | None], b: Sequence[np.ndarray | None]) -> list[tuple[int, int]]:
+    """Pair the crystals of one image by their axes, nearest first; in order where a stream has none."""
     distances = []
     for i, one in enumerate(a):
         for j, other in enumerate(b):
-            if one.axes is None or other.axes is None:
+            if one is None or other is None:
                 distance = 0.0 if i == j else math.inf
             else:
-                distance = float(np.linalg.norm(one.axes - other.axes) / np.linalg.norm(one.axes))
+                distance = float(np.linalg.norm(one - other) / np.linalg.norm(one))
             if distance < _SAME_CRYSTAL:
                 distances.append((distance, i, j))
     pairs: list[tuple[int, int]] = []

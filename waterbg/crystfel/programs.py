@@ -268,11 +268,6 @@ class Running:
         finally:
             self._tee.stdin.close()
 
-    @property
-    def pid(self) -> int:
-        """Number of the process."""
-        return int(self.process.pid)
-
     def ended(self) -> bool:
         """Whether it has ended."""
         return self.process.poll() is not None

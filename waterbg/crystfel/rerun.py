@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING
 from waterbg.crystfel import options as opt
 from waterbg.crystfel.options import Option
 from waterbg.crystfel.programs import Program, failure, find_program, run_program, show_command
+from waterbg.crystfel.selection import EVERYTHING, Selection
 from waterbg.crystfel.solution import (
     LONGEST_LINE,
     MOST_CRYSTALS,
     Shifts,
     check_name,
     event_of,
-    frame_of,
     list_line,
     solution_line,
 )
 from waterbg.errors import OutputError, StreamError, UsageError
-from waterbg.small_file import read_geometry_file, read_small_file
+from waterbg.small_file import read_geometry_file
 
 if TYPE_CHECKING:
-    from waterbg.stream import Chunk, StreamFile
+    from waterbg.stream import StreamFile
 
 # Of the run in the header, what this run replaces, or what made sense for that run alone.
 _REPLACED = {"input", "output", "geometry", "pdb", "indexing", "fromfile-input-file", "prefix", "basename",
@@ -45,64 +45,6 @@ _FILES = {"geometry", "pdb", "harvest-file", "mille-dir", "temp-dir"}
 # stream says. Without --no-retry, index_pattern_4 takes peaks away from frames without a solution; with --multi it
 # would find the same crystals again.
 AS_THEY_ARE = [Option(name) for name in ("no-refine", "no-check-cell", "no-check-peaks", "no-retry", "no-multi")]
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which chunks to run again: all, those with crystals, serial numbers, or frames of a list.
-
-    Attributes
-    ----------
-    indexed : bool
-        Only chunks with a crystal.
-    serials : tuple of (int, int)
-        Ranges of image serial numbers, both ends included; empty for all.
-    frames : frozenset of (str, str or None) or None
-        File and event, None for every event of the file.
-    """
-
-    indexed: bool = False
-    serials: tuple[tuple[int, int], ...] = ()
-    frames: frozenset[tuple[str, str | None]] | None = None
-
-    def __contains__(self, chunk: Chunk) -> bool:
-        if self.indexed and not chunk.crystals:
-            return False
-        if self.serials and not any(low <= (chunk.serial or 0) <= high for low, high in self.serials):
-            return False
-        if self.frames is not None:
-            return (chunk.filename, event_of(chunk)) in self.frames or (chunk.filename, None) in self.frames
-        return True
-
-
-def parse_selection(words: Sequence[str]) -> Selection:
-    """Read ``--only``: ``indexed``, serial numbers and ranges (``3,7-12``), or the path of a list of frames.
-
-    Raises
-    ------
-    UsageError
-    """
-    indexed, serials = False, []
-    frames: set[tuple[str, str | None]] | None = None
-    for word in words:
-        if word == "indexed":
-            indexed = True
-        elif re.fullmatch(r"\d+(-\d+)?(,\d+(-\d+)?)*", word):
-            for part in word.split(","):
-                low, _, high = part.partition("-")
-                if high and int(high) < int(low):
-                    raise UsageError(f"--only={word}: {part} is no range, {high}-{low} is")
-                serials.append((int(low), int(high or low)))
-        else:
-            try:
-                text = read_small_file(word).decode(errors="surrogateescape")
-            except OSError as err:
-                raise UsageError(
-                    f"--only={word}: not 'indexed', no serial numbers (3,7-12), and no list of frames ({err.strerror})"
-                ) from None
-            frames = set() if frames is None else frames
-            frames.update(frame_of(line) for line in text.splitlines() if line.strip())
-    return Selection(indexed, tuple(serials), None if frames is None else frozenset(frames))
 
 
 @dataclass
@@ -185,7 +127,7 @@ def plan_rerun(
     changes: Sequence[Option] = (),
     *,
     without: Sequence[str] = (),
-    only: Selection = Selection(),
+    only: Selection = EVERYTHING,
     crystfel_bin: str | None = None,
     force: bool = False,
 ) -> Plan:

@@ -19,7 +19,7 @@ WILD = 6.0
 # … which is never taken for less than half a sigma: two integrations of the same photons agree on most reflections
 # exactly, and the others are no accidents.
 _LEAST_SPREAD = 0.5
-_FAIR = 3.0  # the scale is that of stronger pairs: weak ones hold little of it and most of the accidents
+FAIR = 3.0  # the scale is that of stronger pairs: weak ones hold little of it and most of the accidents
 _STRONG = 30.0  # beyond, errors that grow with I (profiles, partiality) outweigh counting
 
 _ENOUGH = 2000  # clear pairs from which the first scale is taken
@@ -147,7 +147,7 @@ class Statistics:
         groups = np.clip(np.searchsorted(STRENGTHS, strength, side="right") - 1, 0, len(STRENGTHS) - 2)
         _add_rows(self._slices, slices, terms)
         _add_rows(self._groups, groups[known], terms[known])
-        fair = strength > _FAIR
+        fair = strength > FAIR
         a, b = ia[fair].sum(), ib[fair].sum()
         self._images += a * a, b * b, a * b
         self._n_images += 1
@@ -158,13 +158,13 @@ class Statistics:
         Images scatter more than their reflections do. Where nothing is that strong, the ratio is that of all.
         """
         whole = _bin("all", 0.0, math.inf, self._slices.sum(axis=0))
-        fair = _bin("", 0.0, 0.0, self._groups[np.array(STRENGTHS[:-1]) >= _FAIR].sum(axis=0))
+        fair = _bin("", 0.0, 0.0, self._groups[np.array(STRENGTHS[:-1]) >= FAIR].sum(axis=0))
         if math.isnan(fair.ratio):
             return whole
         ratio, error, n = fair.ratio, fair.ratio_error, self._n_images
         if n > 1:
             aa, bb, ab = self._images
-            total = self._groups[np.array(STRENGTHS[:-1]) >= _FAIR, _A].sum()
+            total = self._groups[np.array(STRENGTHS[:-1]) >= FAIR, _A].sum()
             error = math.sqrt(max(bb - 2 * ratio * ab + ratio**2 * aa, 0.0) * n / (n - 1)) / abs(total)
         return Bin(**{**vars(whole), "ratio": ratio, "ratio_error": error})
 

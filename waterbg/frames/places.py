@@ -8,7 +8,7 @@ from collections.abc import Callable
 from waterbg.errors import ImageError
 
 
-class Places:
+class FileFinder:
     """Finds files by the names that stand in streams and geometries.
 
     Parameters

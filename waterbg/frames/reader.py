@@ -19,7 +19,7 @@ from waterbg.frames.hdf5 import HDF5_ERRORS, said
 from waterbg.frames.headers import header_number
 from waterbg.frames.kernels import unpack, unpack_and_judge
 from waterbg.frames.layout import Block, Misfit, blocks_of
-from waterbg.frames.places import Places
+from waterbg.frames.places import FileFinder
 from waterbg.geometry import Detector
 
 MOST_PIXELS = 1 << 29  # the largest detectors have 2**25
@@ -68,7 +68,7 @@ class FrameReader:
         self.detector = detector
         self.warnings: list[str] = []
         self.files = Files(follow_external_links)
-        self.places = Places(
+        self.finder = FileFinder(
             None if geometry_path is None else os.fspath(geometry_path),
             None if stream_path is None else os.fspath(stream_path),
             prefix,
@@ -80,7 +80,7 @@ class FrameReader:
         named = [block.location for block in self.blocks]
         self._part_of_chunk = [named.count(location) > 1 for location in named]
         self._flags = Flags(detector)
-        self._masks = Masks(detector, self.files, self.places.mask)
+        self._masks = Masks(detector, self.files, self.finder.mask)
         self._fixed: dict[int, tuple[Detector, NDArray[np.uint8]]] = {}
         self._known: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]] | None = None
         self._raw: dict[tuple[Any, ...], NDArray[Any]] = {}
@@ -111,7 +111,7 @@ class FrameReader:
         ImageError
             If it is nowhere, with the places tried.
         """
-        return self.places.image(filename)
+        return self.finder.image(filename)
 
     def check(self, filename: str | bytes, event: str | None = None) -> None:
         """Raise what :meth:`read` would for a missing or unfit image, without reading pixels.
@@ -390,7 +390,7 @@ class FrameReader:
             return self._saturation[1]
         levels = np.full(self.detector.n_pixels, np.inf, np.float32)
         for file in dict.fromkeys(p.saturation_map_file for p in panels if p.saturation_map is not None):
-            where = path if file is None else self.places.mask(file)
+            where = path if file is None else self.finder.mask(file)
             for block in blocks_of(
                 self.detector, [p.saturation_map if p.saturation_map_file == file else None for p in panels]
             ):

@@ -95,7 +95,7 @@ class Wavelength:
     Attributes
     ----------
     value : str
-        As written, without the unit.
+        As written, without the unit; a path in the image file (may hold ``%``) where that has the number.
     unit : str
         One of m, A, kV, V, keV, eV.
     number : float or None
@@ -107,11 +107,6 @@ class Wavelength:
     unit: str
     number: float | None
     line: int = 0
-
-    @property
-    def location(self) -> str | None:
-        """Path in the image file (may hold ``%``), or None when the number is written."""
-        return self.value if self.number is None else None
 
     def metres(self, read: ReadHeader) -> float:
         """The wavelength in m; ``read`` gives the value at a place of the image file."""

@@ -10,26 +10,13 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import BackgroundEstimate
 from waterbg.background.masks import stencil
 from waterbg.background.rays import Rays
+from waterbg.integrate.expected import Expected, fit_reach, kept_shares, shape_error, spot_shapes
 from waterbg.integrate.fit import FIT, Profiles, fit_spots, sum_spots
 from waterbg.integrate.overlaps import are_countless, find_neighbours, refit_neighbours
-from waterbg.integrate.positions import Places
+from waterbg.integrate.places import Places, scene_places
 from waterbg.integrate.result import INTEGRATED, Status
-from waterbg.integrate.shapes import (
-    NOTHING_KNOWN,
-    Expected,
-    Ground,
-    Shapes,
-    Spots,
-    are_wide,
-    fit_reach,
-    kept_shares,
-    lead_far,
-    learn_shapes,
-    look_again,
-    scene_places,
-    shape_error,
-    spot_shapes,
-)
+from waterbg.integrate.shapes import NOTHING_KNOWN, Shapes, Spots, are_wide, lead_far, learn_shapes, look_again
+from waterbg.integrate.strong import Ground
 from waterbg.predict import columns_of
 from waterbg.settings import Radii
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.integrate.positions import Places
+from waterbg.integrate.places import Places
 from waterbg.integrate.psf import RUN_WEIGHT, Lines, learn_lines
 
 _SWEEPS = 3

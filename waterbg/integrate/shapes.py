@@ -2,51 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.estimate import BackgroundEstimate
-from waterbg.background.masks import Pixels
-from waterbg.background.rays import Rays
-from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
-from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, Places, PositionMap, learn_positions
-from waterbg.integrate.psf import (
-    DEFAULT,
-    FLOOR,
-    NARROW,
-    RUN_WEIGHT,
-    Lines,
-    Psf,
-    capture,
-    counting_at,
-    learn_lines,
-    scaled_lines,
-)
+from waterbg.integrate.measure import FARTHEST, MEASURED
+from waterbg.integrate.places import Places
+from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
+from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, counting_at, learn_lines, scaled_lines
 from waterbg.integrate.robust import MEDIAN_CHI2, median
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.stretch import NO_STRETCH, Stretch, learn_stretch
-from waterbg.predict import columns_of, wavenumber
-from waterbg.settings import Radii
+from waterbg.integrate.strong import (
+    Ground,
+    is_one_pixel,
+    measure,
+    measure_strong,
+    offsets_of,
+    strongest,
+    sure,
+    widths_of,
+)
 
-if TYPE_CHECKING:
-    from waterbg.frames import Frame
-    from waterbg.predict import Scene
-
-STRONG = 8.0  # I/sigma of spots that teach places and widths
 SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc is still in its box
 FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
-SURE = 0.2  # px: a place that is less sure teaches nothing
-ONE_PIXEL = 1.02 * FLOOR  # px: as narrow as can be
 NARROW_SPOTS = 0.6  # px: spots that are no wider, one way, may come out as one pixel
 FEW = 5  # strong spots, fewer than which a frame's widths are the run's
-FIT_MARGIN, MOST_MARGIN = 1.0, 3.0  # px beyond the peak disc: the least and the most that the fit reaches
-MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
-WIDE_REACH = 2.5  # widths that the fit reaches between these
 LEAST_SCATTER, MOST_SCATTER = 0.01, 0.5  # of widths, relative
 
 ABOUT_MAP = Scatter(Lines(0.1, 0.0, 0.1, 0.0))  # of places before anything is known
@@ -119,34 +102,9 @@ class Shapes:
         return np.maximum(self.psf.widths.at(inv_d, FLOOR) * self.stretch.at(places), FLOOR)
 
 
-@dataclass(frozen=True)
-class Ground:
-    """What the spots of a frame stand on.
-
-    Attributes
-    ----------
-    frame : Frame
-    radii : 3 floats
-        Peak disc, inner and outer radius of the ring, pixels.
-    rays : Rays
-    background : BackgroundEstimate
-        Its first rows are those of the spots in question.
-    """
-
-    frame: Frame
-    radii: Radii
-    rays: Rays
-    background: BackgroundEstimate
-
-    @property
-    def pixels(self) -> Pixels:
-        """For kernels."""
-        return Pixels.of(self.frame, self.background.flags)
-
-
 def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
-    which, (measured,) = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run)
+    which, (measured,) = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run.psf.widths)
     good = _like_the_runs(measured, spots["inv_d"][which], run)
     return _shapes_of(spots["inv_d"], places, run, which[good], measured[good], FARTHEST)
 
@@ -168,8 +126,8 @@ def look_again(
     before["ok"], before["I"] = 1, fits["I"][which]
     before["dx"], before["dy"] = first.positions.at(places[which], SECOND_LOOK).T
     before["radial"], before["tangential"] = first.widths_at(inv_d[which], places[which]).T
-    _measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
-    good = _sure(measured) & _like_the_runs(measured, inv_d[which], run)
+    measure(ground, spots, which, np.zeros((0, 2)), run.psf.tail, SECOND_LOOK, before, measured)
+    good = sure(measured) & _like_the_runs(measured, inv_d[which], run)
     return _shapes_of(inv_d, places, run, which[good], measured[good], SECOND_LOOK)
 
 
@@ -243,62 +201,6 @@ def _learn_lines(
     return learn_lines(found, counting, inv_d, usual, everywhere, run.scatter)
 
 
-def measure_strong(
-    ground: Ground,
-    spots: NDArray[np.void],
-    fits: NDArray[np.void],
-    tails: Sequence[float],
-    most: int,
-    run: Spots = NOTHING_KNOWN,
-) -> tuple[NDArray[np.int64], NDArray[np.void]]:
-    """Place and widths of a frame's strong spots, measured one by one with each of the tails.
-
-    Each tail goes on where the one before it ended, for these are near each other. The spots are chosen by their
-    summation over the peak disc, which needs neither place nor width.
-
-    Returns
-    -------
-    which : (m,) int64
-        Rows of the spots that look like spots with every tail.
-    measured : (n_tails, m) MEASURED
-    """
-    start = run.psf.widths.at(spots["inv_d"], FLOOR)
-    which = strongest(spots["inv_d"], fits, "disc", "disc_sigma", most)
-    measured = np.zeros((len(tails), len(which)), MEASURED)
-    before = measured[0, :0]
-    for tail, out in zip(tails, measured, strict=True):
-        _measure(ground, spots, which, start, tail, FARTHEST, before, out)
-        before = out
-    good = _sure(measured).all(axis=0)
-    return which[good], measured[:, good]
-
-
-def _measure(
-    ground: Ground,
-    spots: NDArray[np.void],
-    which: NDArray[np.int64],
-    start: NDArray[np.float64],
-    tail: float,
-    farthest: float,
-    before: NDArray[np.void],
-    out: NDArray[np.void],
-) -> None:
-    inner = int(ground.radii[0])
-    measure_spots(
-        ground.pixels, ground.rays, *columns_of(spots), which, inner, inner + FIT_MARGIN, ground.background.arrays,
-        start, tail, farthest, before.view(np.recarray), out.view(np.recarray),
-    )  # fmt: skip
-
-
-def _sure(measured: NDArray[np.void]) -> NDArray[np.bool_]:
-    return (measured["ok"] > 0) & (measured["var_u"] + measured["var_v"] < 2 * SURE**2)
-
-
-def is_one_pixel(measured: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Which spots come out as narrow as can be, both ways: hot pixels, where others are not narrow."""
-    return (measured["radial"] <= ONE_PIXEL) & (measured["tangential"] <= ONE_PIXEL)
-
-
 def are_wide(inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
     """Where the run's spots are so wide that none is of one pixel."""
     return run.psf.widths.at(inv_d, FLOOR).min(axis=1) > NARROW_SPOTS
@@ -307,168 +209,3 @@ def are_wide(inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
 def _like_the_runs(measured: NDArray[np.void], inv_d: NDArray[np.float64], run: Spots) -> NDArray[np.bool_]:
     """Which are not one pixel where the run's spots are wider."""
     return ~(is_one_pixel(measured) & are_wide(inv_d, run))
-
-
-def strongest(
-    inv_d: NDArray[np.float64], fits: NDArray[np.void], name: str, error: str, most: int
-) -> NDArray[np.int64]:
-    """Rows of unsaturated spots with ``name`` over ``error`` above STRONG; beyond ``most`` the strongest from each
-    of ten groups by resolution.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits[name] / fits[error], 0)
-    rows = np.flatnonzero(signal > STRONG)
-    if len(rows) <= most:
-        return rows
-    rows = rows[np.argsort(inv_d[rows], kind="stable")]
-    groups = np.array_split(rows, 10)
-    return np.sort(np.concatenate([g[np.argsort(-signal[g], kind="stable")[: most // 10]] for g in groups]))
-
-
-def offsets_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) offset in x and y, and its variance from counting along and across the radius; pixels."""
-    found = np.stack([measured["dx"], measured["dy"]], axis=1)
-    return found, np.stack([measured["var_u"], measured["var_v"]], axis=1)
-
-
-def widths_of(measured: NDArray[np.void]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(n, 2) radial and tangential width, and its variance from counting; pixels."""
-    found = np.stack([measured["radial"], measured["tangential"]], axis=1)
-    return found, np.stack([measured["var_radial"], measured["var_tangential"]], axis=1)
-
-
-def lab_places(frame: Frame, rays: Rays, spots: NDArray[np.void]) -> Places:
-    """Laboratory positions of spots in pixels, and which way they may lean from there."""
-    ray = rays.panel[spots["panel"]]
-    position = ray[:, :3] + spots["fs"][:, None] * ray[:, 3:6] + spots["ss"][:, None] * ray[:, 6:]
-    return Places.of(spots["panel"], position, spots["excitation"], wavenumber(frame.photon_energy_eV))
-
-
-def scene_places(frame: Frame, scene: Scene, rays: Rays, targets: NDArray[np.void]) -> Places:
-    """Places of targets that begin with the scene's spots; what follows may lean as the first crystal does."""
-    crystal = np.zeros(len(targets), np.int32)
-    crystal[: len(scene.spots)] = scene.crystal
-    return lab_places(frame, rays, targets).by_crystal(crystal)
-
-
-def to_panel(offset: NDArray[np.float64], rays: Rays, spots: NDArray[np.void]) -> NDArray[np.float64]:
-    """(n, 2) offset along fs and ss of an offset in x and y; 0 on a panel that is seen edge-on."""
-    ray = rays.panel[spots["panel"]]
-    determinant = ray[:, 3] * ray[:, 7] - ray[:, 4] * ray[:, 6]
-    determinant = np.where(np.abs(determinant) < 1e-6, np.inf, determinant)
-    fs = (offset[:, 0] * ray[:, 7] - offset[:, 1] * ray[:, 6]) / determinant
-    ss = (offset[:, 1] * ray[:, 3] - offset[:, 0] * ray[:, 4]) / determinant
-    return np.stack([fs, ss], axis=1)
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Where each spot is expected, how wide, and how sure that is.
-
-    Attributes
-    ----------
-    shift : (n, 2) float64
-        Offset from the prediction along fs and ss, pixels.
-    widths : (n, 2) float64
-        Along and across the radius, pixels.
-    blur : (n, 2) float64
-        Variance of the place along and across the radius, pixels².
-    doubt : (n, 2) float64
-        Relative standard deviation of the widths.
-    mean : (n, 2) float64
-        The frame's widths there, whatever the spot itself says.
-    """
-
-    shift: NDArray[np.float64]
-    widths: NDArray[np.float64]
-    blur: NDArray[np.float64]
-    doubt: NDArray[np.float64]
-    mean: NDArray[np.float64]
-
-
-def spot_shapes(shapes: Shapes, rays: Rays, spots: NDArray[np.void], places: Places) -> Expected:
-    """Say of each spot what is expected, for the profile it is fitted with.
-
-    All follow the frame's map and widths, blurred by what strong spots scatter about the map. A strong spot's own
-    place and widths count by their precision against that scatter.
-    """
-    offset = shapes.positions.at(places, shapes.farthest)
-    mean = shapes.widths_at(spots["inv_d"], places)
-    widths = mean.copy()
-    blur = shapes.places.variance(spots["inv_d"], places, 0.02)
-    doubt = np.full_like(widths, shapes.psf.scatter)
-    own, which = shapes.measured, shapes.which
-    if len(which):
-        found, counting = widths_of(own)
-        scatter = (shapes.psf.scatter * widths[which]) ** 2
-        like = ((found - widths[which]) > -NARROW * np.sqrt(scatter + counting)).all(axis=1)
-        own, which = own[like], which[like]
-        found, counting = offsets_of(own)
-        trust = blur[which] / (blur[which] + counting)
-        moved = trust * places[which].along_radius(found - offset[which])
-        offset[which] += places[which].off_radius(moved)
-        blur[which] *= 1 - trust
-        found, counting = widths_of(own)
-        own_doubt2 = counting_at(widths[which], found, counting) / widths[which] ** 2
-        trust = doubt[which] ** 2 / (doubt[which] ** 2 + own_doubt2)
-        widths[which] += trust * (found - widths[which])
-        doubt[which] *= np.sqrt(1 - trust)
-    return Expected(to_panel(offset, rays, spots), widths, blur, doubt, mean)
-
-
-def fit_reach(expected: Expected, inner: int) -> NDArray[np.float64]:
-    """(n,) radius of the fit in pixels: a little more than the peak disc, and more for wide spots."""
-    widest = np.sqrt((expected.widths**2 + expected.blur).max(axis=1))
-    return np.clip(WIDE_REACH * widest, inner + FIT_MARGIN, inner + MOST_MARGIN)
-
-
-def kept_shares(
-    shapes: Shapes, inv_d: NDArray[np.float64], expected: Expected, inner: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """(n,) what the disc holds of the core of the frame's mean spot; what a fitted flux, and the sum over a disc,
-    are to be multiplied with for a spot's intensity.
-
-    The profile may add a sixteenth to what the disc holds of a spot's core: how much of a wide arc lies farther out
-    is a guess, and only a smooth function of the spot's place. A strong spot's own width says how its counts are to be
-    weighted, but is no measurement of what lies outside the disc: there it is taken to have what the frame's mean
-    spot has.
-    """
-    mean, blur, tail = expected.mean, expected.blur, shapes.psf.tail
-    core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
-    counted = np.minimum(MOST_ADDED * core, 1)
-    in_disc = capture(mean, blur, tail, inner)
-    fitted, own = counted.copy(), shapes.which
-    if len(own):  # all others have the frame's widths
-        fitted[own] *= capture(expected.widths[own], blur[own], tail, inner) / in_disc[own]
-    return core, fitted, counted / in_disc
-
-
-def shape_error(
-    widths: NDArray[np.float64], blur: NDArray[np.float64], doubt: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Relative error of a fitted intensity because the spot's place and widths are not quite known.
-
-    For a Gaussian spot on a level background, from the overlap of the profile and spots that scatter about it. What a
-    strong spot itself adds to the variance of its pixels levels their weights, until the fit is a sum, which is right
-    for any shape: the error is to be multiplied with the background's share in the variance.
-
-    Parameters
-    ----------
-    widths, blur : (n, 2) float64
-        Gaussian sigma, and variance of the place, along and across the radius; pixels, pixels².
-    doubt : (n, 2) float64
-        Relative standard deviation of the widths.
-
-    Returns
-    -------
-    (n,) float64
-
-    Notes
-    -----
-    Along one axis a spot of width w at s gives I a factor R(s) = sqrt((a + b²)/a) exp(-s²/2a), a = 2 w² + b², when it
-    is fitted with the profile blurred by b. For s of variance b² the mean of R is 1, that of R² (a + b²) / sqrt(a (a +
-    2 b²)). The logarithm of I falls with that of either width by a half.
-    """
-    a = 2 * widths**2 + blur
-    place = ((a + blur) / np.sqrt(a * (a + 2 * blur))).prod(axis=1) - 1
-    return np.sqrt(place + 0.25 * (doubt**2).sum(axis=1))

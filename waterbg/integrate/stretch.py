@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.integrate.positions import Places
+from waterbg.integrate.places import Places
 from waterbg.integrate.robust import MEDIAN_CHI2, biweight
 from waterbg.integrate.solve import hold, solve
 from waterbg.kernel import kernel
@@ -28,7 +28,7 @@ class Stretch:
     Attributes
     ----------
     radial, tangential : STRETCHES floats
-        Of a spot's ``stretches``, see `waterbg.integrate.positions.Places`.
+        Of a spot's ``stretches``, see `waterbg.integrate.places.Places`.
     """
 
     radial: tuple[float, ...] = (0.0,) * STRETCHES

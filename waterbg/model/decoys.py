@@ -156,7 +156,7 @@ def paired(
 
 
 @dataclass(frozen=True)
-class Shell:
+class DecoyShell:
     """Decoys of one resolution shell, by one method.
 
     Attributes
@@ -183,7 +183,7 @@ class Shell:
     rms: float | None
 
 
-def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell], list[Shell]]:
+def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[DecoyShell], list[DecoyShell]]:
     """Statistics by resolution shell: our method's, and those of CrystFEL's rings on the same decoys.
 
     Parameters
@@ -195,8 +195,8 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
     both = np.isfinite(decoys["I"]) & np.isfinite(decoys["rings"]) & (decoys["sigma"] > 0) & (decoys["rings_sigma"] > 0)
     d = decoys[both]
     z, z_rings = d["I"] / d["sigma"], d["rings"] / d["rings_sigma"]
-    ours: list[Shell] = []
-    rings: list[Shell] = []
+    ours: list[DecoyShell] = []
+    rings: list[DecoyShell] = []
     for low, high in zip(edges[:-1], edges[1:], strict=True):
         here = (d["inv_d"] >= low) & (d["inv_d"] < high)
         columns = [v[here] for v in (z, z_rings, d["I"], d["rings"])]
@@ -206,11 +206,11 @@ def shells(decoys: NDArray[np.void], edges: Sequence[float]) -> tuple[list[Shell
         enough = common.sum() >= 3 and all(robust_std(column) > 0 for column in columns)
         for out, scores, values, light in zip((ours, rings), columns[:2], columns[2:], left_in, strict=True):
             if not enough:
-                out.append(Shell(float(low), float(high), int(here.sum()), None, None, None))
+                out.append(DecoyShell(float(low), float(high), int(here.sum()), None, None, None))
                 continue
             rms = float(np.sqrt((values[common] ** 2).mean()))
             mean, std = float((scores + light)[common].mean()), robust_std(scores)
-            out.append(Shell(float(low), float(high), int(here.sum()), mean, std, rms))
+            out.append(DecoyShell(float(low), float(high), int(here.sum()), mean, std, rms))
     return ours, rings
 
 

@@ -1,14 +1,13 @@
 """Learning a run's model from a sample of its frames.
 
-The first walk finds the detector's noise, how far surfaces can be trusted, and the shapes of spots; the second, with
-all of that, what decoys say about sigma. Both end when they know enough, so that a short run is not mostly learning.
+The first walk finds the detector's noise, how far surfaces can be trusted, and the shapes of spots; the second
+(`waterbg.model.calibrate`), with all of that, what decoys say about sigma. Both end when they know enough, so that a
+short run is not mostly learning.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,25 +20,16 @@ from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.faulty import Faults, deviations, text_of
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
 from waterbg.background.surface import Surface, fit_surface
-from waterbg.integrate import profile, shapes
+from waterbg.integrate import profile, shapes, strong
 from waterbg.integrate.overlaps import are_countless, find_neighbours
-from waterbg.integrate.positions import Places
+from waterbg.integrate.places import Places, lab_places
 from waterbg.integrate.psf import FLOOR, Psf, learn_lines
 from waterbg.integrate.robust import robust_std, spread_beyond
-from waterbg.model.decoys import (
-    DECOY,
-    displaced_decoys,
-    equal_edges,
-    half_index_decoys,
-    paired,
-    rings_on_decoys,
-)
-from waterbg.model.frame import integrate_frame
+from waterbg.model.calibrate import ENOUGH_DECOYS, FEWEST_DECOYS, calibrate
+from waterbg.model.decoys import equal_edges, half_index_decoys
 from waterbg.model.places import Teachers, scatter_of_places, shared_map
-from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
 from waterbg.predict import columns_of
-from waterbg.settings import SUM
 
 if TYPE_CHECKING:
     from waterbg.background.rays import Rays
@@ -52,21 +42,14 @@ Result = TypeVar("Result")
 SAMPLE_FRAMES = 24
 """Frames a model is learnt from, at most."""
 
-ENOUGH_FRAMES, ENOUGH_DECOYS, ENOUGH_SPOTS = 6, 3000, 400
+ENOUGH_FRAMES, ENOUGH_SPOTS = 6, 400
 TAILS = (0.0, 0.03, 0.06, 0.1, 0.14, 0.18, 0.22, 0.26, 0.3, 0.35, 0.4)
 FAINT = 0.1  # share of the frames that may have lower levels than a pedestal makes room for
 TEACHERS = 200  # strong spots a frame that are looked at
-SHARED = 1.5  # error of a strong spot over what fit and summation differ by: part of it they have in common
-LEAST_SIGNAL_ERROR = 0.01  # not to be learnt from repeats, which show partiality
-STRONG_RATIO = 20.0  # I/sigma of spots whose fit is compared with their summation
 FEWEST_FOR_TAIL = 40  # strong spots, fewer of which say nothing about a tail
 NO_TAIL = 9.0  # deviance that a tail may save by chance
 STRANGE = 10.0  # robust standard deviations of what a tail saves in a spot
-FEWEST_DECOYS = 100  # fewer say nothing about sigma
 SURPRISE = 1.5  # ratio of variances, found over assumed
-SCALE_RANGE, SCALE_SPREAD = (0.6, 4.0), 0.1  # of sigma; the second is a standard deviation
-STRAY_RANGE, STRAY_SPREAD = (0.0, 2.0), 1.0  # of the stray light that is left in discs, likewise
-STRAY_MOST = 50.0  # standard deviations that a decoy may count for, in the mean of all
 
 
 def one_by_one(sample: Iterable[tuple[Frame, Scene]], work: Callable[..., Result], *args: object) -> Iterator[Result]:
@@ -114,7 +97,7 @@ def learn_model(
         detector=seen[0].detector,
         options=" ".join(settings.as_options()),
     )
-    return _calibrate(sample, model, settings, walk)
+    return calibrate(sample, model, settings, walk)
 
 
 @dataclass
@@ -173,19 +156,19 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     decoys = half_index_decoys(frame, scene, radii)
     targets = np.concatenate([spots, decoys])
     background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
-    ground = shapes.Ground(frame, radii, rays, background)
+    ground = strong.Ground(frame, radii, rays, background)
     fits = profile.sum_all(ground, targets, np.zeros(len(targets), bool))  # how wide spots are is to be learnt
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 
-    which, measured = shapes.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
+    which, measured = strong.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
         lowest=lowest,
         inv_d=decoys["inv_d"][known],
         scale=rings.scale[n:][known],
         variance=rings.variance[n:][known],
-        places=shapes.lab_places(frame, rays, spots[which]),
+        places=lab_places(frame, rays, spots[which]),
         crystal=scene.crystal[which],
         spot_inv_d=spots["inv_d"][which],
         alone=_alone(frame, scene, int(radii[0]))[which],
@@ -199,7 +182,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
 
 def _alone(frame: Frame, scene: Scene, inner: int) -> NDArray[np.bool_]:
     """(n,) whether no light of other reflections, listed or not, reaches the pixels that a spot is measured in."""
-    every, reach = np.concatenate([scene.spots, scene.near]), 2 * inner + shapes.FIT_MARGIN + 1
+    every, reach = np.concatenate([scene.spots, scene.near]), 2 * inner + strong.FIT_MARGIN + 1
     if are_countless(len(every), reach, frame.detector.n_pixels):
         return np.zeros(len(scene.spots), bool)
     start, _ = find_neighbours(*columns_of(every), every["panel"] >= 0, reach)
@@ -244,7 +227,7 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
     per_frame = [_with_tail(each.measured, tail) for each in seen]
     whole = np.concatenate(per_frame)
 
-    found, counting = shapes.widths_of(whole)
+    found, counting = strong.widths_of(whole)
     widths = learn_lines(found, counting, inv_d, default.psf.widths, everywhere, default.psf.scatter, run_weight=1)
     expected = np.concatenate(
         [
@@ -264,9 +247,9 @@ def _learn_spots(seen: list[_Look]) -> shapes.Spots:
 
 def _without_hot_pixels(seen: list[_Look]) -> list[_Look]:
     """Looks without teachers of one pixel, unless the others are narrow as well, or there are many and no others."""
-    hot = [shapes.is_one_pixel(each.measured[0]) for each in seen]
+    hot = [strong.is_one_pixel(each.measured[0]) for each in seen]
     others = [each.only(~here) for each, here in zip(seen, hot, strict=True)]
-    found, _ = shapes.widths_of(np.concatenate([each.measured[0] for each in others]))
+    found, _ = strong.widths_of(np.concatenate([each.measured[0] for each in others]))
     if len(found):
         are_narrow = np.median(found.min(axis=1)) <= shapes.NARROW_SPOTS
     else:
@@ -308,134 +291,3 @@ def _with_tail(measured: NDArray[np.void], tail: float) -> NDArray[np.void]:
 def _expected_widths(measured: NDArray[np.void], seen: _Look, run: Psf) -> NDArray[np.float64]:
     lines, stretch, _ = shapes.learn_widths(measured, seen.places, seen.spot_inv_d, run, seen.everywhere)
     return lines.at(seen.spot_inv_d, FLOOR) * stretch.at(seen.places)
-
-
-def _calibrate(
-    sample: Iterable[tuple[Frame, Scene]],
-    model: RunModel,
-    settings: Settings,
-    walk: Callable[..., Iterator[Any]],
-) -> RunModel:
-    """Let decoys say what every sigma is multiplied with, and strong spots what their error is at least."""
-    wholly = dataclasses.replace(model, trust=dataclasses.replace(model.trust, stray=1.0))
-    tries = itertools.islice(walk(sample, _try_frame, wholly, settings), model.frames)
-    trial = _pooled_trial(tries, ENOUGH_DECOYS)
-    least = profile.LEAST_SIGMA * model.noise.gain
-    share = _stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 0.0
-    for decoys in (trial.half, trial.displaced):
-        decoys["I"] += (1 - share) * decoys["stray"]
-        decoys["stray"] *= share
-    scale = _sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
-    spots = model.spots
-    if len(trial.ratio) >= FEWEST_FOR_TAIL:
-        beyond = spread_beyond(trial.ratio, np.maximum(trial.apart, 1e-8))
-        spots = dataclasses.replace(spots, signal_error=max(LEAST_SIGNAL_ERROR, SHARED * float(np.sqrt(beyond))))
-    trust = dataclasses.replace(model.trust, stray=share)
-    return dataclasses.replace(model, trust=trust, spots=spots, sigma_scale=scale, quality=_judged(trial, scale))
-
-
-def check_model(sample: Iterable[tuple[Frame, Scene]], model: RunModel, settings: Settings) -> Quality:
-    """Judge a model by the decoys and strong spots of any frames.
-
-    Parameters
-    ----------
-    sample : iterable of (Frame, Scene)
-    model : RunModel
-    settings : Settings
-    """
-    tries = one_by_one(sample, _try_frame, dataclasses.replace(model, sigma_scale=1.0), settings)
-    return _judged(_pooled_trial(tries, None), model.sigma_scale)
-
-
-@dataclass
-class _Trial:
-    """Decoys (DECOY) integrated with a model whose sigma is not scaled; fit over summation of strong spots, and the
-    variance of that from counting.
-    """
-
-    half: NDArray[np.void]
-    displaced: NDArray[np.void]
-    ratio: NDArray[np.float64]
-    apart: NDArray[np.float64]
-
-
-def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) -> _Trial:
-    """What one frame of the second walk gives."""
-    kinds = [kind(frame, scene, settings.int_radius) for kind in (half_index_decoys, displaced_decoys)]
-    targets = np.concatenate([scene.spots, *kinds])
-    found = integrate_frame(frame, scene, model, settings, targets)
-    if found.background.fallbacks:  # decoys of a blank frame do not scatter, and say nothing of others
-        return _no_trial()
-    start, pairs = len(scene.spots), []
-    for decoys in kinds:
-        rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
-        rows = slice(start, start + len(decoys))
-        by_sum, fits = settings.integration == SUM, found.fits[rows]
-        sigma_zero = fits["sum_zero" if by_sum else "sigma_zero"]
-        stray = found.background.stray[rows] * (math.pi * int(settings.int_radius[0]) ** 2 if by_sum else fits["area"])
-        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, rings))
-        start += len(decoys)
-    fits = found.fits[: len(scene.spots)]
-    strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
-    strong &= fits["sum"] > 0
-    fits = fits[strong]
-    # the fit's error is part of the sum's: what both differ by has the difference of their variances
-    apart = np.maximum(fits["sum_sigma"] ** 2 - fits["sigma"] ** 2, 0) / fits["sum"] ** 2
-    return _Trial(pairs[0], pairs[1], fits["I"] / fits["sum"], apart)
-
-
-def _no_trial() -> _Trial:
-    nothing = np.zeros(0)
-    return _Trial(np.zeros(0, DECOY), np.zeros(0, DECOY), nothing, nothing)
-
-
-def _pooled_trial(tries: Iterable[_Trial], enough: int | None) -> _Trial:
-    """All frames' trials as one; from two frames on, no more than it takes to have ``enough`` decoys."""
-    seen = [_no_trial()]
-    decoys = 0
-    for walked, trial in enumerate(tries, start=1):
-        seen.append(trial)
-        decoys += len(trial.half) + len(trial.displaced)
-        if enough is not None and walked >= 2 and decoys >= enough:
-            break
-    return _Trial(
-        *(np.concatenate([getattr(each, name) for each in seen]) for name in ("half", "displaced", "ratio", "apart"))
-    )
-
-
-def _judged(trial: _Trial, scale: float) -> Quality:
-    for decoys in (trial.half, trial.displaced):
-        decoys["sigma"] *= scale
-    return judge(trial.half, trial.displaced, trial.ratio)
-
-
-def _stray_share(decoys: NDArray[np.void]) -> float:
-    """Share of the stray light that decoys' intensities have, whose mean is then 0; drawn to none by its own error.
-
-    ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations.
-    """
-    known = decoys[np.isfinite(decoys["I"])]
-    off, most = float(known["stray"].sum()), STRAY_MOST * robust_std(known["I"])
-    if len(known) < FEWEST_DECOYS or not (off > 0 and most > 0):
-        return 0.0
-    left = np.clip(known["I"], -most, most)
-    excess, error2 = float(left.sum()) / off, float((left**2).sum()) / off**2
-    believed = STRAY_SPREAD**2 / (STRAY_SPREAD**2 + error2)
-    return float(np.clip(believed * (1 + excess), *STRAY_RANGE))
-
-
-def _sigma_scale(decoys: NDArray[np.void], least: float) -> float:
-    """Robust scatter of decoys over the sigma of no intensity, drawn to 1 by its own error.
-
-    As far as that explains what it differs from 1 by, and as far as it is not small beside SCALE_SPREAD, by which
-    scales differ. Without decoys whose sigma is less than any reflection's (``least``): hardly any of them has a count,
-    and quantiles of these say nothing.
-    """
-    known = np.isfinite(decoys["I"]) & (decoys["sigma_zero"] > least)
-    if known.sum() < FEWEST_DECOYS:
-        return 1.0
-    z = decoys["I"][known] / decoys["sigma_zero"][known]
-    excess = robust_std(z) - 1
-    error2 = 0.92 / len(z)  # of half the distance of these quantiles
-    believed = excess**2 / (excess**2 + error2) * SCALE_SPREAD**2 / (SCALE_SPREAD**2 + error2)
-    return float(np.clip(1 + believed * excess, *SCALE_RANGE))

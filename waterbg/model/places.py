@@ -7,16 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.integrate import shapes
+from waterbg.integrate.places import Places
 from waterbg.integrate.positions import (
     AFFINE_FROM,
     NO_MAP,
-    Places,
     PositionMap,
     learn_panels,
     learn_positions,
 )
 from waterbg.integrate.scatter import Scatter
+from waterbg.integrate.shapes import Spots
+from waterbg.integrate.strong import offsets_of
 
 FEWEST_FRAMES = 4  # in two halves, which must find the same
 ROUNDS = 6  # of learning where panels are
@@ -97,11 +98,11 @@ def _pooled_map(frames: list[Teachers]) -> PositionMap:
 
 
 def _offsets(frames: list[Teachers]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    return shapes.offsets_of(np.concatenate([frame.measured for frame in frames]))
+    return offsets_of(np.concatenate([frame.measured for frame in frames]))
 
 
 def scatter_of_places(
-    frames: list[Teachers], shared: PositionMap, default: shapes.Spots, everywhere: NDArray[np.float64]
+    frames: list[Teachers], shared: PositionMap, default: Spots, everywhere: NDArray[np.float64]
 ) -> tuple[Scatter, Scatter]:
     """Scatter of places about the frames' own maps, and about the shared one.
 
@@ -122,12 +123,12 @@ def scatter_of_places(
 
 
 def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
-    found, counting = shapes.offsets_of(frame.measured)
+    found, counting = offsets_of(frame.measured)
     return learn_positions(frame.own_places, found, counting.mean(axis=1), shared)
 
 
 def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
-    found, counting = shapes.offsets_of(frame.measured)
+    found, counting = offsets_of(frame.measured)
     left = frame.places.along_radius(found - positions.at(frame.own_places))
     return _Left(left, counting, frame.inv_d, frame.places)
 

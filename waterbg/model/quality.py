@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.integrate.robust import robust_std
-from waterbg.model.decoys import Shell, equal_edges, shells
+from waterbg.model.decoys import DecoyShell, equal_edges, shells
 
 RATIO = (0.95, 1.08)  # profile fit over summation of strong spots: beyond, the profile is not that of the spots
 
@@ -23,9 +23,9 @@ class Quality:
 
     Attributes
     ----------
-    half, half_rings : tuple of Shell
+    half, half_rings : tuple of DecoyShell
         Decoys at half indices; sigma as it is written, calibrated by these very decoys (unless that was switched off).
-    displaced, displaced_rings : tuple of Shell
+    displaced, displaced_rings : tuple of DecoyShell
         Decoys beside reflections.
     strong : int
         Unsaturated spots above 20 sigma.
@@ -33,10 +33,10 @@ class Quality:
         Median of profile fit over summation of those, and the robust standard deviation; None without them.
     """
 
-    half: tuple[Shell, ...] = ()
-    half_rings: tuple[Shell, ...] = ()
-    displaced: tuple[Shell, ...] = ()
-    displaced_rings: tuple[Shell, ...] = ()
+    half: tuple[DecoyShell, ...] = ()
+    half_rings: tuple[DecoyShell, ...] = ()
+    displaced: tuple[DecoyShell, ...] = ()
+    displaced_rings: tuple[DecoyShell, ...] = ()
     strong: int = 0
     ratio: float | None = None
     ratio_scatter: float | None = None
@@ -45,7 +45,7 @@ class Quality:
     def from_dict(cls, data: dict[str, Any]) -> Quality:
         """Inverse of ``dataclasses.asdict``."""
         tables = {
-            name: tuple(Shell(**row) for row in data[name])
+            name: tuple(DecoyShell(**row) for row in data[name])
             for name in ("half", "half_rings", "displaced", "displaced_rings")
         }
         return cls(**{**data, **tables})
@@ -56,7 +56,7 @@ class Quality:
         return sum(shell.n for shell in (*self.half, *self.displaced))
 
     @property
-    def pooled(self) -> tuple[Shell, Shell] | None:
+    def pooled(self) -> tuple[DecoyShell, DecoyShell] | None:
         """All decoys at half indices as one shell, ours and CrystFEL's rings; without enough of them those beside."""
         for ours, rings in ((self.half, self.half_rings), (self.displaced, self.displaced_rings)):
             whole, whole_rings = _pooled(ours), _pooled(rings)
@@ -139,7 +139,7 @@ def judge(half: NDArray[np.void], displaced: NDArray[np.void], ratios: NDArray[n
     )
 
 
-def _pooled(table: Sequence[Shell]) -> Shell | None:
+def _pooled(table: Sequence[DecoyShell]) -> DecoyShell | None:
     """All shells as one, weighted by their numbers; None when no shell has enough decoys."""
     rows = [shell for shell in table if shell.rms is not None]
     n = sum(shell.n for shell in rows)
@@ -153,10 +153,10 @@ def _pooled(table: Sequence[Shell]) -> Shell | None:
             [(shell.rms or 0.0) ** 2 for shell in rows],
         )
     )
-    return Shell(rows[0].low, rows[-1].high, n, mean, std, math.sqrt(square))
+    return DecoyShell(rows[0].low, rows[-1].high, n, mean, std, math.sqrt(square))
 
 
-def _range(shell: Shell) -> str:
+def _range(shell: DecoyShell) -> str:
     """Resolution in Å, ten characters or so."""
     low = f"{10 / shell.low:.2f}" if shell.low > 0 else "inf"
     return f"{low:>6}-{10 / shell.high:<5.2f}"

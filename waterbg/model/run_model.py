@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from waterbg.background import Noise, Trust
 from waterbg.background.faulty import pixels_of, runs_of
 from waterbg.errors import UsageError
-from waterbg.integrate.positions import LEANS, PositionMap
+from waterbg.integrate.places import LEANS
+from waterbg.integrate.positions import ORDERS, PositionMap
 from waterbg.integrate.psf import Lines, Psf
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
@@ -174,7 +175,7 @@ def _options(text: str) -> str:
 
 
 def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: list[Any]) -> PositionMap:
-    if len(coefficients) not in (0, 1, 3, 6, 10, 15) or len(leaning) != LEANS:
+    if len(coefficients) not in (0, *(terms for terms, _ in ORDERS)) or len(leaning) != LEANS:
         raise ValueError
     pairs = (tuple((float(x), float(y)) for x, y in column) for column in (coefficients, panels))
     return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))

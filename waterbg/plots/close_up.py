@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from waterbg.background.masks import BAD, FAULTY, ONE, TWO
 from waterbg.integrate import Status
+from waterbg.integrate.expected import fit_reach, kept_shares, spot_shapes
+from waterbg.integrate.places import scene_places
 from waterbg.integrate.psf import fill_shares
-from waterbg.integrate.shapes import fit_reach, kept_shares, scene_places, spot_shapes
 from waterbg.plots.look import Look
 
 Box = NDArray[np.float64]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from waterbg.figure_file import new_figure, save_figure
+from waterbg.figure_file import new_figure, resolution_axis, save_figure
 
 if TYPE_CHECKING:
     from waterbg.model import Quality
-    from waterbg.model.decoys import Shell
+    from waterbg.model.decoys import DecoyShell
 
 OURS, RINGS = "#1b6ca8", "#d1495b"
 TITLES = {"z_mean": "mean of I/σ (0 is right)", "z_std": "scatter of I/σ (1 is right)", "rms": "RMS of I"}
@@ -37,6 +37,7 @@ def draw_decoys(quality: Quality, path: str, force: bool = False) -> None:
     for axes, what in ((mean, "z_mean"), (scatter, "z_std"), (rms, "rms")):
         plot_decoys(axes, quality, what)
         axes.set_title(TITLES[what], fontsize=10)
+        resolution_axis(axes, *axes.get_xlim(), apart=0.1)
     mean.legend(fontsize=7)
     save_figure(figure, path, force=force)
 
@@ -49,7 +50,7 @@ def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
     axes : Axes
     quality : Quality
     what : str
-        A field of Shell: one of TITLES.
+        A field of DecoyShell: one of TITLES.
     """
     for shells, colour, line, label in (
         (quality.half, OURS, "o-", "waterbg, half indices"),
@@ -65,16 +66,7 @@ def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
         axes.set_ylabel("photons")
     else:
         axes.axhline(0 if what == "z_mean" else 1, color="0.6", lw=0.8)
-    _label(axes)
 
 
-def _middle(shell: Shell) -> float:
+def _middle(shell: DecoyShell) -> float:
     return (shell.low + shell.high) / 2
-
-
-def _label(axes: Any) -> None:
-    """Resolution in Å under an axis of 1/d in nm⁻¹."""
-    low, high = axes.get_xlim()
-    ticks = [d for d in (20, 10, 5, 4, 3, 2.5, 2, 1.8, 1.6, 1.4, 1.2, 1) if low < 10 / d < high]
-    axes.set_xticks([10 / d for d in ticks], [f"{d:g}" for d in ticks])
-    axes.set_xlabel("d / Å")

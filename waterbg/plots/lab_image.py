@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.rays import Rays
+from waterbg.background.rays import Rays, lab_positions
 from waterbg.kernel import kernel
 
 _MOST_SAMPLES = 8  # points along the side of a cell
@@ -58,8 +58,7 @@ class Canvas:
         self, panel: NDArray[np.int32], fs: NDArray[np.float64], ss: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """X and y in mm of points on panels (panel-local pixels)."""
-        ray = self.rays.panel[panel]
-        x, y, z = (ray[:, i] + fs * ray[:, 3 + i] + ss * ray[:, 6 + i] for i in range(3))
+        x, y, z = lab_positions(self.rays, panel, fs, ss)
         return x * self.rays.length / z * self.mm, y * self.rays.length / z * self.mm
 
     def add_up(

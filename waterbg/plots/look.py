@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
-from waterbg.background import frame_rays
+from waterbg.background import Noise, frame_rays
 from waterbg.background.estimators import flag_pixels
 from waterbg.background.rays import Rays
 from waterbg.background.surface import Surface, fit_surface
@@ -115,7 +116,7 @@ class Look:
     found : FrameResult
         What `waterbg subtract` finds on this frame.
     rays : Rays
-    surface : Surface
+    surface : Surface or None
         The frame's background as a whole; None when the frame is blank.
     """
 
@@ -191,12 +192,18 @@ def look_with(job: Job, number: int, chunk: Chunk, model_of: Callable[[], RunMod
     found = integrate_frame(frame, scene, model, settings)
     rays = frame_rays(frame, scene, settings.polarisation)
     flags = flag_pixels(frame, scene, settings.int_radius)
-    surface = fit_surface(frame, flags, rays, (model.noise.gain, model.noise.read2))
-    if settings.background == "radial":
-        surface.ratio[:] = 1
+    surface = surface_of(frame, flags, rays, model.noise, settings)
     return Look(
         job.input, number, chunk, frame, scene, settings, model, found, rays, surface if surface.usable else None
     )
+
+
+def surface_of(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: Noise, settings: Settings) -> Surface:
+    """Background of a whole frame, as the run with these settings models it."""
+    surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
+    if settings.background == "radial":
+        surface.ratio[:] = 1
+    return surface
 
 
 def choose_reflection(look: Look, hkl: tuple[int, int, int] | None, crystal: int | None) -> int:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.figure_file import leave_room, new_figure
+from waterbg.figure_file import leave_room, new_figure, resolution_axis
 from waterbg.integrate import Status
 from waterbg.model import Quality
 from waterbg.plots.decoys import OURS, RINGS, TITLES, plot_decoys
@@ -25,11 +25,9 @@ PAIR: tuple[tuple[int, dict[str, Any]], ...] = (
     (1, {"color": AFTER, "label": "after", "marker": "o", "ms": 3.5, "lw": 1.6}),
 )
 """Both can be seen where one lies on the other."""
-D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
 HALF = (5.0, 3.3)  # inches, of a figure beside another
 MOST_LINES = 60  # single frames that are drawn: more would only be a large file
 MEDIUM = (8.0, 20.0)  # I/sigma of the reflection that is shown closely
-APART = 0.07  # least distance of two labels, of the axis
 
 
 def profile_figure(profile: Profile, ring: WaterRing | None) -> str:
@@ -62,7 +60,7 @@ def profile_figure(profile: Profile, ring: WaterRing | None) -> str:
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=3, borderpad=0.2)
     axes.grid(axis="y")
     axes.set_xlim(0, float(profile.edges[-1]))
-    resolution_axis(axes, float(profile.edges[-1]))
+    resolution_axis(axes, 0.0, float(profile.edges[-1]))
     return svg(figure, "ring", "Radial background over resolution")
 
 
@@ -174,7 +172,7 @@ def decoy_figures(quality: Quality) -> list[str]:
         plot_decoys(axes, quality, what)
         axes.set_ylabel("RMS of I / photons" if what == "rms" else TITLES[what])
         axes.grid(axis="y")
-        resolution_axis(axes, axes.get_xlim()[1], 0.1)
+        resolution_axis(axes, *axes.get_xlim(), apart=0.1)
         found.append(svg(figure, f"decoys-{what.replace('_', '-')}", "Decoys by resolution"))
     return found
 
@@ -268,18 +266,6 @@ def typical_reflection(look: Look) -> int:
     return choose_reflection(look, None, None)
 
 
-def resolution_axis(axes: Any, high: float, apart: float = APART) -> None:
-    """Label an axis of 1/d in nm⁻¹ by d in Å, well apart."""
-    low, _ = axes.get_xlim()
-    chosen: list[float] = []
-    for d in D_TICKS:
-        at = 10 / d
-        if low <= at <= high and not (chosen and at - 10 / chosen[-1] < apart * (high - low)):
-            chosen.append(d)
-    axes.set_xticks([10 / d for d in chosen], [f"{d:g}" for d in chosen])
-    axes.set_xlabel("resolution d / Å")
-
-
 def _by_shell(shells: Sequence[Shell], field: str, name: str, label: str, title: str) -> str:
     """A quantity before and after; from 0 on."""
     figure = new_figure(*HALF)
@@ -296,7 +282,7 @@ def _by_shell(shells: Sequence[Shell], field: str, name: str, label: str, title:
 def _finished(figure: Any, axes: Any, shells: Sequence[Shell], name: str, title: str) -> str:
     axes.grid(axis="y")
     axes.set_xlim(shells[0].low, shells[-1].high)
-    resolution_axis(axes, shells[-1].high)
+    resolution_axis(axes, shells[0].low, shells[-1].high)
     return svg(figure, name, title)
 
 

@@ -15,7 +15,7 @@ from waterbg.errors import StreamError, UsageError
 from waterbg.plots.report_bins import MEASURED, Resolution, TimeLine
 from waterbg.settings import Settings
 from waterbg.stream import StreamFile
-from waterbg.stream.check import places_in_order
+from waterbg.stream.differences import places_in_order
 
 if TYPE_CHECKING:
     from waterbg.geometry import Detector
@@ -90,7 +90,7 @@ class Place:
 
 
 class Spread:
-    """Some chunks with reflections, spread evenly over the stream; more than are wanted are never held."""
+    """Some chunks with reflections, spread evenly over the stream; at most twice as many as are wanted are held."""
 
     def __init__(self, wanted: int) -> None:
         self.wanted, self._stride, self._seen = wanted, 1, 0

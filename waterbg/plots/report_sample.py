@@ -16,11 +16,10 @@ from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
 from waterbg.background.noise import lowest_level, starting_noise
 from waterbg.background.rays import Rays, column_middles, trace_row
-from waterbg.background.surface import fit_surface
 from waterbg.errors import ImageError, UsageError
 from waterbg.kernel import kernel
 from waterbg.model import Quality, RunModel, check_model
-from waterbg.plots.look import Look, learn_leniently, look_with
+from waterbg.plots.look import Look, learn_leniently, look_with, surface_of
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
 from waterbg.predict import wavenumber
 from waterbg.run.worker import Worker
@@ -231,9 +230,7 @@ class _Walk:
         flags = flag_pixels(frame, scene, settings.int_radius)
         noise = model.noise if model else starting_noise(frame, flags, rays, lowest_level(frame, flags))
         frame = frame.without(noise.pedestal - frame.pedestal)
-        surface = fit_surface(frame, flags, rays, (noise.gain, noise.read2))
-        if settings.background == "radial":
-            surface.ratio[:] = 1
+        surface = surface_of(frame, flags, rays, noise, settings)
         expected = surface.everywhere(frame.detector.shapes)
         if not len(self.edges):
             self.edges = np.linspace(0, _inv_d(rays, np.array([rays.n_bins]), frame.photon_energy_eV)[0], BINS + 1)

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 
-from waterbg.model.decoys import Shell as DecoyShell
+from waterbg.model.decoys import DecoyShell
 from waterbg.model.quality import RATIO
 from waterbg.plots.look import readable
 from waterbg.plots.report_bins import STRONG, Shell

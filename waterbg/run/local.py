@@ -26,8 +26,9 @@ from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
 from waterbg.run.sweep import NamedImages, add_image, agree, find_images
-from waterbg.stream import STREAM, OutputFile, StreamFile, add_provenance, compare_streams, refuse_another_kind
-from waterbg.stream.check import Comparison, first_loss
+from waterbg.stream import STREAM, OutputFile, StreamFile, add_provenance, find_differences, refuse_another_kind
+from waterbg.stream.check import first_loss
+from waterbg.stream.differences import Differences
 from waterbg.stream.grammar import BEGIN_CHUNK
 
 if TYPE_CHECKING:
@@ -347,13 +348,13 @@ def prove(job: Job, out: OutputFile, jobs: int, report: Callable[[str], None], r
         jobs > 1
         and reached is None
         and job.images.on_missing != "drop"
-        and Comparison(job.input, partial).same_header()
+        and Differences(job.input, partial).same_header()
     ):
         with StreamFile(partial) as stream:
             starts = job.header_end, stream.header_end
         if agree(job.input, partial, starts, jobs, report):
             return
-    for difference in compare_streams(job.input, partial, job.images.on_missing == "drop", reached):
+    for difference in find_differences(job.input, partial, job.images.on_missing == "drop", reached):
         raise Unproven(
             f"did not pass its verification, and keeps the name {out.partial}: {difference}", path=str(out.path)
         )

@@ -28,6 +28,10 @@ from plumbum import CommandNotFound, ProcessExecutionError, local
 from waterbg.errors import OutputError, ProgramError, StreamError, UsageError
 
 DESCRIPTION, SCRIPT, JOB_IDS = "job.json", "run_waterbg.sh", "job-ids"
+# squeue's states of a task that will not run any more; it shows them for some minutes
+ENDED = frozenset(
+    "BOOT_FAIL CANCELLED COMPLETED DEADLINE FAILED NODE_FAIL OUT_OF_MEMORY PREEMPTED REVOKED TIMEOUT".split()
+)
 
 
 @dataclass(frozen=True)
@@ -225,11 +229,10 @@ class JobFolder:
         chosen = [] if tasks is None else [f"--array={compress(tasks)}"]
         try:
             with local.cwd(self.path):
-                answer = _run("sbatch", "--parsable", *chosen, SCRIPT)
+                number = sbatch(*chosen, SCRIPT)
         except ProgramError as err:  # what the folder is made of took its time: it need not be made anew
             err.advise(f"all is ready in {self.path}: edit {SCRIPT} if need be, and 'waterbg slurm resume' submits it")
             raise
-        number = answer.strip().split(";")[0]
         with (self.path / JOB_IDS).open("a") as file:
             file.write(number + "\n")
         return number
@@ -256,7 +259,7 @@ class JobFolder:
                 raise
             for line in answer.splitlines():
                 task, _, state = line.strip().partition(" ")
-                if task.isdecimal() and state not in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"):
+                if task.isdecimal() and state not in ENDED:
                     states[int(task)] = state
         return states
 
@@ -295,6 +298,17 @@ def compress(tasks: Iterable[int]) -> str:
         else:
             runs.append([task, task])
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
+
+
+def sbatch(*arguments: str) -> str:
+    """Submit a job; Slurm's number of it.
+
+    Raises
+    ------
+    ProgramError
+        When there is no Slurm here, or it refuses.
+    """
+    return _run("sbatch", "--parsable", *arguments).strip().split(";")[0]
 
 
 def _run(program: str, *arguments: str) -> str:

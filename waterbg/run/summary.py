@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from waterbg.subtract import ASTRAY, LEFT_OUT, Tally
 
@@ -55,15 +54,6 @@ class Summary:
         for name, count in tally.fallbacks.most_common():
             lines.append(f"  fallback on {count} frame{'s' * (count != 1)}: {name}")
         return "\n".join([*lines, *(f"  {note}" for note in self.notes)])
-
-    def as_dict(self) -> dict[str, Any]:
-        """The same for a program."""
-        return {
-            **self.tally.as_dict(),
-            "chunks_before": self.chunks_before,
-            "seconds": self.seconds,
-            "notes": self.notes,
-        }
 
 
 def _time(seconds: float) -> str:

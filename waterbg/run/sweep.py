@@ -15,7 +15,8 @@ from itertools import zip_longest
 from waterbg.run.follow import Span, Spans
 from waterbg.run.pool import ordered_map
 from waterbg.stream import StreamFile
-from waterbg.stream.check import CHECKS, LOSSES, Checker, Comparison
+from waterbg.stream.check import CHECKS, LOSSES, Checker
+from waterbg.stream.differences import Differences
 
 _CHUNKS = 32  # a piece: some megabytes at the most
 _WORTH = 8 << 20  # bytes; for less it takes longer to start processes
@@ -152,4 +153,4 @@ def _compare(pair: tuple[Span, Span]) -> bool:
         return False
     before, after = _streams
     ranges = (old.start, old.stop), (new.start, new.stop)
-    return Comparison(before.path, after.path).agrees(before, after, *ranges)
+    return Differences(before.path, after.path).agrees(before, after, *ranges)

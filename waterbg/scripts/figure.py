@@ -67,14 +67,3 @@ class FigureOutput:
             plt.show()
             return
         save_figure(figure, self.path, force=self.force)
-
-
-def resolution_ticks(axes: Any, low: float, high: float) -> None:
-    """Label an x axis of 1/d in nm⁻¹ by d in Å, as CrystFEL's gnuplot scripts do."""
-    ticks: list[tuple[float, str]] = []
-    for d in (100, 50, 20, 10, 8, 6, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7):
-        at = 10 / d
-        if low <= at <= high and not (ticks and at - ticks[-1][0] < 0.05 * (high - low)):
-            ticks.append((at, f"{d:g}"))
-    axes.set_xticks([at for at, _ in ticks], [text for _, text in ticks])
-    axes.set_xlabel("Resolution d (= λ / 2 sin θ) / Å")

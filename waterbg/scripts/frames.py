@@ -111,7 +111,7 @@ def open_frames(
         None without a geometry.
     """
     from waterbg.frames import FrameReader
-    from waterbg.frames.places import Places
+    from waterbg.frames.places import FileFinder
     from waterbg.scripts.geometry_text import read_geometry
 
     with ExitStack() as stack:
@@ -124,8 +124,8 @@ def open_frames(
         else:
             frames = listed_frames(path)
         if detector is None:
-            places = Places(None, None, prefix, basename, lambda what: None)
-            yield (Named(places.image(one.filename), one.event) for one in frames), None
+            finder = FileFinder(None, None, prefix, basename, lambda what: None)
+            yield (Named(finder.image(one.filename), one.event) for one in frames), None
             return
         reader = FrameReader(detector, geometry_path=geometry, stream_path=beside, prefix=prefix, basename=basename)
         yield frames, stack.enter_context(reader)
@@ -230,8 +230,9 @@ def sum_with_geometry(
     for named in frames:
         total.files.add(reader.locate(named.filename))
         for event in _events(named, reader):
-            energy = named.chunk.photon_energy_eV if named.chunk is not None else None
-            frame = reader.read(named.filename, event, energy, copy=True)
+            said = named.chunk
+            energy, length = (said.photon_energy_eV, said.camera_length) if said is not None else (None, None)
+            frame = reader.read(named.filename, event, energy, camera_length=length, copy=True)
             if dark_flat is not None:
                 frame.data -= dark_flat
             image = np.where(frame.bad != 0, np.nan, frame.data)

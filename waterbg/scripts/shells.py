@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import StreamError, UsageError
-from waterbg.scripts.figure import resolution_ticks
+from waterbg.figure_file import resolution_axis
 from waterbg.small_file import read_small_file
 
 Values = NDArray[np.float64]
@@ -94,7 +94,7 @@ def draw_two(
     axes.set_ylabel(labels[0])
     other.set_ylabel(labels[1])
     everything = np.concatenate(inv_d)
-    resolution_ticks(axes, float(everything.min()), float(everything.max()))
+    resolution_axis(axes, float(everything.min()), float(everything.max()))
     axes.grid(True, alpha=0.3)
     axes.legend(handles=lines, fontsize=9)
 

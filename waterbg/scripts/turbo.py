@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from plumbum import CommandNotFound, local
-
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, ProgramError, UsageError
-from waterbg.run.slurm import directive, log_folder
+from waterbg.run.slurm import directive, log_folder, sbatch
 
 _OURS = re.compile(r"^(-i|--input|-o|--output|-g|--geometry|--serial-start)(=|$)")
 
@@ -146,10 +144,7 @@ def submit(task: Task) -> str:
     ProgramError
     """
     try:
-        status, output, errors = local["sbatch"]["--parsable", str(task.script)].run(retcode=None, env=dict(os.environ))
-    except CommandNotFound:
-        raise ProgramError("not found on PATH; --dry-run only writes the jobs", program="sbatch") from None
-    if status != 0:
-        said = (errors or output).strip().splitlines() or ["it said nothing"]
-        raise ProgramError(said[-1], program="sbatch", status=status)
-    return str(output).strip().split(";")[0]
+        return sbatch(str(task.script))
+    except ProgramError as err:
+        err.advise("--dry-run only writes the jobs")
+        raise

@@ -1,20 +1,14 @@
 """The text file indexamajig writes: read as libcrystfel reads it, rewritten without touching another byte."""
 
-from waterbg.stream.check import check_stream, compare_streams
-from waterbg.stream.chunk import Chunk, Crystal, Fault
+from waterbg.stream.check import check_stream
+from waterbg.stream.chunk import Chunk, Fault
+from waterbg.stream.crystal import Crystal
+from waterbg.stream.differences import find_differences
 from waterbg.stream.grammar import PEAK, REFLECTION
+from waterbg.stream.output import STREAM, OutputFile, refuse_another_kind, refuse_to_replace, write_file
 from waterbg.stream.reader import StreamFile, command_line_of
 from waterbg.stream.reflections import NUMBERS
-from waterbg.stream.writer import (
-    SPLICED,
-    STREAM,
-    OutputFile,
-    add_provenance,
-    refuse_another_kind,
-    refuse_to_replace,
-    splice_reflections,
-    write_file,
-)
+from waterbg.stream.writer import SPLICED, add_provenance, splice_reflections
 
 __all__ = [
     "NUMBERS",
@@ -30,7 +24,7 @@ __all__ = [
     "add_provenance",
     "check_stream",
     "command_line_of",
-    "compare_streams",
+    "find_differences",
     "refuse_another_kind",
     "refuse_to_replace",
     "splice_reflections",

@@ -1,4 +1,4 @@
-"""One chunk: what libcrystfel makes of the lines between two markers (``stream_read_chunk``, ``read_crystal``)."""
+"""One chunk: what libcrystfel makes of the lines between two markers (``stream_read_chunk``)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.stream import grammar as g
+from waterbg.stream.crystal import NO_ROWS, Crystal, text_of
 from waterbg.stream.rows import Rows, beyond_limit, read_peaks, read_reflections
 from waterbg.stream.scanf import atof, convert_float, convert_long_int, scan, scan_columns
 
 Header = tuple[str, str, float | int]
-_NO_ROWS = Rows(np.zeros(0, g.REFLECTION), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)
-
-
-def text_of(line: bytes) -> str:
-    """Bytes of a file name or event as Python keeps them: exact also where they are not UTF-8."""
-    return line.decode("utf-8", "surrogateescape")
 
 
 @dataclass
@@ -28,120 +23,6 @@ class Fault:
     check: str
     reason: str
     offset: int
-
-
-class Crystal:
-    """One crystal of a chunk.
-
-    Attributes
-    ----------
-    start, stop : int
-        Bytes within the chunk, from its begin marker to behind its end marker.
-    lost : bool
-        True when libcrystfel could not read its reflection list.
-    has_list : bool
-        False for "No integrated reflections" (or nothing at all).
-    rows : Rows
-        Reflections and where they lie within the chunk's bytes.
-    """
-
-    def __init__(self, start: int) -> None:
-        self.start, self.stop = start, start
-        self.rows = _NO_ROWS
-        self.has_list = self.lost = False
-        self._lines: list[tuple[int, bytes]] = []
-
-    @property
-    def reflections(self) -> NDArray[np.void]:
-        """(n,) REFLECTION; fs and ss as printed, in the data coordinates of the file."""
-        return self.rows.values
-
-    @property
-    def panel_names(self) -> tuple[bytes, ...]:
-        """Names that the ``panel`` field of the reflections counts."""
-        return self.rows.panel_names
-
-    @property
-    def block(self) -> tuple[int, int]:
-        """Bytes of the rows within the chunk, without column header and end marker."""
-        return (int(self.rows.begin[0]), int(self.rows.end[-1])) if len(self.rows.begin) else (self.stop, self.stop)
-
-    @cached_property
-    def axes(self) -> NDArray[np.float64] | None:
-        """(3, 3) astar, bstar, cstar in nm⁻¹; None unless all three are there."""
-        rows = [self._last(name + " = %f %f %f") for name in ("astar", "bstar", "cstar")]
-        return None if None in rows else np.array(rows, float)
-
-    @cached_property
-    def det_shift(self) -> tuple[float, float]:
-        """Shift of the detector in x and y, mm; 0 where the stream has none."""
-        x, y = self._last("predict_refine/det_shift x = %f y = %f") or (0.0, 0.0)
-        return float(x), float(y)
-
-    @cached_property
-    def profile_radius(self) -> float | None:
-        """nm⁻¹."""
-        return self._number("profile_radius = %f nm^-1")
-
-    @cached_property
-    def resolution_limit(self) -> float | None:
-        """1/d in nm⁻¹."""
-        return self._number("diffraction_resolution_limit = %f nm^-1")
-
-    @cached_property
-    def centering(self) -> str:
-        """P, A, B, C, I, F, R or H; P unless centring, unique axis and lattice type are all there (as libcrystfel)."""
-        found = self._first("centering = %c")
-        complete = found and self._first("unique_axis = %c") and self._text(b"lattice_type = ")
-        return str(found[0], "latin-1") if found and complete else "P"  # type: ignore[arg-type]
-
-    @cached_property
-    def lattice_type(self) -> str | None:
-        """As printed."""
-        return self._text(b"lattice_type = ")
-
-    @cached_property
-    def unique_axis(self) -> str | None:
-        """a, b, c, ? or *."""
-        found = self._first("unique_axis = %c")
-        return str(found[0], "latin-1") if found else None  # type: ignore[arg-type]
-
-    @cached_property
-    def cell(self) -> tuple[float, ...] | None:
-        """A, b, c in nm and the angles in degrees, as printed."""
-        found = self._last("Cell parameters %f %f %f nm, %f %f %f deg")
-        return tuple(float(value) for value in found) if found else None
-
-    def count_line(self, name: bytes) -> tuple[int, bytes] | None:
-        """Byte within the chunk and text of a line like ``num_reflections = 12``."""
-        return next(((at, line) for at, line in self._by_word.get(name, ()) if line.startswith(name + b" = ")), None)
-
-    @cached_property
-    def _by_word(self) -> dict[bytes, list[tuple[int, bytes]]]:
-        """Lines by what stands before their first blank or equals sign: sscanf takes ``astar=`` for ``astar =``."""
-        found: dict[bytes, list[tuple[int, bytes]]] = {}
-        for at, line in self._lines:
-            found.setdefault(line.partition(b" ")[0].partition(b"=")[0], []).append((at, line))
-        return found
-
-    def _number(self, layout: str) -> float | None:
-        found = self._last(layout)
-        return float(found[0]) if found else None
-
-    def _scan(self, layout: str) -> list[list[float | int | bytes]]:
-        word = layout.partition(" ")[0].encode()
-        found = (scan(line, layout) for _, line in self._by_word.get(word, ()))
-        return [values for values in found if values is not None]
-
-    def _last(self, layout: str) -> list[float | int | bytes] | None:
-        return next(reversed(self._scan(layout)), None)
-
-    def _first(self, layout: str) -> list[float | int | bytes] | None:
-        return next(iter(self._scan(layout)), None)
-
-    def _text(self, prefix: bytes) -> str | None:
-        lines = self._by_word.get(prefix.partition(b" ")[0], ())
-        return next((text_of(line[len(prefix) :]) for _, line in lines if line.startswith(prefix)), None)
 
 
 @dataclass
@@ -298,7 +179,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             chunk.plain &= block.plain
             if block.rows is None:
                 # libcrystfel leaves the crystal here, and reads on in the chunk
-                crystal.rows, crystal.lost = _NO_ROWS, True
+                crystal.rows, crystal.lost = NO_ROWS, True
                 chunk.fault("reflection_list", f"{block.reason}: the crystal's whole list is lost", block.fault)
                 if block.beyond is not None:
                     _abort(block.beyond, chunk)
@@ -307,7 +188,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
             continue
         if line == g.END_CRYSTAL:
             crystal.stop = lines.end
-            _unread_rows(crystal._lines, chunk)
+            _unread_rows(crystal.lines, chunk)
             return
         if line in (g.END_CHUNK, g.BEGIN_CHUNK, g.BEGIN_CRYSTAL):
             chunk.fault(
@@ -318,7 +199,7 @@ def _read_crystal(data: bytes, lines: _Lines, chunk: Parsed) -> None:
         elif line in _STRAY_IN_CRYSTAL:
             repeats = crystal.has_list if line == g.END_REFLECTIONS else line == g.END_PEAKS and chunk.peaks is not None
             _stray(line, lines.begin, chunk, repeats)
-        crystal._lines.append((lines.begin, line))
+        crystal.lines.append((lines.begin, line))
     crystal.stop = len(data)
 
 

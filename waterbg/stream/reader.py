@@ -12,7 +12,8 @@ from typing import BinaryIO
 from waterbg.errors import StreamError, UsageError
 from waterbg.interrupts import checkpoint
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk, Fault, parse_chunk, text_of
+from waterbg.stream.chunk import Chunk, Fault, parse_chunk
+from waterbg.stream.crystal import text_of
 
 _BLOCK = 4 << 20
 _LONGEST_CHUNK = 256 << 20
@@ -136,6 +137,13 @@ class StreamFile:
             return b""
         data = self._load(start, stop - start)
         return data[start - self._base : stop - self._base]
+
+    def rest(self, at: int) -> Iterator[tuple[int, bytes]]:
+        """What lies from a byte to the end of the file, in pieces of whole lines: where each begins, and the piece."""
+        while block := self.read(at, at + _BLOCK):
+            whole = block.rfind(b"\n") + 1 or len(block)
+            yield at, block[:whole]
+            at += whole
 
     # -- header --------------------------------------------------------------------------------------------------
 
