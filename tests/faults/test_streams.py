@@ -38,6 +38,22 @@ def chunks_of(text):
     return text[:at], re.findall(rb"----- Begin chunk -----\n.*?----- End chunk -----\n", text[at:], re.DOTALL)
 
 
+# -- several streams in one -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_streams_of_different_geometries_need_one_that_is_given_for_all(world, jobs, capsys):
+    text = world.stream.read_bytes()
+    first = world.folder / "first.geom"
+    with StreamFile(str(world.stream)) as stream:
+        first.write_bytes(stream.geometry_text)
+    world.stream.write_bytes(text + text.replace(b"clen = ", b"clen = 1", 1))
+    assert world.subtract("-j", jobs) == 1
+    assert "take these streams one by one, or give one for all (-g)" in capsys.readouterr().err
+    assert world.subtract("-j", jobs, "-g", first) == 0
+    assert "10 chunks, 10 crystals" in capsys.readouterr().err
+
+
 # -- chunks and crystals with nothing in them ---------------------------------------------------------------------
 
 

@@ -187,9 +187,12 @@ def check_stream(stream: StreamFile, skip: Collection[str] = ()) -> Iterator[Fin
     return iter(Checker(stream, skip))
 
 
-def first_loss(stream: StreamFile) -> StreamError | None:
-    """Go through an open stream: the first thing that libcrystfel would lose of it, with line and byte."""
-    for finding in check_stream(stream, skip=set(CHECKS) - LOSSES):
+def first_loss(stream: StreamFile, *, harmless: Collection[str] = ()) -> StreamError | None:
+    """Go through an open stream: the first thing that libcrystfel would lose of it, with line and byte.
+
+    ``harmless``: checks that find no loss here.
+    """
+    for finding in check_stream(stream, skip=(set(CHECKS) - LOSSES).union(harmless)):
         return StreamError(
             f"{finding.message}; 'waterbg verify' lists all that is damaged",
             path=stream.path,
@@ -227,7 +230,8 @@ def _between(data: bytes, geometry: bytes) -> Iterator[tuple[str, str, int]]:
         if data.startswith(geometry + g.END_GEOMETRY, at + len(g.BEGIN_GEOMETRY) + 1):
             yield "several_streams", "another stream with the same geometry begins here", at
         else:
-            yield "other_geometry", "another stream begins here, and its other geometry is not used", at
+            advice = "take these streams one by one, or give one for all (-g)"
+            yield "other_geometry", f"another stream begins here, and its other geometry is not used: {advice}", at
     if b"---" not in data and b"End of" not in data and g.BEGIN_REFLECTIONS not in data:
         return
     for begin, _, line in g.pieces(data, 0, len(data)):
