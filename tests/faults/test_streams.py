@@ -69,6 +69,19 @@ def test_chunks_without_crystals_among_others_are_copied_as_they_are(world, meth
     assert world.out.read_bytes().count(blank) == 7
 
 
+@pytest.mark.parametrize("energy", [b"0.000000", b"nan"])
+def test_a_blank_shot_may_have_no_photon_energy_and_one_with_reflections_may_not(world, energy, capsys):
+    header, chunks = chunks_of(world.stream.read_bytes())
+    dark = re.sub(rb"(?m)^(photon_energy_eV = ).*$", rb"\g<1>" + energy, chunks[0])
+    world.stream.write_bytes(header + CRYSTAL.sub(b"", dark) + b"".join(chunks))
+    assert world.subtract() == 0
+    assert "6 chunks, 5 crystals" in capsys.readouterr().err
+    assert_honest(world.stream, world.out)
+    world.stream.write_bytes(header + b"".join(chunks) + dark)
+    assert world.subtract("--force") == 1
+    assert "photon energy" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_stream_of_nothing_but_misses_comes_out_as_it_was(world, method, capsys):
     world.edit(lambda text: CRYSTAL.sub(b"", text))

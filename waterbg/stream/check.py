@@ -30,7 +30,7 @@ CHECKS = {
     "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
     "cell": "crystal without astar, bstar or cstar: used without a cell",
-    "photon_energy": "photon energy that is zero, negative or not a number",
+    "photon_energy": "reflections whose photon energy is zero, negative or not a number",
     "index": "Miller index beyond 511, at which libcrystfel aborts",
     "num_reflections": "num_reflections that does not count the list",
     "panel_name": "panel name over 63 characters, which is cut",
@@ -139,7 +139,8 @@ class Checker:
         if not parsed.plain or b"\0" in chunk.bytes:
             yield from _odd_bytes(chunk.bytes)
         energy = parsed.photon_energy_eV
-        if energy is not None and not (np.isfinite(energy) and energy > 0):
+        # blank shots have none in many a file, and harm nobody
+        if energy is not None and not (np.isfinite(energy) and energy > 0) and chunk.n_reflections:
             yield "photon_energy", f"photon energy {energy} eV", max(0, chunk.bytes.find(b"\nphoton_energy_eV") + 1)
         if parsed.peaks is not None:
             yield from self._panels(parsed.peaks.panel_names, parsed.peaks.values["panel"], parsed.peaks.begin, "peak")
