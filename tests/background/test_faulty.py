@@ -225,6 +225,31 @@ def test_an_uneven_detector_in_bright_light_is_not_full_of_faults():
     assert wrong.sum() == 1
 
 
+def seen_in_part(seed, beside, row):
+    """Frames of which a panel's rows show some pixels alone: these deviations, and others in row 40; NaN: not seen."""
+    rng = np.random.default_rng(seed)
+    for _ in range(4):
+        found = drawn(rng, unseen=0)
+        panel = found[:9000].reshape(100, 90)
+        panel[:] = -128
+        for rows, off in ((slice(0, 40), beside), (slice(41, 100), beside), (40, row)):
+            seen = np.flatnonzero(np.isfinite(off))
+            noise = rng.normal(0, 31, panel[rows, seen].shape)
+            panel[rows, seen] = np.clip(np.array(off)[seen] + noise, -124, 124)
+        yield found
+
+
+def test_a_shadow_that_crosses_a_row_is_no_fault_of_the_row():
+    lit = [0.0] * 9
+    assert len(faults_of(seen_in_part(10, [*lit, *[np.nan] * 8], [*lit, *[-70.0] * 8]))) <= 8
+
+
+def test_a_row_that_shows_what_the_surface_says_is_no_fault_where_those_beside_it_do_not():
+    lit, dark = [0.0] * 12, [-60.0] * 12
+    assert not len(faults_of(seen_in_part(11, dark, lit)))
+    assert len(faults_of(seen_in_part(11, lit, dark))) == 90
+
+
 @pytest.mark.parametrize(("apart", "expected"), [(16, True), (8, False)])
 def test_where_a_tenth_of_the_pixels_is_wrong_it_is_the_model(apart, expected):
     rng = np.random.default_rng(6)

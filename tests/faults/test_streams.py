@@ -38,6 +38,22 @@ def chunks_of(text):
     return text[:at], re.findall(rb"----- Begin chunk -----\n.*?----- End chunk -----\n", text[at:], re.DOTALL)
 
 
+# -- several streams in one -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_streams_of_different_geometries_need_one_that_is_given_for_all(world, jobs, capsys):
+    text = world.stream.read_bytes()
+    first = world.folder / "first.geom"
+    with StreamFile(str(world.stream)) as stream:
+        first.write_bytes(stream.geometry_text)
+    world.stream.write_bytes(text + text.replace(b"clen = ", b"clen = 1", 1))
+    assert world.subtract("-j", jobs) == 1
+    assert "take these streams one by one, or give one for all (-g)" in capsys.readouterr().err
+    assert world.subtract("-j", jobs, "-g", first) == 0
+    assert "10 chunks, 10 crystals" in capsys.readouterr().err
+
+
 # -- chunks and crystals with nothing in them ---------------------------------------------------------------------
 
 
@@ -51,6 +67,19 @@ def test_chunks_without_crystals_among_others_are_copied_as_they_are(world, meth
     assert "12 chunks, 5 crystals" in capsys.readouterr().err
     assert_honest(world.stream, world.out)
     assert world.out.read_bytes().count(blank) == 7
+
+
+@pytest.mark.parametrize("energy", [b"0.000000", b"nan"])
+def test_a_blank_shot_may_have_no_photon_energy_and_one_with_reflections_may_not(world, energy, capsys):
+    header, chunks = chunks_of(world.stream.read_bytes())
+    dark = re.sub(rb"(?m)^(photon_energy_eV = ).*$", rb"\g<1>" + energy, chunks[0])
+    world.stream.write_bytes(header + CRYSTAL.sub(b"", dark) + b"".join(chunks))
+    assert world.subtract() == 0
+    assert "6 chunks, 5 crystals" in capsys.readouterr().err
+    assert_honest(world.stream, world.out)
+    world.stream.write_bytes(header + b"".join(chunks) + dark)
+    assert world.subtract("--force") == 1
+    assert "photon energy" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -230,6 +230,29 @@ def test_a_saturation_map_in_a_file_of_its_own_may_have_a_slice_for_each_event(i
             np.testing.assert_array_equal(reader.read(path, f"//{i}").saturation, levels[i].ravel())
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"), [("/sat", "the data (2 x 2) end at 1"), ("/none", "no 'none'"), ("/text", "data 0")]
+)
+def test_a_saturation_map_that_does_not_fit_saturates_nothing_and_is_told(place, reason, image):
+    path = image(sat=np.zeros((2, 2)), text=np.bytes_("none"))
+    text = f"saturation_map = {place}\n{geometry({'p': {'extent': (0, 9, 0, 7)}}, dims=DIMS)}"
+    with FrameReader(parse_geometry(text)) as reader:
+        assert np.isinf(reader.read(path, "//0").saturation).all()
+        reader.read(path, "//1")
+        (said,) = reader.warnings
+    assert said.startswith(place)
+    assert reason in said
+    assert said.endswith("it says of no pixel that it is saturated")
+
+
+def test_a_saturation_map_whose_file_is_missing_is_an_error(image):
+    text = (
+        f"saturation_map = /sat\nsaturation_map_file = gone.h5\n{geometry({'p': {'extent': (0, 9, 0, 7)}}, dims=DIMS)}"
+    )
+    with FrameReader(parse_geometry(text)) as reader, pytest.raises(ImageError, match=r"gone\.h5 //0: no such file"):
+        reader.read(image(), "//0")
+
+
 def test_max_adu_comes_from_the_panels(image):
     panels = {"p": {"extent": (0, 9, 0, 7), "max_adu": 250}, "q": {"extent": (0, 1, 0, 1)}}
     with FrameReader(parse_geometry(geometry(panels, dims=DIMS))) as reader:

@@ -27,6 +27,15 @@ def test_the_summary_says_when_discs_are_too_small_for_many_and_when_radii_are_t
     assert disc.startswith("  the peak disc holds less than 7/8 of the spots of 51 reflections")
 
 
+def test_the_summary_says_when_the_stream_has_nothing_to_integrate():
+    nothing = Tally(chunks=3, crystals=3)
+    _, said = Summary(nothing, output="out").text().splitlines()
+    assert said.startswith("  the stream has no reflections: ")
+    unreadable = Tally(chunks=3, crystals=3, images=Counter({"kept as they were": 3}))
+    for summary in (Summary(unreadable), Summary(nothing, chunks_before=2), Summary(Tally())):
+        assert "no reflections" not in summary.text()
+
+
 def test_tallies_of_workers_add_up():
     tally = Tally(own_rings=2, fallbacks=Counter({"no spots": 1}))
     tally.add(Tally(own_rings=3, fallbacks=Counter({"no spots": 1})))

@@ -123,6 +123,7 @@ _STRETCH = np.dtype(
         ("off", "f4"),  # from the median of this line and those around, standard deviations; NaN: not known
         ("alone", "u1"),  # whether these agree among each other by far more, and there is a step
         ("total", "f4"),  # of the scores
+        ("squares", "f4"),  # of the scores, added up
         ("frames", "i4"),  # in which its pixels were seen, added up
         ("n", "i4"),  # pixels
         ("wrong", "i4"),  # pixels that are wrong by themselves, and in none of the above; too dark ones count down
@@ -299,7 +300,7 @@ def _sum_lines(sums, seen, wrong, columns, rows):
     for j in range(n_ss):
         along = columns[j // LINE]
         for k in range(rows.shape[0]):
-            total, frames, n = np.float32(0), 0, 0
+            total, squares, frames, n = np.float32(0), np.float32(0), 0, 0
             for i in range(k * LINE, min((k + 1) * LINE, n_fs)):
                 times = seen[j, i]
                 if times < FEWEST:
@@ -310,11 +311,12 @@ def _sum_lines(sums, seen, wrong, columns, rows):
                     along[i].wrong += side
                     continue
                 score = sums[j, i] * scale[times]
-                total, frames, n = total + score, frames + times, n + 1
+                total, squares, frames, n = total + score, squares + score * score, frames + times, n + 1
                 along[i].total += score
+                along[i].squares += score * score
                 along[i].frames += times
                 along[i].n += 1
-            rows[k, j].total, rows[k, j].frames, rows[k, j].n = total, frames, n
+            rows[k, j].total, rows[k, j].squares, rows[k, j].frames, rows[k, j].n = total, squares, frames, n
 
 
 @kernel
@@ -374,7 +376,12 @@ def _find_lines(stretches, sure, wrong):
                 if here.n < FEWEST_OF_LINE <= abs(here.wrong):  # nearly all of its pixels are
                     side = float(np.sign(here.wrong))
                 elif not np.isnan(here.off):
-                    goes_on = abs(here.off) > sure[number, i] or side * here.off > 0.5 * sure[number, i]
+                    # a shadow or a spot that crosses the line moves its mean, too, but some of its pixels alone
+                    scatter = np.sqrt(max(here.squares / here.n - (here.total / here.n) ** 2, 1.0))
+                    least = sure[number, i] * scatter
+                    goes_on = abs(here.off) > least or side * here.off > 0.5 * least
+                    # it is those around that are off where this line is as the surface says
+                    goes_on &= here.total / np.sqrt(float(here.n)) * np.sign(here.off) > 0.5 * abs(here.off)
                     # a score is the mean deviation times the root of the frames, off the sum of n over the root of n
                     is_much = abs(here.off) > LEAST_OF_LINE * np.sqrt(float(here.frames))
                     side = np.sign(here.off) if goes_on and is_much and here.alone else 0.0

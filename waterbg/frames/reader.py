@@ -391,10 +391,15 @@ class FrameReader:
         levels = np.full(self.detector.n_pixels, np.inf, np.float32)
         for file in dict.fromkeys(p.saturation_map_file for p in panels if p.saturation_map is not None):
             where = path if file is None else self.finder.mask(file)
+            self.files.open(where)
             for block in blocks_of(
                 self.detector, [p.saturation_map if p.saturation_map_file == file else None for p in panels]
             ):
-                raw, per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                try:
+                    raw, per_event = read_block(self.files, where, block, event, np.dtype(np.float32), "saturation map")
+                except ImageError as err:  # create_satmap of image.c wants the file, but not that it holds the map
+                    self._complain(f"{block.location}: {err.reason}; it says of no pixel that it is saturated")
+                    continue
                 self._saturation_by_index |= per_event
                 unpack(raw, block.table, levels)
         levels.flags.writeable = False

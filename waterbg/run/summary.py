@@ -29,6 +29,11 @@ class Summary:
         lines = [f"{self.output}: {counts}, {dropped} dropped, {_time(self.seconds)}"]
         if self.chunks_before:
             lines.append(f"  {self.chunks_before} chunks were done before")
+        if tally.chunks and not (tally.reflections or tally.images or self.chunks_before):
+            lines.append(
+                "  the stream has no reflections: indexamajig writes none where nothing was indexed, and none with "
+                "--integration=none, --cell-parameters-only or --no-refls-in-stream"
+            )
         if tally.astray:
             lines.append(
                 f"  the predictions of {tally.astray} crystal{'s' * (tally.astray != 1)} lie more than {ASTRAY:g} px "

@@ -30,7 +30,7 @@ CHECKS = {
     "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
     "cell": "crystal without astar, bstar or cstar: used without a cell",
-    "photon_energy": "photon energy that is zero, negative or not a number",
+    "photon_energy": "reflections whose photon energy is zero, negative or not a number",
     "index": "Miller index beyond 511, at which libcrystfel aborts",
     "num_reflections": "num_reflections that does not count the list",
     "panel_name": "panel name over 63 characters, which is cut",
@@ -139,7 +139,8 @@ class Checker:
         if not parsed.plain or b"\0" in chunk.bytes:
             yield from _odd_bytes(chunk.bytes)
         energy = parsed.photon_energy_eV
-        if energy is not None and not (np.isfinite(energy) and energy > 0):
+        # blank shots have none in many a file, and harm nobody
+        if energy is not None and not (np.isfinite(energy) and energy > 0) and chunk.n_reflections:
             yield "photon_energy", f"photon energy {energy} eV", max(0, chunk.bytes.find(b"\nphoton_energy_eV") + 1)
         if parsed.peaks is not None:
             yield from self._panels(parsed.peaks.panel_names, parsed.peaks.values["panel"], parsed.peaks.begin, "peak")
@@ -187,9 +188,12 @@ def check_stream(stream: StreamFile, skip: Collection[str] = ()) -> Iterator[Fin
     return iter(Checker(stream, skip))
 
 
-def first_loss(stream: StreamFile) -> StreamError | None:
-    """Go through an open stream: the first thing that libcrystfel would lose of it, with line and byte."""
-    for finding in check_stream(stream, skip=set(CHECKS) - LOSSES):
+def first_loss(stream: StreamFile, *, harmless: Collection[str] = ()) -> StreamError | None:
+    """Go through an open stream: the first thing that libcrystfel would lose of it, with line and byte.
+
+    ``harmless``: checks that find no loss here.
+    """
+    for finding in check_stream(stream, skip=(set(CHECKS) - LOSSES).union(harmless)):
         return StreamError(
             f"{finding.message}; 'waterbg verify' lists all that is damaged",
             path=stream.path,
@@ -227,7 +231,8 @@ def _between(data: bytes, geometry: bytes) -> Iterator[tuple[str, str, int]]:
         if data.startswith(geometry + g.END_GEOMETRY, at + len(g.BEGIN_GEOMETRY) + 1):
             yield "several_streams", "another stream with the same geometry begins here", at
         else:
-            yield "other_geometry", "another stream begins here, and its other geometry is not used", at
+            advice = "take these streams one by one, or give one for all (-g)"
+            yield "other_geometry", f"another stream begins here, and its other geometry is not used: {advice}", at
     if b"---" not in data and b"End of" not in data and g.BEGIN_REFLECTIONS not in data:
         return
     for begin, _, line in g.pieces(data, 0, len(data)):
