@@ -240,10 +240,12 @@ def learn_lines(
 def counting_at(expected, width, variance):
     """Variance from counting of a width as expected, where one that came out as ``width`` has ``variance``.
 
-    For as many counts it grows as (s² + 1/12)²/s², for a pixel of 1/12 is part of what is seen. Weighted by the error
-    of what they are themselves, widths would be learnt too small, and those below half a pixel too large.
+    For as many counts it grows as s² + 1/(72 s²) px: so does, within 15 % from 0.3 to 1.2 px, the inverse of the
+    Fisher information that pixels of Poisson counts have, whose place and I are unknown as well, on average over places
+    in the pixel. Weighted by the error of what they are themselves, widths would be learnt too small, and those below
+    half a pixel too large.
     """
-    return variance * ((expected + 1 / (12 * expected)) / (width + 1 / (12 * width))) ** 2
+    return variance * (expected**2 + 1 / (72 * expected**2)) / (width**2 + 1 / (72 * width**2))
 
 
 @kernel
