@@ -12,10 +12,10 @@ from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.masks import Pixels
 from waterbg.background.rays import make_rays
 from waterbg.integrate.expected import shape_error
-from waterbg.integrate.measure import FARTHEST, MEASURED, invert, measure_spots
+from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
 from waterbg.integrate.overlaps import find_neighbours
 from waterbg.integrate.psf import Lines, add_row_shares, capture, gaussian, learn_lines, scaled_lines
-from waterbg.integrate.solve import hold, solve
+from waterbg.integrate.solve import hold, invert, solve
 from waterbg.predict import columns_of
 
 # -- shapes ----------------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 
 from waterbg.background.masks import is_usable
 from waterbg.integrate.psf import BEYOND, FLOOR, STEEP, TAIL_WIDTH, THREE_POINTS
+from waterbg.integrate.solve import invert
 from waterbg.kernel import kernel
 
 MEASURED = np.dtype(
@@ -29,40 +30,6 @@ FARTHEST = 2.5  # px: a spot further from its prediction is another spot, unless
 _STEPS = 9
 _POWER = int(TAIL_WIDTH**2)
 assert _POWER == TAIL_WIDTH**2
-
-
-@kernel
-def invert(matrix, inverse):
-    """Inverse of a symmetric positive matrix, of which the upper half is read; False when it has none.
-
-    By Cholesky's factors, written out: numba takes LAPACK from SciPy, which is not needed for anything else.
-    """
-    n = matrix.shape[0]
-    lower = np.zeros((n, n))
-    for j in range(n):
-        left = matrix[j, j]
-        for k in range(j):
-            left -= lower[j, k] * lower[j, k]
-        if not left > 1e-12 * matrix[j, j]:
-            return False
-        lower[j, j] = np.sqrt(left)
-        for i in range(j + 1, n):
-            left = matrix[j, i]
-            for k in range(j):
-                left -= lower[i, k] * lower[j, k]
-            lower[i, j] = left / lower[j, j]
-    for column in range(n):
-        for i in range(n):
-            left = 1.0 if i == column else 0.0
-            for k in range(i):
-                left -= lower[i, k] * inverse[k, column]
-            inverse[i, column] = left / lower[i, i]
-        for i in range(n - 1, -1, -1):
-            left = inverse[i, column]
-            for k in range(i + 1, n):
-                left -= lower[k, i] * inverse[k, column]
-            inverse[i, column] = left / lower[i, i]
-    return True
 
 
 @kernel
@@ -135,7 +102,7 @@ def measure_spots(
         for step in range(_STEPS):
             for q in range(5):
                 vector[q] = 0.0
-                for w in range(q, 5):
+                for w in range(q + 1):
                     matrix[q, w] = 0.0
             deviance, product = 0.0, 1.0
             # where the spot is now, in panel pixels
@@ -214,7 +181,7 @@ def measure_spots(
                     for q in range(5):
                         vector[q] += d[q] * left
                         weighted = d[q] * weight
-                        for w in range(q, 5):
+                        for w in range(q + 1):
                             matrix[q, w] += weighted * d[w]
             deviance += np.log(product)
             if not matrix[0, 0] > 0:
