@@ -5,7 +5,16 @@ import pytest
 
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import detector, make_world, water_ring
-from waterbg.background.faulty import Faults, deviations, pixels_of, runs_of, text_of
+from waterbg.background.faulty import (
+    BESIDE,
+    Faults,
+    _compare_lines,
+    _stretches,
+    deviations,
+    pixels_of,
+    runs_of,
+    text_of,
+)
 from waterbg.background.masks import WIDE
 
 SHAPES = np.array([[100, 90], [80, 70]])
@@ -248,6 +257,24 @@ def test_a_row_that_shows_what_the_surface_says_is_no_fault_where_those_beside_i
     lit, dark = [0.0] * 12, [-60.0] * 12
     assert not len(faults_of(seen_in_part(11, dark, lit)))
     assert len(faults_of(seen_in_part(11, lit, dark))) == 90
+
+
+@pytest.mark.parametrize("n_lines", [5, 9, 40])
+@pytest.mark.parametrize("unknown", [0.0, 0.3])
+def test_a_line_is_compared_with_the_middle_of_those_around_it_that_are_known(n_lines, unknown):
+    rng = np.random.default_rng(n_lines)
+    stretches = _stretches(70, n_lines)
+    stretches["total"] = rng.normal(0, 9, stretches.shape)
+    stretches["n"] = np.where(rng.random(stretches.shape) < unknown, 3, 25)
+    _compare_lines(stretches)
+    sums = np.where(stretches["n"] >= 8, stretches["total"] / 5, np.nan)
+    for here, expected in zip(stretches["off"], sums, strict=True):
+        for i in range(n_lines):
+            first = max(min(i - BESIDE, n_lines - 2 * BESIDE - 1), 0)
+            around = expected[first : first + 2 * BESIDE + 1]
+            known = around[np.isfinite(around)]
+            off = expected[i] - np.median(known) if len(known) >= 3 else np.nan
+            np.testing.assert_allclose(here[i], off, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize(("apart", "expected"), [(16, True), (8, False)])

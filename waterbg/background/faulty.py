@@ -320,23 +320,48 @@ def _sum_lines(sums, seen, wrong, columns, rows):
 
 
 @kernel
+def _sorted_windows(values, size):
+    """Every ``size`` values beside each other in ascending order, (size, n); anything where one is NaN.
+
+    A row holds one rank of all windows, so that neighbours change places by vector instructions.
+    """
+    n = max(values.size - size + 1, 0)
+    ranks = np.empty((size, n), np.float32)
+    for k in range(size):
+        ranks[k] = values[k : k + n]
+    for turn in range(size):
+        for k in range(turn % 2, size - 1, 2):
+            low, high = ranks[k], ranks[k + 1]
+            for i in range(n):
+                one, other = low[i], high[i]
+                low[i], high[i] = min(one, other), max(one, other)
+    return ranks
+
+
+@kernel
 def _compare_lines(stretches):
     """Find how far each stretch is off."""
-    n_lines, around = stretches.shape[1], np.empty(2 * BESIDE + 1, np.float32)
-    sums = np.empty(n_lines, np.float32)
+    n_lines, size = stretches.shape[1], 2 * BESIDE + 1
+    sums, around = np.empty(n_lines, np.float32), np.empty(size, np.float32)
     for here in stretches:
         for i in range(n_lines):
             enough = here[i].n >= FEWEST_OF_LINE
             sums[i] = here[i].total / np.sqrt(float(here[i].n)) if enough else np.nan
+        ranks = _sorted_windows(sums, size)
         for i in range(n_lines):
-            n, step = 0, np.float32(0)
-            first = max(min(i - BESIDE, n_lines - 2 * BESIDE - 1), 0)  # as many at an edge
-            for k in range(first, min(first + 2 * BESIDE + 1, n_lines)):
+            n, step, before = 0, np.float32(0), np.float32(np.nan)
+            first = max(min(i - BESIDE, n_lines - size), 0)  # as many at an edge
+            for k in range(first, min(first + size, n_lines)):
                 if not np.isnan(sums[k]):
                     around[n] = sums[k]
-                    step = max(step, abs(around[n] - around[n - 1])) if n else step
+                    step = max(step, abs(sums[k] - before)) if n else step
+                    before = sums[k]
                     n += 1
-            here[i].off = sums[i] - middle_of(around, n) if n >= 3 else np.nan
+            if n == size:
+                for k in range(size):
+                    around[k] = ranks[k, first]
+            middle = middle_of(around, n) if n else np.float32(np.nan)
+            here[i].off = sums[i] - middle if n >= 3 else np.nan
             width, most = np.float32(np.inf), n // 2 + 1
             for k in range(n - most + 1):  # of the shortest interval that holds more than half of them
                 width = min(width, around[k + most - 1] - around[k])
@@ -373,7 +398,9 @@ def _find_lines(stretches, sure, wrong):
             for k in range(n_stretches):
                 number = k if step > 0 else n_stretches - 1 - k
                 here = stretches[number, i]
-                if here.n < FEWEST_OF_LINE <= abs(here.wrong):  # nearly all of its pixels are
+                if abs(here.off) <= 0.5 * sure[number, i]:  # nearly all: not even what goes on is so little off
+                    side = 0.0
+                elif here.n < FEWEST_OF_LINE <= abs(here.wrong):  # nearly all of its pixels are
                     side = float(np.sign(here.wrong))
                 elif not np.isnan(here.off):
                     # a shadow or a spot that crosses the line moves its mean, too, but some of its pixels alone
