@@ -11,13 +11,13 @@ from functools import lru_cache
 
 _SPACE = rb"[ \t\n\v\f\r]*"
 _HEX = rb"[0-9a-fA-F]"
-_FLOAT = re.compile(
+_FLOAT = (
     rb"[+-]?(?:[nN][aA][nN]|[iI][nN][fF](?:[iI][nN][iI][tT][yY]|(?![iI]))"
     rb"|0[xX](?:" + _HEX + rb"+\.?" + _HEX + rb"*(?:[pP][+-]?[0-9]*)?|\." + _HEX + rb"+(?:[pP][+-]?[0-9]*)?|\.)"
     rb"|(?!0[xX])(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]*)?)"
 )
-_INTEGER = re.compile(rb"[+-]?(?:0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*)")
-_WORD = re.compile(rb"[^ \t\n\v\f\r]+")
+_INTEGER = rb"[+-]?(?:0[xX][0-9a-fA-F]*|0[0-7]*|[1-9][0-9]*)"
+_WORD = rb"[^ \t\n\v\f\r]+"
 # strtod gives back what turns out not to belong to the number, and knows nan(…)
 _STRTOD = re.compile(
     _SPACE + rb"([+-]?(?:[nN][aA][nN](?:\([0-9A-Za-z_]*\))?|[iI][nN][fF](?:[iI][nN][iI][tT][yY])?"
@@ -86,7 +86,7 @@ def _compile(layout: str) -> tuple[re.Pattern[bytes], str]:
     """Regular expression of a layout up to its last conversion: what follows need not match."""
     parts, kinds = [], ""
     # %c takes any character, but the blank before it in all layouts has taken the blanks
-    words = {"f": _FLOAT.pattern, "i": _INTEGER.pattern, "c": rb"[^ \t\n\v\f\r]", "s": _WORD.pattern}
+    words = {"f": _FLOAT, "i": _INTEGER, "c": rb"[^ \t\n\v\f\r]", "s": _WORD}
     for literal, kind in re.findall(r"([^%]*)%([fics])", layout):
         parts.append(_SPACE.join(re.escape(word) for word in literal.encode().split(b" ")))
         kinds += kind
