@@ -88,6 +88,18 @@ def test_an_integrating_detector_gives_adu_with_gain_and_read_noise():
         assert counts.sum() / 12.5 / expected.sum() == pytest.approx(gain, rel=2e-3)
 
 
+def test_a_phosphor_spreads_light_and_loses_none_of_it():
+    experiment = preset("small").replace(hot_pixels=0, zingers=0, dead_pixels=0, adu_per_photon=100.0, max_adu=1e6)
+    sharp, spread = (simulate_frame(experiment.replace(light_spread=px), 0).counts[0] / 100 for px in (0.0, 0.5))
+    inner = np.s_[100:200, 100:400]
+    assert spread[inner].sum() / sharp[inner].sum() == pytest.approx(1, abs=2e-3)
+    expected = simulate_frame(experiment, 0).expected[0][inner]
+    share = np.exp(-0.5 * (np.arange(-2, 3) / 0.5) ** 2)
+    squares = ((share / share.sum()) ** 2).sum() ** 2  # what is left of the variance of a pixel
+    level = expected < np.quantile(expected, 0.9)  # away from spots
+    assert np.var((spread[inner] - expected)[level]) / expected[level].mean() == pytest.approx(squares, rel=0.1)
+
+
 def test_a_pixel_stops_counting_at_saturation_and_the_geometry_calls_it_saturated_before():
     experiment = preset("gain").replace(dead_pixels=0, scattering=1e5, read_noise=0, panel_gain=0)
     frame = simulate_frame(experiment, 0)

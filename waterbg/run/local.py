@@ -154,7 +154,7 @@ def doubts(model: RunModel, detector: Detector) -> list[str]:
     if model.frames and not GAIN[0] <= model.noise.gain <= GAIN[1]:
         said.append(
             f"the variance of pixels is {model.noise.gain:.2f} of what adu_per_photon says: it is wrong, or pixels "
-            "share light (a phosphor's do), and sigma of strong reflections is too small"
+            "share light (a phosphor's do; sigma of strong reflections is then up to a fifth too small)"
         )
     faulty = len(pixels_of(model.faulty))
     if faulty > WORTH_A_MASK * detector.n_pixels:

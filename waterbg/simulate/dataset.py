@@ -315,8 +315,8 @@ class ImageWriter(H5Part):
     def __init__(self, out: OutputFile, experiment: Experiment, n_frames: int) -> None:
         super().__init__(out)
         mask = assemble(experiment, dead_pixels(experiment))
-        added = experiment.read_noise or experiment.pedestal or experiment.pedestal_scatter
-        counting = experiment.adu_per_photon == 1 and not added
+        more = experiment.read_noise, experiment.light_spread, experiment.pedestal, experiment.pedestal_scatter
+        counting = experiment.adu_per_photon == 1 and not any(more)
         options = {"compression": "gzip", "compression_opts": 6, "shuffle": True, "track_times": False}
         with self.writing() as file:
             file.create_dataset("/entry/data/mask", data=mask, **options)

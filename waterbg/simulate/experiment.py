@@ -45,6 +45,7 @@ class Experiment:
     adu_per_photon: float = 1.0
     panel_gain: float = 0.0  # relative, panel to panel: what adu_per_photon of the geometry does not know
     read_noise: float = 0.0  # photons
+    light_spread: float = 0.0  # px: a phosphor spreads the light of every photon over pixels, by that Gaussian sigma
     pedestal: float = 0.0  # photons that every pixel shows too many, or too few
     pedestal_scatter: float = 0.0  # photons, panel to panel and frame to frame
     saturation: float = 0.0  # photons at which a pixel stops counting; 0: never

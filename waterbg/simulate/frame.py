@@ -107,6 +107,8 @@ def _count(
     parts = make_panels(experiment), expected, dead_pixels(experiment), hot_pixels(experiment)
     for panel, mean, dead, hot, pedestal in zip(*parts, pedestals(experiment, number), strict=True):
         photons = rng.poisson(np.minimum(mean, _MOST_PHOTONS)).astype(np.float64)
+        if experiment.light_spread:
+            photons = _spread(photons, experiment.light_spread)
         places = np.concatenate([hot, rng.integers(0, panel.shape, (experiment.zingers, 2))])
         extra = np.concatenate(
             [rng.poisson(_HOT_PHOTONS, len(hot)), rng.integers(*_ZINGER_PHOTONS, experiment.zingers)]
@@ -122,3 +124,13 @@ def _count(
         adu[dead > 0] = np.where(rng.random(int((dead > 0).sum())) < 0.5, 0, _DEAD_ADU)
         pictures.append(np.clip(adu, -30000, 65535).astype(np.int32))
     return pictures, intruders
+
+
+def _spread(photons: np.ndarray, sigma: float) -> np.ndarray:
+    """Spread the light of each photon over the pixels around its own; what is beyond the panel's edge is lost."""
+    reach = int(np.ceil(4 * sigma))
+    share = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    share /= share.sum()
+    for axis in (0, 1):
+        photons = np.apply_along_axis(np.convolve, axis, photons, share, mode="same")
+    return photons

@@ -32,6 +32,7 @@ _RANGES: dict[str, tuple[float, float, str]] = {
     "adu_per_photon": (1e-3, 1e5, "ADU"),
     "panel_gain": (0, 1, "relative, of the logarithm"),
     "read_noise": (0, 1e4, "photons"),
+    "light_spread": (0, 3, "px: more is no picture"),
     "pedestal": (-1e4, 1e4, "photons"),
     "pedestal_scatter": (0, 1e4, "photons"),
     "saturation": (0, 1e9, "photons; 0 is never"),
