@@ -1,6 +1,9 @@
 """Frames added up, and single images shown and judged."""
 
+import os
 import re
+import threading
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -43,6 +46,48 @@ def test_a_file_without_events_stands_for_all_its_frames_and_the_list_may_be_sta
     assert (read("a-sum.h5") == stack.sum(axis=0)).all()
     assert script("sum-hdf5-files", "-", "--mean", "-o", "mean.h5", stdin=b"a.h5\n").status == 0
     assert read("mean.h5") == pytest.approx(stack.mean(axis=0))
+
+
+def test_a_stream_may_be_standard_input_as_well(script, golden, monkeypatch, tmp_path):
+    monkeypatch.chdir(golden.parent)
+    for source, name in ((golden, "file.h5"), ("-", "stdin.h5")):
+        said = script("sum-hdf5-files", source, "-o", tmp_path / name, stdin=golden.read_bytes())
+        assert said.status == 0, said.err
+    assert np.array_equal(read(tmp_path / "file.h5"), read(tmp_path / "stdin.h5"), equal_nan=True)
+
+
+@pytest.fixture
+def pipe():
+    """A function that gives the path of a pipe with these bytes, as the shell's <(command) does."""
+    ends = []
+
+    def write_all(end, content):
+        with suppress(BrokenPipeError), open(end, "wb") as file:
+            file.write(content)
+
+    def make(content):
+        reading, writing = os.pipe()
+        ends.append(reading)
+        threading.Thread(target=write_all, args=(writing, content), daemon=True).start()
+        return f"/dev/fd/{reading}"
+
+    yield make
+    for end in ends:
+        os.close(end)
+
+
+def test_no_line_of_a_list_from_a_pipe_is_lost(script, stack, pipe):
+    lines = b"a.h5 //0\n" * 2000 + b"a.h5 //2\n"  # more than is read ahead
+    said = script("sum-hdf5-files", pipe(lines), "-o", "sum.h5")
+    assert said.status == 0, said.err
+    assert "2001 frames" in said.err
+    assert (read("sum.h5") == 2000 * stack[0].astype(int) + stack[2]).all()
+
+
+def test_a_stream_from_a_named_pipe_is_refused_with_what_to_do(script, golden, pipe):
+    said = script("sum-hdf5-files", pipe(golden.read_bytes()[:2000]), "-o", "sum.h5")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "a stream from a pipe is read as standard input: give - for it" in said.err
 
 
 def test_a_prefix_that_is_a_folder_needs_no_slash_without_a_geometry_either(script, stack, tmp_path):
