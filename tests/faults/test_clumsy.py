@@ -323,6 +323,21 @@ def test_a_reader_that_has_gone_is_no_error(folder, words):
     assert done.returncode == 141
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["compare run.stream run.stream -o FILE.png", "peaks run.h5 --csv=FILE.csv", "peaks run.h5 --scatter=FILE.png"],
+)
+def test_files_are_there_though_the_reader_of_the_table_has_gone(folder, words):
+    """`| head`: what is asked for as a file must not wait behind what is printed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command, environment = [sys.executable, "-m", "waterbg", *words.split()], {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, stdout=writing, env=environment)
+    os.close(writing)
+    assert done.returncode == 141
+    assert list(folder.glob("FILE.*"))
+
+
 @pytest.mark.parametrize("words", [["verify", "-"], ["script", "sum-peaks", "-", "-o", "out.h5"]])
 def test_ctrl_c_is_one_line_and_status_130(folder, words):
     process = subprocess.Popen(
