@@ -115,13 +115,16 @@ def test_a_dark_image_is_taken_off_each_frame(script, stack):
         (b"\n", [], 1, "names no frame"),
         (b"a.h5\n", ["--subtract"], 2, "--subtract needs a geometry"),
         (b"a.h5\n", ["--dark", "none.h5"], 1, "no such file"),
+        (b"a.h5\n", ["-o", "-"], 2, "standard output will not do"),
     ],
 )
 def test_what_cannot_be_added_is_one_line_and_no_file(script, stack, tmp_path, lines, arguments, status, message):
-    said = script("sum-hdf5-files", "-", "-o", "sum.h5", *arguments, stdin=lines)
+    output = [] if "-o" in arguments else ["-o", "sum.h5"]
+    said = script("sum-hdf5-files", "-", *output, *arguments, stdin=lines)
     assert said.status == status
     assert message in said.err
     assert not (tmp_path / "sum.h5").exists()
+    assert not (tmp_path / "-").exists()
 
 
 def test_with_a_geometry_bad_pixels_are_left_out(script, golden, data):
