@@ -271,6 +271,13 @@ def test_limits_that_leave_no_shell_are_wrong_usage_before_anything_runs(merging
     assert not (inputs / "out").exists()
 
 
+@pytest.mark.parametrize("half", ["even-only", "odd-only"])
+def test_half_a_data_set_is_wrong_usage_before_anything_runs(merging, inputs, half):
+    with pytest.raises(UsageError, match=f"--{half}: each half-data set is merged anyway"):
+        merge(merging, output="out", options=[Option(half)])
+    assert not (inputs / "out").exists()
+
+
 def test_shells_that_exclude_everything_that_was_merged_are_wrong_usage(merging, inputs):
     with pytest.raises(UsageError, match="--lowres and --highres exclude everything"):
         merge(merging, output="out", highres=300)

@@ -227,6 +227,9 @@ def merge_streams(
     """
     _refuse_inputs(streams, cell)
     _refuse_limits(lowres, highres)
+    for option in options:
+        if option.name in ("even-only", "odd-only"):  # refused by process_hkl, but after the first of three mergings
+            raise UsageError(f"--{option.name}: each half-data set is merged anyway, as well as all; leave it out")
     tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
     _refuse_cell(cell, tools["check_hkl"])
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
