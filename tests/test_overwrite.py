@@ -271,6 +271,13 @@ def test_images_without_anything_in_common_need_to_be_told_how_they_pair(high, w
     assert tool.overwrite_stream(high, low, tmp_path / "out.stream", pair="order").matched == 1
 
 
+@pytest.mark.parametrize("match", ["order", "hkl", "all"])
+def test_how_images_pair_is_no_option_where_no_images_are_paired(high, low, tmp_path, match):
+    with pytest.raises(UsageError, match=f"--pair=event has no meaning with --match={match}"):
+        tool.overwrite_stream(high, low, tmp_path / "out.stream", match=match, pair="event")
+    assert not (tmp_path / "out.stream").exists()
+
+
 def test_the_stream_of_the_numbers_is_closed_also_when_the_other_cannot_be_read(write, tmp_path):
     low = write("low.stream", chunk("l.h5", "//7", 70, crystal(row(1, 0, 0, 5))))
     with warnings.catch_warnings(record=True) as unclosed:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import h5py
 import numpy as np
 import pytest
 
@@ -342,6 +343,19 @@ def test_a_geometry_of_other_images_is_told(small, capsys):
     assert "the geometry" not in capsys.readouterr().err
     assert subtract(stream, "-o", small / "b.stream", "-g", shifted(geometry, 6)) == 0
     assert "the predictions of 6 crystals lie more than 2 px" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [(), ("--integration=rings", "-j", "2"), ("--integration=sum", "--no-decoys")])
+def test_images_of_other_events_are_told(small, words, capsys):
+    stream, images = small / "rings-nocen-nosat-nograd.stream", small / "images.h5"
+    assert subtract(stream, "-o", small / "a.stream", *words) == 0
+    assert "are these the images" not in capsys.readouterr().err
+    with h5py.File(images, "r+") as file:
+        pixels = file["entry/data/data"]
+        pixels[...] = np.roll(pixels[()], 1, axis=0)
+    assert subtract(stream, "-o", small / "b.stream", *words) == 0
+    said = capsys.readouterr().err
+    assert "of the strong reflections of 6 crystals hardly anything is in the images: are these the images of" in said
 
 
 def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):

@@ -312,6 +312,8 @@ def _finder(
         raise UsageError(f"no way to match named {match!r}; there are {', '.join(MATCHES)}")
     if pair is not None and pair not in PAIRS:
         raise UsageError(f"no way to pair images named {pair!r}; there are {', '.join(PAIRS)}")
+    if pair is not None and match != "crystal":
+        raise UsageError(f"--pair={pair} has no meaning with --match={match}: only crystals are looked for by image")
     if match in ("crystal", "order") and not knows_crystals:
         raise UsageError(f"to match by {match} the data must know their crystals: give what load_stream gave, uncut")
     refuse_pipes("overwrite", *[source for source in (high, low) if not isinstance(source, Mapping)])

@@ -47,6 +47,14 @@ def subtracted(name):
     return Path("expected.stream").read_bytes()
 
 
+@pytest.mark.parametrize("option", ["no-submit", "block-size=3", "partition=all", "time=5", "account=me", "qos=low"])
+def test_options_of_a_job_array_do_not_index_here_without_slurm(golden, capsys, option):
+    words = ["-i", "frames.lst", "-g", "det.geom", "-o", "run.stream", f"--waterbg-{option}"]
+    assert run(["waterbg", "indexamajig", *words]) == 2
+    assert f"--waterbg-{option.partition('=')[0]} needs --waterbg-slurm" in capsys.readouterr().err
+    assert not Path("arguments").exists()
+
+
 def test_the_subtracted_stream_is_at_o_and_the_original_beside_it(golden, capfd):
     words = ["-i", "frames.lst", "-g", "det.geom", "-o", "run.stream", "-j", "2"]
     assert run(["waterbg", "indexamajig", *words, RINGS]) == 0

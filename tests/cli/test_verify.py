@@ -23,9 +23,11 @@ DAMAGE = {
     "end_crystal": MIDDLE.replace(b"--- End crystal\n", b""),
     "not_finite": MIDDLE.replace(b"      10.00", b"        nan", 1),
     "unknown_panel": MIDDLE.replace(b"   20.0 p0", b"   20.0 p9", 1),
+    "off_panel": MIDDLE.replace(b"   20.0 p0", b"  -20.0 p0", 1),
     "cell": MIDDLE.replace(b"bstar", b"starb"),
     "photon_energy": MIDDLE.replace(b"9500.000000", b"-1"),
     "index": MIDDLE.replace(b"   1    2    3", b" 600    2    3"),
+    "index_base": MIDDLE.replace(b"   1    2    3", b"   1  002    3"),
     "num_reflections": MIDDLE.replace(b"num_reflections = 3", b"num_reflections = 4"),
     "panel_name": MIDDLE.replace(b"   20.0 p0", b"   20.0 " + b"p" * 70, 1),
     "long_line": MIDDLE.replace(b"hit = 1", b"note = " + b"x" * 1100),
@@ -113,6 +115,18 @@ def test_what_is_lost_without_a_word_of_libcrystfel_is_named(what, tmp_path, cap
     status, out, _ = verify(path, "--json", capsys=capsys)
     assert status == 1
     assert check in [finding["check"] for finding in json.loads(out)["findings"]]
+
+
+@pytest.mark.parametrize(("fs", "off"), [(0.0, 0), (99.9, 0), (100.0, 0), (100.2, 1), (-0.1, 1), (float("nan"), 1)])
+def test_a_position_is_on_its_panel_as_far_as_its_last_pixel_reaches(tmp_path, capsys, fs, off):
+    path = tmp_path / "edge.stream"
+    rows = [factory.row(), factory.row(h=2, fs=fs), factory.row(h=3, fs=fs)]
+    path.write_bytes(factory.stream([factory.chunk(0, [factory.crystal(rows)])]))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == off
+    found = [(finding["check"], finding["message"]) for finding in json.loads(out)["findings"]]
+    said = f"fs {fs:g}, ss 20 is not on panel p0, and 1 more of this crystal"
+    assert found == [("off_panel", said)] * off
 
 
 def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):

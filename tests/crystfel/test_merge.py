@@ -184,6 +184,39 @@ def test_streams_of_one_name_get_different_lists(merging, inputs):
     assert [m.hkl for m in report.merged] == ["out/run.hkl", "out/run-2.hkl"]
 
 
+def test_a_stream_with_the_name_of_a_pair_keeps_its_own_tables(merging, inputs):
+    (inputs / "A-B.stream").write_bytes(SHORT)
+    arguments = {"symmetry": "4/mmm", "cell": "xtal.cell", "nshells": 5, "crystfel_bin": str(merging)}
+    report = merge_streams(["A-B.stream", "grad.stream"], "out", **arguments)
+    assert [m.hkl for m in report.merged] == ["out/A-B-2.hkl", "out/grad.hkl"]
+    assert {"A-B-2-CC.dat", "A-B-CC.dat"} < set(os.listdir(inputs / "out"))
+
+
+@pytest.mark.parametrize("name", ["run.hkl", "run.hkl1", "merge.txt", "run-check.dat", "A-B-CC.dat"])
+def test_no_result_replaces_an_input_even_by_force(merging, inputs, name):
+    (inputs / "run.stream").write_bytes(SHORT)
+    (inputs / name).write_bytes(SHORT)
+    arguments = {"symmetry": "4/mmm", "nshells": 5, "crystfel_bin": str(merging), "force": True}
+    with pytest.raises(OutputError, match=r"is the input itself|holds a stream, which nothing else replaces"):
+        merge_streams(["run.stream", "grad.stream"], ".", cell=name, **arguments)
+    with pytest.raises(OutputError, match=r"is the input itself|holds a stream, which nothing else replaces"):
+        merge_streams(["run.stream", name], ".", cell="xtal.cell", **arguments)
+    (inputs / name).write_text("0")
+    with pytest.raises(OutputError, match=f"{name}: is the input itself"):
+        options = [Option("custom-split", name)]
+        merge_streams(["run.stream", "grad.stream"], ".", cell="xtal.cell", options=options, **arguments)
+    assert (inputs / name).read_text() == "0"
+
+
+@pytest.mark.crystfel
+def test_a_folder_whose_name_begins_with_a_dash_is_no_option(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    golden = data / "golden" / "small"
+    (tmp_path / "-run.stream").write_bytes((golden / NOGRAD).read_bytes())
+    report = merge_streams(["./-run.stream"], "-merged", symmetry="4/mmm", cell=str(golden / "xtal.cell"), nshells=1)
+    assert report.merged[0].overall["Rsplit"] > 0
+
+
 def test_missing_files_are_named_before_anything_runs(merging, inputs):
     for cell, said in (("nix.cell", "No such file or directory"), (".", "Is a directory")):
         with pytest.raises(WaterbgError, match=f"{re.escape(cell)}: cannot be read .{said}"):
@@ -235,6 +268,13 @@ def test_a_stream_with_nothing_to_merge_is_told_before_anything_runs(merging, in
 def test_limits_that_leave_no_shell_are_wrong_usage_before_anything_runs(merging, inputs, limits, said):
     with pytest.raises(UsageError, match=said):
         merge(merging, output="out", **limits)
+    assert not (inputs / "out").exists()
+
+
+@pytest.mark.parametrize("half", ["even-only", "odd-only"])
+def test_half_a_data_set_is_wrong_usage_before_anything_runs(merging, inputs, half):
+    with pytest.raises(UsageError, match=f"--{half}: each half-data set is merged anyway"):
+        merge(merging, output="out", options=[Option(half)])
     assert not (inputs / "out").exists()
 
 

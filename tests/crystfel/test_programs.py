@@ -162,6 +162,14 @@ def test_a_running_program_speaks_to_the_user_and_to_the_log(program, tmp_path, 
     assert (tmp_path / "log").read_text() == f"$ {folder}/indexamajig -j 2\nerr\nhello\n"
 
 
+def test_a_log_whose_name_begins_with_a_dash_is_no_option_of_tee(program, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = program("indexamajig", "echo err >&2")
+    running = Running(find_program("indexamajig", str(folder)), [], log=Path("-run.stream.log"))
+    assert running.wait() == 0
+    assert running.last_lines == ("err",)
+
+
 def test_a_signal_is_passed_on_and_its_status_is_that_of_the_shell(program, tmp_path):
     folder = program("indexamajig", "exec sleep 60")
     running = Running(find_program("indexamajig", str(folder)), [])

@@ -156,6 +156,25 @@ def test_what_cannot_be_an_output_is_refused_in_one_line(folder, command, capsys
         assert os.listdir(folder / "folder") == []
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "subtract run.stream -o out.stream --model=-",
+        "subtract run.stream -o -",
+        "overwrite run.stream run.stream -o out.stream --unmatched=-",
+        "simulate small -n 1 -o -",
+        "simulate small -n 1 -o out --images=-",
+    ],
+)
+def test_no_file_is_named_as_standard_output_is(folder, command, capsys):
+    before = sorted(os.listdir(folder))
+    assert run(["waterbg", *command.split()]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "standard output will not do; a name is needed" in said
+    assert sorted(os.listdir(folder)) == before
+
+
 @pytest.mark.parametrize(("command", "values"), OPTIONS, ids=[command for command, _ in OPTIONS])
 def test_absurd_values_are_refused_or_worked_with(folder, command, values, capsys):
     for value in values:
@@ -321,6 +340,21 @@ def test_a_reader_that_has_gone_is_no_error(folder, words):
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 141
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["compare run.stream run.stream -o FILE.png", "peaks run.h5 --csv=FILE.csv", "peaks run.h5 --scatter=FILE.png"],
+)
+def test_files_are_there_though_the_reader_of_the_table_has_gone(folder, words):
+    """`| head`: what is asked for as a file must not wait behind what is printed."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    command, environment = [sys.executable, "-m", "waterbg", *words.split()], {**os.environ, "PYTHONUNBUFFERED": "1"}
+    done = subprocess.run(command, stdout=writing, env=environment)
+    os.close(writing)
+    assert done.returncode == 141
+    assert list(folder.glob("FILE.*"))
 
 
 @pytest.mark.parametrize("words", [["verify", "-"], ["script", "sum-peaks", "-", "-o", "out.h5"]])

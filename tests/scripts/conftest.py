@@ -52,7 +52,7 @@ def script(capsysbinary, monkeypatch):
     """A function that runs a script: ``script(name, *arguments, stdin=b"")``."""
 
     def run(name, *arguments, stdin=b""):
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
         capsysbinary.readouterr()
         status = load(name).invoke([name, *map(os.fspath, arguments)])
         out, err = capsysbinary.readouterr()

@@ -1,6 +1,9 @@
 """Frames added up, and single images shown and judged."""
 
+import os
 import re
+import threading
+from contextlib import suppress
 
 import h5py
 import numpy as np
@@ -45,6 +48,48 @@ def test_a_file_without_events_stands_for_all_its_frames_and_the_list_may_be_sta
     assert read("mean.h5") == pytest.approx(stack.mean(axis=0))
 
 
+def test_a_stream_may_be_standard_input_as_well(script, golden, monkeypatch, tmp_path):
+    monkeypatch.chdir(golden.parent)
+    for source, name in ((golden, "file.h5"), ("-", "stdin.h5")):
+        said = script("sum-hdf5-files", source, "-o", tmp_path / name, stdin=golden.read_bytes())
+        assert said.status == 0, said.err
+    assert np.array_equal(read(tmp_path / "file.h5"), read(tmp_path / "stdin.h5"), equal_nan=True)
+
+
+@pytest.fixture
+def pipe():
+    """A function that gives the path of a pipe with these bytes, as the shell's <(command) does."""
+    ends = []
+
+    def write_all(end, content):
+        with suppress(BrokenPipeError), open(end, "wb") as file:
+            file.write(content)
+
+    def make(content):
+        reading, writing = os.pipe()
+        ends.append(reading)
+        threading.Thread(target=write_all, args=(writing, content), daemon=True).start()
+        return f"/dev/fd/{reading}"
+
+    yield make
+    for end in ends:
+        os.close(end)
+
+
+def test_no_line_of_a_list_from_a_pipe_is_lost(script, stack, pipe):
+    lines = b"a.h5 //0\n" * 2000 + b"a.h5 //2\n"  # more than is read ahead
+    said = script("sum-hdf5-files", pipe(lines), "-o", "sum.h5")
+    assert said.status == 0, said.err
+    assert "2001 frames" in said.err
+    assert (read("sum.h5") == 2000 * stack[0].astype(int) + stack[2]).all()
+
+
+def test_a_stream_from_a_named_pipe_is_refused_with_what_to_do(script, golden, pipe):
+    said = script("sum-hdf5-files", pipe(golden.read_bytes()[:2000]), "-o", "sum.h5")
+    assert (said.status, said.err.count("\n")) == (2, 1)
+    assert "a stream from a pipe is read as standard input: give - for it" in said.err
+
+
 def test_a_prefix_that_is_a_folder_needs_no_slash_without_a_geometry_either(script, stack, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "a.h5").rename(tmp_path / "images" / "a.h5")
@@ -70,13 +115,16 @@ def test_a_dark_image_is_taken_off_each_frame(script, stack):
         (b"\n", [], 1, "names no frame"),
         (b"a.h5\n", ["--subtract"], 2, "--subtract needs a geometry"),
         (b"a.h5\n", ["--dark", "none.h5"], 1, "no such file"),
+        (b"a.h5\n", ["-o", "-"], 2, "standard output will not do"),
     ],
 )
 def test_what_cannot_be_added_is_one_line_and_no_file(script, stack, tmp_path, lines, arguments, status, message):
-    said = script("sum-hdf5-files", "-", "-o", "sum.h5", *arguments, stdin=lines)
+    output = [] if "-o" in arguments else ["-o", "sum.h5"]
+    said = script("sum-hdf5-files", "-", *output, *arguments, stdin=lines)
     assert said.status == status
     assert message in said.err
     assert not (tmp_path / "sum.h5").exists()
+    assert not (tmp_path / "-").exists()
 
 
 def test_with_a_geometry_bad_pixels_are_left_out(script, golden, data):

@@ -29,6 +29,17 @@ def test_compare_hkl_is_drawn(script, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
+def test_a_table_of_another_figure_of_merit_is_refused(script, tmp_path):
+    rsplit, cc = RECORDED / "Rsplit-grad.dat", RECORDED / "CC-grad.dat"
+    said = script("compare-hkl", cc, rsplit, "-o", tmp_path / "a.png")
+    assert said.status == 1
+    assert said.err == f"compare-hkl: error: {cc}: is a table of CC, where one of Rsplit/% is needed\n"
+    said = script("compare-hkl", rsplit, rsplit, "-o", tmp_path / "a.png")
+    assert f"{rsplit}: is a table of Rsplit/%, where one of CC is needed" in said.err
+    assert script("Rsplit_surface", "-n", "6000", rsplit, cc, "-o", tmp_path / "a.png").status == 1
+    assert not (tmp_path / "a.png").exists()
+
+
 def test_the_rsplit_surface_is_drawn(script, tmp_path):
     tables = [RECORDED / "Rsplit-grad.dat", RECORDED / "Rsplit-nograd.dat"]
     for patterns in ("6000", "6000,2000"):

@@ -64,6 +64,9 @@ def test_a_mask_that_does_not_fit_is_refused(script, golden, mask, tmp_path):
     assert "needs a mask of shape (504, 512), this one has (100, 100)" in said.err
     assert script("split-by-mask", *arguments, "--mask", tmp_path / "none.h5").status == 1
     assert script("split-by-mask", "-i", "-", *arguments[2:], "--mask", mask).status == 2
+    said = script("split-by-mask", "-i", "/dev/null", *arguments[2:], "--mask", mask)
+    assert said.status == 2
+    assert "reads its stream more than once, so a pipe or standard input will not do" in said.err
     assert not (tmp_path / "1").exists()
 
 

@@ -91,7 +91,8 @@ def test_a_list_of_frames_needs_no_list_events(script, programs, tmp_path):
         (["files.lst", "run 7", "det.geom", "out"], 2, "cannot name files and jobs"),
         (["none.lst", "run7", "det.geom", "out"], 1, "none.lst: no such file"),
         (["empty.lst", "run7", "det.geom", "out"], 2, "names no frame"),
-        (["--jobs", ".", *RUN], 1, "cannot be made"),
+        (["--jobs", ".", *RUN], 1, "is of an earlier run: remove it, or name another with --jobs"),
+        (["--jobs", "files.lst/jobs", *RUN], 1, "cannot be made (Not a directory)"),
         (["--setup", "x"], 2, ""),
     ],
 )

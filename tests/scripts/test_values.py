@@ -187,6 +187,9 @@ def test_the_detector_shift_is_that_of_the_crystals_and_moves_a_geometry(script,
     assert "Mean shift   x = +0.0100 +- 0.0000 mm, y = -0.0200 +- 0.0000 mm" in said.out
     old, new = (parse_geometry((tmp_path / name).read_bytes()) for name in ("a.geom", "b.geom"))
     assert new.corners - old.corners == pytest.approx(np.array([[1e-5, -2e-5, 0]]), abs=1e-12)
+    piped = script("detector-shift", small, "-g", tmp_path / "a.geom", "--geometry-out", "-")
+    assert piped.out == (tmp_path / "b.geom").read_text()
+    assert "Mean shift   x = +0.0100" in piped.err
     assert script("detector-shift", small, "-o", tmp_path / "a.png").status == 0
     assert script("detector-shift", small, "-g", tmp_path / "a.geom").status == 2
     (tmp_path / "c.stream").write_bytes(factory.stream([factory.chunk(0)]))

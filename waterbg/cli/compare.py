@@ -23,7 +23,7 @@ class Compare(Command):
     force = cli.Flag("--force", help="replace a figure that exists")
 
     def main(self, a: str, b: str) -> int:
-        """Compare, print, draw."""
+        """Compare, draw, print."""
         from waterbg.crystfel.compare import compare_streams
         from waterbg.figure_file import check_figure_path
         from waterbg.stream.reader import refuse_pipes
@@ -32,9 +32,9 @@ class Compare(Command):
         if self.figure is not None:
             check_figure_path(self.figure, self.force)
         result = compare_streams(a, b, match=self.match, nshells=self.nshells)
-        print(result.as_json() if self.json else result.text(), end="\n" if self.json else "")
         if self.figure is not None:
             from waterbg.crystfel.figures import draw_comparison
 
             draw_comparison(result, self.figure, self.force)
+        print(result.as_json() if self.json else result.text(), end="\n" if self.json else "")
         return 0

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from waterbg.crystfel.programs import Running
 
 _OWN = "--waterbg-"
+_SLURM = [f"{_OWN}slurm"]
 _CUT_SHORT = 128 + signal.SIGINT  # exit status: indexamajig says 0 when Ctrl-C ended it
 
 
@@ -93,20 +94,37 @@ class Indexamajig(Command):
     slurm = cli.Flag(
         f"{_OWN}slurm", group="Slurm", help="(or --slurm) index as a job array, each task with its own subtraction"
     )
-    no_submit = cli.Flag(f"{_OWN}no-submit", group="Slurm", help="make the job folder and submit nothing")
-    block_size = cli.SwitchAttr(
-        f"{_OWN}block-size", cli.Range(1, 10**9), default=1000, argname="EVENTS", group="Slurm", help="events a task"
+    no_submit = cli.Flag(
+        f"{_OWN}no-submit", requires=_SLURM, group="Slurm", help="make the job folder and submit nothing"
     )
-    partition = cli.SwitchAttr(f"{_OWN}partition", str, argname="NAME", group="Slurm", help="partition")
-    account = cli.SwitchAttr(f"{_OWN}account", str, argname="NAME", group="Slurm", help="account to charge")
-    qos = cli.SwitchAttr(f"{_OWN}qos", str, argname="NAME", group="Slurm", help="quality of service")
-    constraint = cli.SwitchAttr(f"{_OWN}constraint", str, argname="LIST", group="Slurm", help="features of the nodes")
-    reservation = cli.SwitchAttr(f"{_OWN}reservation", str, argname="NAME", group="Slurm", help="reservation")
+    block_size = cli.SwitchAttr(
+        f"{_OWN}block-size",
+        cli.Range(1, 10**9),
+        default=1000,
+        argname="EVENTS",
+        requires=_SLURM,
+        group="Slurm",
+        help="events a task",
+    )
+    partition = cli.SwitchAttr(
+        f"{_OWN}partition", str, argname="NAME", requires=_SLURM, group="Slurm", help="partition"
+    )
+    account = cli.SwitchAttr(
+        f"{_OWN}account", str, argname="NAME", requires=_SLURM, group="Slurm", help="account to charge"
+    )
+    qos = cli.SwitchAttr(f"{_OWN}qos", str, argname="NAME", requires=_SLURM, group="Slurm", help="quality of service")
+    constraint = cli.SwitchAttr(
+        f"{_OWN}constraint", str, argname="LIST", requires=_SLURM, group="Slurm", help="features of the nodes"
+    )
+    reservation = cli.SwitchAttr(
+        f"{_OWN}reservation", str, argname="NAME", requires=_SLURM, group="Slurm", help="reservation"
+    )
     time = cli.SwitchAttr(
         f"{_OWN}time",
         str,
         argname="LIMIT",
         default="60",
+        requires=_SLURM,
         group="Slurm",
         help="time limit of a task, as sbatch takes it",
     )

@@ -60,7 +60,7 @@ class Merge(Command):
         return super().run([argv[0], *marked], exit=exit)
 
     def main(self, *streams: str) -> int:
-        """Merge, tabulate, draw."""
+        """Merge, draw, tabulate."""
         from waterbg.crystfel.figures import draw_merge, have_matplotlib
         from waterbg.crystfel.merge import merge_streams
         from waterbg.crystfel.options import PARTIALATOR, PROCESS_HKL, parse_leniently
@@ -85,12 +85,12 @@ class Merge(Command):
             force=self.force,
             report=lambda message: print(f"waterbg: {message}", file=sys.stderr),
         )
-        print(report.as_json() if self.json else report.text(), end="\n" if self.json else "")
         folder = report.folder
         if not self.no_figure:
             if have_matplotlib():
                 draw_merge(report, str(folder / "merge.png"), self.force)
             else:
                 print("waterbg: no figure: matplotlib is not installed (pip install 'waterbg[plot]')", file=sys.stderr)
+        print(report.as_json() if self.json else report.text(), end="\n" if self.json else "")
         print(f"waterbg: everything is in {folder}", file=sys.stderr)
         return 0

@@ -99,25 +99,23 @@ class Peaks(Command):
             except ValueError as err:
                 raise UsageError(str(err)) from None
 
-        if self.coordinate:
+        menu = [] if self.coordinate else list(tool.menu_lines(array, self.threshold, pixels))
+        asks = not (self.coordinate or self.everything or self.csv) and sys.stdin.isatty() and sys.stdout.isatty()
+        if asks:
+            print("\n".join(menu))
+            estimates = self._ask(pixels, estimate)
+        elif self.coordinate:
             estimates = estimate([self._numbers("--coordinate", text, 2) for text in self.coordinate])
-            self._show(tool.estimate_lines(estimates))
         else:
-            self._show(tool.menu_lines(array, self.threshold, pixels))
-            if self.everything or self.csv or not (sys.stdin.isatty() and sys.stdout.isatty()):
-                estimates = estimate(pixels)
-                self._show(tool.estimate_lines(estimates))
-            else:
-                estimates = self._ask(pixels, estimate)
+            estimates = estimate(pixels)
+        # files come before what is printed, whose reader may go away (| head)
         if self.csv is not None:
             self._write_csv(estimates)
         if self.scatter is not None:
             self._draw(array, estimates)
+        if not asks and self.csv != "-":
+            print("\n".join([*menu, *tool.estimate_lines(estimates)]))
         return 0
-
-    def _show(self, lines: Any) -> None:
-        if self.csv != "-":
-            print("\n".join(lines))
 
     def _ask(self, pixels: Any, estimate: Any) -> list[RingEstimate]:
         """Ask until the answer is q."""

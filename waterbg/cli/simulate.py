@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from plumbum import cli
 
-from waterbg.cli.base import Command
+from waterbg.cli.base import Command, refuse_standard_output
 from waterbg.errors import UsageError, WaterbgError
 from waterbg.kernel_cache import say_when_compiling
 
@@ -55,6 +55,7 @@ class Simulate(Command):
             return 0
         if not self.output:
             raise UsageError("simulate: -o DIR is needed")
+        refuse_standard_output(self.output)
         say_when_compiling()
         try:
             done = simulate.write_dataset(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Collection, Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +60,11 @@ class Verify(Command):
         from waterbg.stream import StreamFile, check
 
         with StreamFile(path) as stream:
-            checker = check.Checker(stream, self.skip)
+            refused, extents = _geometry(stream)
+            checker = check.Checker(stream, self.skip, None if "off_panel" in self.skip else extents)
             found = []
             n = 0
-            for finding in chain(_geometry(stream, self.skip), checker):
+            for finding in chain([] if "geometry" in self.skip else refused, checker):
                 n += 1
                 if n <= self.limit:
                     found.append(asdict(finding))
@@ -105,16 +105,15 @@ class Verify(Command):
         return n
 
 
-def _geometry(stream: StreamFile, skip: Collection[str]) -> Iterator[Finding]:
-    """What CrystFEL would not accept in the stream's own geometry."""
+def _geometry(stream: StreamFile) -> tuple[list[Finding], dict[bytes, tuple[int, int, int, int]] | None]:
+    """What CrystFEL would not accept in the stream's own geometry, and, if nothing, where its panels are."""
     from waterbg.geometry import parse_geometry
     from waterbg.stream.check import Finding
 
-    if "geometry" in skip:
-        return
     try:
-        parse_geometry(stream.geometry_text)
+        panels = parse_geometry(stream.geometry_text).panels
     except GeometryError as err:
         line = stream.geometry_line + max(err.line - 1, 0)
         offset = len(b"".join(stream.header.splitlines(keepends=True)[: line - 1]))
-        yield Finding("geometry", f"{err.reason}: CrystFEL 0.12 does not open this stream", line, offset)
+        return [Finding("geometry", f"{err.reason}: CrystFEL 0.12 does not open this stream", line, offset)], None
+    return [], {p.name.encode("utf-8", "surrogateescape"): (p.min_fs, p.max_fs, p.min_ss, p.max_ss) for p in panels}

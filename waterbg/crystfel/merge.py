@@ -15,7 +15,7 @@ from waterbg.crystfel.options import Option
 from waterbg.crystfel.programs import Program, find_program, run_program
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
-from waterbg.stream import write_file
+from waterbg.stream import refuse_another_kind, refuse_to_replace, write_file
 from waterbg.stream.lacking import has_reflections, no_reflections
 
 # name in the report -> heading, decimals; in the order of the table
@@ -27,6 +27,7 @@ QUANTITIES = {
     "CC": ("CC1/2", 4),
     "CCstar": ("CC*", 4),
 }
+_HALVES = ("Rsplit", "CC", "CCstar")
 BETWEEN = {"CC": ("CC", 4), "R1I": ("R/%", 2)}
 _FEW = """CrystFEL reflection list version 2.0
 Symmetry: 1
@@ -35,6 +36,7 @@ Symmetry: 1
    2    3    4       1.00        -       1.00       1
 End of reflections
 """
+_RESULTS = ("merge.json", "merge.txt", "merge.log", "merge.png")
 # is more better?
 _BETTER = {"snr": True, "Rsplit": False, "CC": True}
 
@@ -225,12 +227,17 @@ def merge_streams(
     """
     _refuse_inputs(streams, cell)
     _refuse_limits(lowres, highres)
+    for option in options:
+        if option.name in ("even-only", "odd-only"):  # refused by process_hkl, but after the first of three mergings
+            raise UsageError(f"--{option.name}: each half-data set is merged anyway, as well as all; leave it out")
     tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
     _refuse_cell(cell, tools["check_hkl"])
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
+    names = _names(streams)
+    reads = [*streams, cell, *(option.value for option in options if option.value is not None)]
+    _refuse_to_replace(folder, names, reads)
     _prepare(folder, force)
     work = _Work(tools, symmetry, cell, nshells, folder, report)
-    names = _names(streams)
     merged = [
         Merged(_label(i), stream, str(folder / f"{name}.hkl")) for i, (stream, name) in enumerate(zip(streams, names))
     ]
@@ -240,9 +247,9 @@ def merge_streams(
     notes: list[str] = []
     for one in merged:
         one.add(work.check(one, limits))
-        for figure in ("Rsplit", "CC", "CCstar"):
+        for figure in _HALVES:
             work.compare(one, f"{one.hkl}1", f"{one.hkl}2", figure, limits, notes)
-    between = [Merged(f"{merged[0].label}-{one.label}", one.stream, "") for one in merged[1:]]
+    between = [Merged(_pair(i), one.stream, "") for i, one in enumerate(merged[1:], 1)]
     for pair, one in zip(between, merged[1:]):
         for figure in BETWEEN:
             work.compare(pair, merged[0].hkl, one.hkl, figure, limits, notes)
@@ -289,17 +296,32 @@ def _label(i: int) -> str:
     return chr(ord("A") + i) if i < 26 else str(i + 1)
 
 
+def _pair(i: int) -> str:
+    return f"{_label(0)}-{_label(i)}"
+
+
 def _names(streams: Sequence[str]) -> list[str]:
-    """A name for each stream's files: its own, numbered where two would be the same."""
+    """A name for each stream's files: its own, numbered where two would be the same, or that of a pair (A-B)."""
+    pairs = [_pair(i) for i in range(1, len(streams))]
     names: list[str] = []
     for stream in streams:
         stem = name = Path(stream).stem
         number = 1
-        while name in names:
+        while name in [*names, *pairs]:
             number += 1
             name = f"{stem}-{number}"
         names.append(name)
     return names
+
+
+def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str]) -> None:
+    """Refuse to put a result in the place of an input, or of any stream or images, ``--force`` or not."""
+    endings = [".hkl", ".hkl1", ".hkl2", "-check.dat", *(f"-{figure}.dat" for figure in _HALVES)]
+    ours = [f"{name}{ending}" for name in names for ending in endings]
+    ours += [f"{_pair(i)}-{figure}.dat" for i in range(1, len(names)) for figure in BETWEEN]
+    for name in (*ours, *_RESULTS):
+        refuse_to_replace(folder / name, reads)
+        refuse_another_kind(folder / name, "a result of merge")
 
 
 def _prepare(folder: Path, force: bool) -> None:
@@ -309,7 +331,7 @@ def _prepare(folder: Path, force: bool) -> None:
                 raise OutputError(
                     "the folder exists and is not empty; choose another with -o, or --force", path=str(folder)
                 )
-            for leftover in ("merge.json", "merge.txt", "merge.log", "merge.png"):
+            for leftover in _RESULTS:
                 (folder / leftover).unlink(missing_ok=True)
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as err:
@@ -417,7 +439,8 @@ class _Work:
         chosen = [] if limits is None else [f"--rmin={limits[0] * 1e9:.9e}", f"--rmax={limits[1] * 1e9:.9e}"]
         arguments = ["-y", self.symmetry, "-p", self.cell, f"--nshells={self.nshells}", f"--shell-file={path}"]
         before = self.log.stat().st_size if self.log.exists() else 0
-        done = run_program(self.tools[name], [*arguments, *chosen, *more, *lists], log=self.log)
+        # behind "--" a list in a folder like "-merged" is no option
+        done = run_program(self.tools[name], [*arguments, *chosen, *more, "--", *lists], log=self.log)
         with open(self.log, "rb") as file:
             file.seek(before)
             said = file.read().decode(errors="replace")

@@ -262,7 +262,7 @@ class Running:
         with _begun(log, program, arguments) as file:
             self._start = file.tell()
         # -i: Ctrl-C reaches tee as well, and the program's last words come after it
-        self._tee = local["tee"]["-a", "-i", str(log)].popen(stdin=subprocess.PIPE, stdout=_STDERR, stderr=None)
+        self._tee = local["tee"]["-a", "-i", "--", str(log)].popen(stdin=subprocess.PIPE, stdout=_STDERR, stderr=None)
         try:
             self.process = _start(program, arguments, **how | {"stderr": self._tee.stdin})
         finally:

@@ -34,8 +34,8 @@ class FileFinder:
         if prefix and os.path.isdir(prefix) and not prefix.endswith("/"):
             prefix += "/"
         self.prefix, self.basename, self.complain = prefix, basename, complain
-        self.stream_folder = _folder(stream_path)
-        self.geometry_folder = _folder(geometry_path)
+        self.stream_folders = _folders(stream_path)
+        self.geometry_folders = _folders(geometry_path)
         self._images: dict[str, str] = {}
         self._masks: dict[str, str] = {}
 
@@ -56,10 +56,10 @@ class FileFinder:
         paths = [name]
         if self.prefix or self.basename:
             paths.append(self.prefix + (last if self.basename else name))
-        if self.stream_folder is not None:
-            paths.append(os.path.join(self.stream_folder, name))
+        for folder in self.stream_folders:
+            paths.append(os.path.join(folder, name))
             if self.basename:
-                paths.append(os.path.join(self.stream_folder, last))
+                paths.append(os.path.join(folder, last))
         return paths
 
     def mask(self, name: str) -> str:
@@ -70,7 +70,7 @@ class FileFinder:
         found = self._masks.get(name)
         if found is not None:
             return found
-        folders = [f for f in (self.geometry_folder, self.stream_folder) if f is not None]
+        folders = [*self.geometry_folders, *self.stream_folders]
         path = _first([name, *(os.path.join(folder, name) for folder in folders)], "the geometry names it")
         if path != name:
             self.complain(f"{name} is not in the working directory, where CrystFEL looks for it; took {path}")
@@ -88,5 +88,8 @@ def _first(paths: list[str], advice: str) -> str:
     raise ImageError(f"no such file{where}; {advice}", path=paths[0])
 
 
-def _folder(path: str | None) -> str | None:
-    return None if path is None or path == "-" else os.path.dirname(os.path.abspath(path))
+def _folders(path: str | None) -> list[str]:
+    """The folder of a file; of a link, that of what it leads to as well."""
+    if path is None or path == "-":
+        return []
+    return list(dict.fromkeys(os.path.dirname(real(path)) for real in (os.path.abspath, os.path.realpath)))

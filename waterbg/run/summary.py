@@ -39,6 +39,11 @@ class Summary:
                 f"  the predictions of {tally.astray} crystal{'s' * (tally.astray != 1)} lie more than {ASTRAY:g} px "
                 "from the positions in the stream: is the geometry that of these images?"
             )
+        if tally.unseen:
+            lines.append(
+                f"  of the strong reflections of {tally.unseen} crystal{'s' * (tally.unseen != 1)} hardly anything "
+                "is in the images: are these the images of this stream?"
+            )
         if tally.other_radii:
             lines.append(
                 f"  {tally.other_radii} of the file's streams had another --int-radius than was used: "

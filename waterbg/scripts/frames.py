@@ -17,6 +17,7 @@ from waterbg.h5_image import ImageStack
 from waterbg.scripts.layout import ImageLayout, stream_detector
 from waterbg.stream import Chunk, StreamFile
 from waterbg.stream.grammar import VERSION
+from waterbg.stream.reader import is_pipe
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame, FrameReader
@@ -62,8 +63,11 @@ class Named:
 
 
 def is_stream(path: str) -> bool:
-    """Whether a file begins as a stream does (standard input is taken for a list)."""
+    """Whether a file, or standard input, begins as a stream does; a named pipe, whose bytes come once, is a list."""
     if path == "-":
+        waiting: bytes = sys.stdin.buffer.peek(len(VERSION))  # type: ignore[union-attr]
+        return waiting.startswith(VERSION)
+    if is_pipe(path):
         return False
     try:
         with open(path, "rb") as file:
@@ -79,6 +83,8 @@ def listed_frames(path: str) -> Iterator[Named]:
         while line := file.readline(LONGEST_LINE):
             if len(line) == LONGEST_LINE:
                 raise UsageError(f"{path}: a line of more than {LONGEST_LINE} letters names no image")
+            if line.startswith(VERSION.decode()):
+                raise UsageError(f"{path}: a stream from a pipe is read as standard input: give - for it")
             if line.strip():
                 yield Named(*frame_of(line))
 
@@ -98,7 +104,7 @@ def open_frames(
     Parameters
     ----------
     path : str
-        Stream or list; ``-`` is a list on standard input.
+        Stream or list; ``-`` is standard input.
     geometry : str or None
         Geometry file; None is the stream's own, and none for a list.
     prefix, basename
@@ -119,7 +125,7 @@ def open_frames(
         beside = None
         if is_stream(path):
             stream = stack.enter_context(StreamFile(path))
-            detector, beside = detector or stream_detector(stream), path
+            detector, beside = detector or stream_detector(stream), None if path == "-" else path
             frames = stream_frames(stream)
         else:
             frames = listed_frames(path)

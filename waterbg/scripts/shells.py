@@ -25,7 +25,7 @@ class TableError(StreamError):
         return f"{self.path}:{self.line}: {self.reason}" if self.line else f"{self.path}: {self.reason}"
 
 
-def read_table(path: str, least: int) -> Values:
+def read_table(path: str, least: int, figure: str = "") -> Values:
     """Numbers of a shell file: what stands below its head line.
 
     Parameters
@@ -33,6 +33,8 @@ def read_table(path: str, least: int) -> Values:
     path : str
     least : int
         Columns that there must be; further ones may hold words.
+    figure : str
+        Figure of merit that compare_hkl has written, by the name in its head line; a table of another is refused.
 
     Returns
     -------
@@ -43,8 +45,12 @@ def read_table(path: str, least: int) -> Values:
     ------
     TableError
     """
+    lines = _lines(path)
+    head = lines[0].split() if lines else []
+    if figure and head[:2] == ["1/d", "centre"] and head[2:3] != [figure]:
+        raise TableError(f"is a table of {' '.join(head[2:3])}, where one of {figure} is needed", path=path)
     rows = []
-    for number, line in enumerate(_lines(path)[1:], 2):
+    for number, line in enumerate(lines[1:], 2):
         words = line.split()
         if not words:
             continue

@@ -5,7 +5,8 @@ Each check is a row of the table of ways in which streams go wrong; its name is 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+import re
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -29,9 +30,11 @@ CHECKS = {
     "end_crystal": "crystal without end: it swallows what follows",
     "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
+    "off_panel": "reflection whose position is not on its panel: kept",
     "cell": "crystal without astar, bstar or cstar: used without a cell",
     "photon_energy": "reflections whose photon energy is zero, negative or not a number",
     "index": "Miller index beyond 511, at which libcrystfel aborts",
+    "index_base": "Miller index that begins with 0 or 0x: read as octal or hexadecimal",
     "num_reflections": "num_reflections that does not count the list",
     "panel_name": "panel name over 63 characters, which is cut",
     "long_line": "line over 1022 bytes, which arrives in pieces",
@@ -82,6 +85,8 @@ class Checker:
     stream : StreamFile
     skip : collection of str
         Names of checks to leave out.
+    extents : dict, optional
+        Panel name -> first and last column (fs), first and last row (ss), all inclusive; None leaves out ``off_panel``.
 
     Attributes
     ----------
@@ -91,6 +96,7 @@ class Checker:
 
     stream: StreamFile
     skip: Collection[str] = ()
+    extents: Mapping[bytes, tuple[int, int, int, int]] | None = None
     counts: Counts = field(default_factory=Counts)
 
     def __iter__(self) -> Iterator[Finding]:
@@ -148,6 +154,8 @@ class Checker:
             if parsed.complete:
                 self.counts.reflections += len(crystal.reflections)
             yield from self._crystal(crystal, number)
+            if not parsed.plain:
+                yield from _odd_indices(chunk.bytes, crystal)
 
     def _crystal(self, crystal: Crystal, number: int) -> Iterator[tuple[str, str, int]]:
         rows, begin = crystal.reflections, crystal.rows.begin
@@ -164,11 +172,30 @@ class Checker:
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
         yield from self._panels(crystal.panel_names, rows["panel"], begin, "reflection")
+        if self.extents is not None and len(rows):
+            yield from self._off_panel(crystal, self.extents)
         line = crystal.count_line(b"num_reflections")
         if line is not None and crystal.has_list and not crystal.lost:
             said = scan(line[1], "num_reflections = %i")
             if said is None or said[0] != len(rows):
                 yield "num_reflections", f"{text_of(line[1])!r}, but the list has {len(rows)}", line[0]
+
+    def _off_panel(
+        self, crystal: Crystal, extents: Mapping[bytes, tuple[int, int, int, int]]
+    ) -> Iterator[tuple[str, str, int]]:
+        rows = crystal.reflections
+        everywhere = (-np.inf, np.inf, -np.inf, np.inf)  # of a panel that is not there, which is said already
+        # positions are printed with one decimal, and pixel i reaches to i + 1
+        beyond = np.array([-0.05, 1.05, -0.05, 1.05])
+        boxes = beyond + [extents.get(name, everywhere) for name in crystal.panel_names]
+        fs, ss, panel = rows["fs"], rows["ss"], rows["panel"]
+        left, right, low, high = boxes[0] if len(boxes) == 1 else boxes.T.take(panel, axis=1)
+        off = np.flatnonzero(~((fs >= left) & (fs <= right) & (ss >= low) & (ss <= high)))
+        if len(off):
+            first = off[0]
+            where = f"fs {fs[first]:g}, ss {ss[first]:g} is not on panel {text_of(crystal.panel_names[panel[first]])}"
+            more = f", and {len(off) - 1} more of this crystal" if len(off) > 1 else ""
+            yield "off_panel", f"{where}{more}", int(crystal.rows.begin[first])
 
     def _panels(
         self, names: tuple[bytes, ...], panel: np.ndarray, begin: np.ndarray, what: str
@@ -217,6 +244,18 @@ def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str,
         if is_header and data.startswith(b";", begin):
             continue  # a comment of the geometry does no harm in pieces
         yield "long_line", f"line of {int(lengths[long]) - 1} bytes; libcrystfel reads it in pieces of 1022", begin
+
+
+_ODD_INDEX = re.compile(rb"[ \t]*(?:[+-]?[0-9]+[ \t]+){0,2}([+-]?0[0-9xX][0-9a-fA-F]*)")
+
+
+def _odd_indices(chunk: bytes, crystal: Crystal) -> Iterator[tuple[str, str, int]]:
+    """Indices that are no decimal numbers to ``%i``; a list of printf's own numbers has none."""
+    for begin, end in zip(crystal.rows.begin.tolist(), crystal.rows.end.tolist()):
+        found = _ODD_INDEX.match(chunk, begin, end)
+        if found:
+            base = "hexadecimal" if found[1][1:].lower().startswith((b"x", b"0x")) else "octal"
+            yield "index_base", f"index {text_of(found[1])} is read as {base}", begin
 
 
 _STRAYS = (g.END_CHUNK, g.END_CRYSTAL, g.END_REFLECTIONS, g.END_PEAKS, g.BEGIN_CRYSTAL, g.BEGIN_REFLECTIONS)

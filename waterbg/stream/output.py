@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
 
-from waterbg.errors import OutputError
+from waterbg.errors import OutputError, UsageError
 
 IMAGES, STREAM = "images (HDF5)", "a stream"
 _IMAGES_BEGIN, _STREAM_BEGINS = b"\x89HDF\r\n\x1a\n", b"CrystFEL stream format"
@@ -82,6 +82,8 @@ class OutputFile:
     ------
     OutputError
         When the file exists or is read, or its folder does not exist or is read-only.
+    UsageError
+        For ``-``, which is standard output elsewhere.
     """
 
     def __init__(
@@ -94,6 +96,8 @@ class OutputFile:
         self.path = Path(path)
         self.force = force
         self._file: BinaryIO | None = None
+        if os.fspath(path) == "-":  # a file of that name would come of it
+            raise UsageError("-: this is written as a whole, so standard output will not do; a name is needed")
         if not os.fspath(path):
             raise OutputError("the name of the output is empty", path="''")
         if self.path.is_dir():

@@ -29,10 +29,15 @@ def command_line_of(header: bytes) -> str:
     return ""
 
 
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to what can be read only once: a pipe, a terminal."""
+    return os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)
+
+
 def refuse_pipes(command: str, *paths: str | os.PathLike[str], instead: str = "") -> None:
     """Refuse streams that can be read only once, from the start, where a command opens them again."""
     for path in paths:
-        if os.fspath(path) == "-" or (os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path)):
+        if os.fspath(path) == "-" or is_pipe(path):
             its = f"its stream{'s' * (len(paths) > 1)}"
             raise UsageError(f"{command} reads {its} more than once, so a pipe or standard input will not do{instead}")
 

@@ -97,7 +97,8 @@ def add_provenance(header: bytes, line: bytes, path: str = "stream") -> bytes:
     if at - version + len(line) + 1 > g.LONGEST_AUDIT:
         raise StreamError(
             f"the text before the geometry has {at - version} bytes; with the provenance line it would pass the "
-            f"{g.LONGEST_AUDIT} that CrystFEL reads, and no CrystFEL program would open the output",
+            f"{g.LONGEST_AUDIT} that CrystFEL reads, and no CrystFEL program would open the output; "
+            "shorten it in a copy of the stream",
             path=path,
         )
     return header[:at] + line + b"\n" + header[at:]
