@@ -438,6 +438,15 @@ def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bytes(small):
     assert out.read_bytes() == whole.read_bytes()
 
 
+def test_what_an_interrupted_run_left_is_not_begun_anew_without_a_word(small, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    OutputFile(out).partial.write_bytes(b"CrystFEL")
+    assert subtract(stream, "-o", out) == 0
+    assert ".out.stream.part, 8 bytes of an interrupted run, is begun anew: no --resume" in capsys.readouterr().err
+    assert subtract(stream, "-o", out, "--force") == 0
+    assert "begun anew" not in capsys.readouterr().err
+
+
 def written(partial):
     """Bytes of an output that is not complete yet; 0 before it is begun and when it has got its name."""
     try:
