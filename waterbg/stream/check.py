@@ -190,12 +190,14 @@ class Checker:
         boxes = beyond + [extents.get(name, everywhere) for name in crystal.panel_names]
         fs, ss, panel = rows["fs"], rows["ss"], rows["panel"]
         left, right, low, high = boxes[0] if len(boxes) == 1 else boxes.T.take(panel, axis=1)
-        off = np.flatnonzero(~((fs >= left) & (fs <= right) & (ss >= low) & (ss <= high)))
-        if len(off):
-            first = off[0]
-            where = f"fs {fs[first]:g}, ss {ss[first]:g} is not on panel {text_of(crystal.panel_names[panel[first]])}"
-            more = f", and {len(off) - 1} more of this crystal" if len(off) > 1 else ""
-            yield "off_panel", f"{where}{more}", int(crystal.rows.begin[first])
+        inside = (fs >= left) & (fs <= right) & (ss >= low) & (ss <= high)
+        if np.count_nonzero(inside) == len(inside):
+            return
+        off = np.flatnonzero(~inside)
+        first = off[0]
+        where = f"fs {fs[first]:g}, ss {ss[first]:g} is not on panel {text_of(crystal.panel_names[panel[first]])}"
+        more = f", and {len(off) - 1} more of this crystal" if len(off) > 1 else ""
+        yield "off_panel", f"{where}{more}", int(crystal.rows.begin[first])
 
     def _panels(
         self, names: tuple[bytes, ...], panel: np.ndarray, begin: np.ndarray, what: str
