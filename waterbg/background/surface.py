@@ -212,7 +212,10 @@ def _new_ratio(
     bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    return scaled_ratio(grid, sums.tile_n, bare, excess, coarse)
+    expected = np.float32(noise[0]) * sums.tile_s + np.float32(noise[1]) * np.where(sums.tile_s > 0, sums.tile_k, 0)
+    # pixels of a panel with a pedestal of its own scatter by more than their level says
+    variance = np.where(sums.tile_s > 0, np.maximum(expected, sums.tile_v), 0).astype(np.float32)
+    return scaled_ratio(grid, sums.tile_n, bare, variance, excess, coarse)
 
 
 def _at_tiles(
