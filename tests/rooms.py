@@ -62,6 +62,18 @@ def background():
     model = curve(np.full(rays.n_bins, 20.0)), np.ones(grid.n_tiles, np.float32), (1.0, 0.1)
     sums = walk(Pixels.of(w.frame, w.frame.bad), rays, grid, *model, step=8, every=every)
     yield "rows near the beam", sums.radial_n
+    # rings that are not round about the beam, on a detector with room for them
+    from tests.background.test_centre import shifted
+    from tests.background.worlds import CLEN, detector, make_world
+    from waterbg.background.centre import centred
+    from waterbg.background.rays import make_rays
+
+    ringed = make_world(shifted, seed=42, det=detector(rows=1, shape=(260, 260), gap=0.0), n_spots=0)
+    beside = make_rays(ringed.frame.detector, CLEN)
+    found, means = centred(Pixels.of(ringed.frame, ringed.frame.bad), beside, (1.0, 0.1))
+    assert found is not beside
+    yield "rays beside the beam", found.panel
+    yield "first profile there", means
     # a dark corner, and one that is all the same
     from waterbg.background.dead import flag_dead
 

@@ -102,7 +102,10 @@ def test_columns_that_are_not_quite_alike_are_no_faults_where_it_is_bright():
     def bright(x, y, panel):
         return 2 + 600 * np.exp(-0.5 * (np.hypot(x, y) / 40) ** 2)
 
-    assert not in_frames(lambda counts, rng: np.multiply(counts, gain, out=counts), level=bright, n=10).any()
+    wrong = in_frames(lambda counts, rng: np.multiply(counts, gain, out=counts), level=bright, n=10)
+    # of columns that are off by more than a tenth, a pixel where it is brightest may be
+    assert wrong.sum() <= 2
+    assert (np.abs(gain[wrong.any(axis=0)] - 1) > 0.1).all()
 
 
 @pytest.mark.parametrize("size", [3, 5, 8])  # one that holds a whole tile is found frame by frame

@@ -88,8 +88,7 @@ def make_rays(
     if flat.any():
         name = detector.panels[int(np.argmax(flat))].name
         raise GeometryError(f"the pixels of panel {name} have no area, or are nowhere", path=detector.path)
-    ends = [panel[:, :3] + panel[:, 3:6] * n_fs * i + panel[:, 6:] * n_ss * j for i in (0, 1) for j in (0, 1)]
-    farthest = max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2], initial=0.0)) for e in ends) * length
+    farthest = _farthest(panel, detector.shapes, length)
     if not (farthest < MOST_BINS and 1 <= length < LONGEST):
         raise GeometryError(
             f"the detector is {length:.3g} pixels from the sample and reaches {farthest:.3g} pixels from the beam "
@@ -97,6 +96,18 @@ def make_rays(
             path=detector.path,
         )
     return Rays(panel, length, pixel, np.array(parse_polarisation(polarisation)), int(farthest) + 2)
+
+
+def _farthest(panel: NDArray[np.float64], shapes: NDArray[np.int64], length: float) -> float:
+    """Largest r of all corners of all panels, pixels."""
+    n_ss, n_fs = shapes[:, :1], shapes[:, 1:]
+    ends = [panel[:, :3] + panel[:, 3:6] * n_fs * i + panel[:, 6:] * n_ss * j for i in (0, 1) for j in (0, 1)]
+    return max(float(np.max(np.hypot(e[:, 0], e[:, 1]) / e[:, 2], initial=0.0)) for e in ends) * length
+
+
+def reaching(rays: Rays, shapes: NDArray[np.int64]) -> Rays:
+    """The same rays with as many bins as their panels, of (n_panels, 2) ``shapes``, need."""
+    return rays._replace(n_bins=int(_farthest(rays.panel, shapes, rays.length)) + 2)
 
 
 def lab_positions(

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.background.centre import centred
 from waterbg.background.dead import flag_dead
 from waterbg.background.masks import Pixels
 from waterbg.background.rays import Rays, column_middles, trace_row
 from waterbg.background.scan import Sums, walk
-from waterbg.background.start import first_profile
 from waterbg.background.table import PER_BIN, curve, denoise, fill_gaps, pooled
 from waterbg.background.tiles import TILE, TileGrid, reject_tiles, scaled_ratio, smooth_ratio
 from waterbg.kernel import kernel
@@ -143,12 +143,14 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     flags : (n_pixels,) uint8
         See :mod:`waterbg.background.masks`; BAD and WIDE pixels are left out. Dead pixels become BAD.
     rays : Rays
+        By the geometry; the surface's own are others where narrow rings are not round about the beam.
     noise : 2 floats
         Variance of a pixel per expected count, and at no counts.
     """
     shapes, grid = frame.detector.shapes, TileGrid.of(frame.detector.shapes)
     pixels = Pixels.of(frame, flags)
-    means, _ = first_profile(pixels, rays, noise)
+    by_geometry = rays
+    rays, means = centred(pixels, by_geometry, noise)
     # A few rows find the level of every panel and the shape of the ratio, with room for what is not yet in the model;
     # then more rows, against a model that is right to a few per cent.
     step = row_step(frame.detector.n_pixels)
@@ -168,7 +170,7 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     many = MANY_DEAD * frame.detector.n_pixels
     dead = flag_dead(pixels, rays, grid, curve(means), sums.tile_n, noise, many)
     if dead > many:  # they pulled everything down with them
-        surface = fit_surface(frame, flags, rays, noise)
+        surface = fit_surface(frame, flags, by_geometry, noise)
         surface.dead += dead
         return surface
     # the tiles were summed before the profile changed: their expected counts change with it
@@ -210,7 +212,10 @@ def _new_ratio(
     bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    return scaled_ratio(grid, sums.tile_n, bare, excess, coarse)
+    expected = np.float32(noise[0]) * sums.tile_s + np.float32(noise[1]) * np.where(sums.tile_s > 0, sums.tile_k, 0)
+    # pixels of a panel with a pedestal of its own scatter by more than their level says
+    variance = np.where(sums.tile_s > 0, np.maximum(expected, sums.tile_v), 0).astype(np.float32)
+    return scaled_ratio(grid, sums.tile_n, bare, variance, excess, coarse)
 
 
 def _at_tiles(

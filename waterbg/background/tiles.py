@@ -15,6 +15,9 @@ TILE = 8  # px
 WIDTH = 1.75  # cells, Gaussian sigma of the smoothing on each level: 14, 28, 56, 112 px
 AROUND = 2.6  # cells of twice the size, over which power and noise are compared: three times WIDTH
 CAUTION = 1.3  # noise is taken for a little more than it is
+# a last look at single tiles and those beside them: sharp edges (of an attenuator, a half shadow) reach as far as the
+# smoothing does; cells, and in place of CAUTION
+NARROW, STRICT = 0.7, 1.5
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def scaled_ratio(
     grid: TileGrid,
     top: NDArray[np.float32],
     bottom: NDArray[np.float32],
+    variance: NDArray[np.float32],
     excess: float,
     coarse: bool = False,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -70,10 +74,12 @@ def scaled_ratio(
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts.
+    variance : (n_tiles,) float32
+        Of the counts of each tile.
     excess : float
-        Variance of the counts over their mean.
+        Variance of the counts over their mean, of all tiles.
     coarse : bool
-        Leave out the finest level, which costs most.
+        Leave out the finest level, which costs most, and the look at single tiles after it.
 
     Returns
     -------
@@ -82,7 +88,19 @@ def scaled_ratio(
         Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
     ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
-    _scaled_ratio(top, bottom, grid.shapes, _kernel(WIDTH), _kernel(AROUND), excess, coarse, ratio, fine)
+    _scaled_ratio(
+        top,
+        bottom,
+        variance,
+        grid.shapes,
+        _kernel(WIDTH),
+        _kernel(NARROW),
+        _kernel(AROUND),
+        excess,
+        coarse,
+        ratio,
+        fine,
+    )
     return ratio, fine
 
 
@@ -96,7 +114,7 @@ def smooth_ratio(grid: TileGrid, top: NDArray[np.float32], bottom: NDArray[np.fl
     return out
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=4)
 def _kernel(width: float) -> NDArray[np.float32]:
     """One half of a Gaussian with height 1, to three sigma."""
     return np.exp(-0.5 * (np.arange(int(3 * width + 1)) / width) ** 2).astype(np.float32)
@@ -187,19 +205,24 @@ def _doubled(values, rows, columns):
 
 
 @kernel
-def _refine(top, bottom, ratio, kernel, around, excess):
-    """Add to ``ratio`` what is left of ``top`` as far as it is more than noise."""
+def _refine(top, bottom, ratio, variance, kernel, around, excess, caution):
+    """Add to ``ratio`` what is left of ``top`` as far as it is more than ``caution`` times the noise.
+
+    Whose ``variance`` is known for each cell (rows, columns), or is ``excess`` times what is expected (where it has no
+    row), which takes no smoothing of its own: wide ones do not see how unequal cells are.
+    """
     rows, columns = top.shape
     left = _blur(top - ratio * bottom, kernel)
     weight = _blur(bottom, kernel)
     # variance of left/weight: for a Gaussian in two dimensions sum k² = sum k / 2
     power, cells = np.empty((rows, columns), np.float32), np.empty((rows, columns), np.float32)
     zero, one, least, most = np.float32(0), np.float32(1), np.float32(1e-6), np.float32(1e4)
-    half_excess = np.float32(0.5 * excess)
+    half = np.float32(0.5)
+    spread = _blur(variance, kernel) if variance.shape[0] else np.float32(excess) * ratio * weight
     for j in range(rows):
-        off, w, believed, p, c = left[j], weight[j], ratio[j], power[j], cells[j]
+        off, w, noise, p, c = left[j], weight[j], spread[j], power[j], cells[j]
         for i in range(columns):
-            observed = min(off[i] * off[i] / (half_excess * max(believed[i] * w[i], least)), most)
+            observed = min(off[i] * off[i] / (half * max(noise[i], least)), most)
             p[i] = observed if w[i] > zero else zero
         for i in range(columns):
             c[i] = one if w[i] > zero else zero
@@ -207,7 +230,7 @@ def _refine(top, bottom, ratio, kernel, around, excess):
     for j in range(power.shape[0]):
         for i in range(power.shape[1]):
             observed = power[j, i] / max(cells[j, i], least)
-            power[j, i] = max(one - np.float32(CAUTION) / observed, zero) if observed > zero else zero
+            power[j, i] = max(one - caution / observed, zero) if observed > zero else zero
     share = _doubled(power, rows, columns)
     for j in range(rows):
         off, w, believed, s = left[j], weight[j], ratio[j], share[j]
@@ -217,8 +240,8 @@ def _refine(top, bottom, ratio, kernel, around, excess):
 
 
 @kernel
-def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine):
-    first = 0
+def _scaled_ratio(top, bottom, variance, shapes, kernel, narrow, around, excess, coarse, out, fine):
+    first, alike, caution = 0, np.empty((0, 0), np.float32), np.float32(CAUTION)
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
         last = first + n_ts * n_tf
@@ -228,15 +251,17 @@ def _scaled_ratio(top, bottom, shapes, kernel, around, excess, coarse, out, fine
         top_3, bottom_3 = _halved(top_2), _halved(bottom_2)
         ratio = np.full(top_3.shape, _mean_ratio(top_3, bottom_3, top, bottom))
         _settle(top_3, bottom_3, ratio, kernel)
-        _refine(top_3, bottom_3, ratio, kernel, around, excess)
+        _refine(top_3, bottom_3, ratio, alike, kernel, around, excess, caution)
         ratio = _doubled(ratio, top_2.shape[0], top_2.shape[1])
-        _refine(top_2, bottom_2, ratio, kernel, around, excess)
+        _refine(top_2, bottom_2, ratio, alike, kernel, around, excess, caution)
         wide = _doubled(ratio, top_1.shape[0], top_1.shape[1])
         ratio = wide.copy()
-        _refine(top_1, bottom_1, ratio, kernel, around, excess)
+        _refine(top_1, bottom_1, ratio, alike, kernel, around, excess, caution)
         wide, ratio = _doubled(wide, n_ts, n_tf), _doubled(ratio, n_ts, n_tf)
         if not coarse:
-            _refine(top_0, bottom_0, ratio, kernel, around, excess)
+            _refine(top_0, bottom_0, ratio, alike, kernel, around, excess, caution)
+            variance_0 = variance[first:last].reshape(n_ts, n_tf)
+            _refine(top_0, bottom_0, ratio, variance_0, narrow, around, excess, np.float32(STRICT))
         for j in range(n_ts):
             at = first + j * n_tf
             here, rough, new, finer = ratio[j], wide[j], out[at : at + n_tf], fine[at : at + n_tf]
