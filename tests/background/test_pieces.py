@@ -162,13 +162,13 @@ def test_a_map_without_structure_is_averaged_far_and_an_edge_is_kept():
     grid = TileGrid.of(np.array([[512, 512]]))
     bottom = np.full(grid.n_tiles, 640.0, np.float32)
     top = rng.poisson(640, grid.n_tiles).astype(np.float32)
-    ratio, fine = scaled_ratio(grid, top, bottom, bottom, 1.0)
+    ratio, fine = scaled_ratio(grid, top, bottom, 1.0, bottom)
     # 14 px of Gaussian alone would leave 0.7 %
     assert ratio.std() < 0.003
     assert np.abs(fine).max() < 0.02
     shape = np.where(np.arange(64)[None, :] < 30, 1.0, 0.6) * np.ones((64, 1))
     top = rng.poisson(640 * shape.ravel()).astype(np.float32)
-    ratio, fine = scaled_ratio(grid, top, bottom, bottom, 1.0)
+    ratio, fine = scaled_ratio(grid, top, bottom, 1.0, bottom)
     ratio = ratio.reshape(64, 64)
     assert abs(ratio[:, :24].mean() - 1) < 0.01
     assert abs(ratio[:, 36:].mean() - 0.6) < 0.01
@@ -179,14 +179,14 @@ def test_panels_do_not_mix():
     grid = TileGrid.of(np.array([[64, 80], [40, 64]]))
     bottom = np.full(grid.n_tiles, 5000.0, np.float32)
     top = bottom * np.where(grid.panel == 0, 0.5, 2.0).astype(np.float32)
-    ratio, _ = scaled_ratio(grid, top, bottom, bottom, 1.0)
+    ratio, _ = scaled_ratio(grid, top, bottom, 1.0, bottom)
     np.testing.assert_allclose(ratio, np.where(grid.panel == 0, 0.5, 2.0), rtol=1e-4)
 
 
 def test_a_panel_without_counts_takes_the_detectors_ratio():
     grid = TileGrid.of(np.array([[64, 64], [64, 64]]))
     bottom = np.where(grid.panel == 0, 100.0, 0.0).astype(np.float32)
-    ratio, _ = scaled_ratio(grid, 1.5 * bottom, bottom, bottom, 1.0)
+    ratio, _ = scaled_ratio(grid, 1.5 * bottom, bottom, 1.0, bottom)
     np.testing.assert_allclose(ratio, 1.5, rtol=1e-4)
 
 

@@ -212,10 +212,19 @@ def _new_ratio(
     bare = np.divide(sums.tile_s, before, out=np.zeros_like(before), where=before > 0)
     total = max(float(sums.tile_s.sum()), 1e-9)
     excess = noise[0] + noise[1] * float(sums.tile_k.sum()) / total
-    expected = np.float32(noise[0]) * sums.tile_s + np.float32(noise[1]) * np.where(sums.tile_s > 0, sums.tile_k, 0)
-    # pixels of a panel with a pedestal of its own scatter by more than their level says
-    variance = np.where(sums.tile_s > 0, np.maximum(expected, sums.tile_v), 0).astype(np.float32)
-    return scaled_ratio(grid, sums.tile_n, bare, variance, excess, coarse)
+    variance = None if coarse else _variance(sums, np.float32(noise[0]), np.float32(noise[1]))
+    return scaled_ratio(grid, sums.tile_n, bare, excess, variance)
+
+
+@kernel
+def _variance(sums, gain, read2):
+    """Variance of the counts of each tile: pixels of a panel with a pedestal scatter by more than their level says."""
+    expected, scatter, pixels, zero = sums.tile_s, sums.tile_v, sums.tile_k, np.float32(0)
+    out = np.empty(expected.size, np.float32)
+    for t in range(out.size):
+        by_level = gain * expected[t] + read2 * pixels[t]
+        out[t] = max(by_level, scatter[t]) if expected[t] > zero else zero
+    return out
 
 
 def _at_tiles(

@@ -57,9 +57,8 @@ def scaled_ratio(
     grid: TileGrid,
     top: NDArray[np.float32],
     bottom: NDArray[np.float32],
-    variance: NDArray[np.float32],
     excess: float,
-    coarse: bool = False,
+    variance: NDArray[np.float32] | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Map of ``top`` over ``bottom``, as smooth as the counts allow, panel by panel.
 
@@ -74,12 +73,11 @@ def scaled_ratio(
     grid : TileGrid
     top, bottom : (n_tiles,) float32
         Counts and expected counts.
-    variance : (n_tiles,) float32
-        Of the counts of each tile.
     excess : float
         Variance of the counts over their mean, of all tiles.
-    coarse : bool
-        Leave out the finest level, which costs most, and the look at single tiles after it.
+    variance : (n_tiles,) float32, optional
+        Of the counts of each tile. Without, the finest level is left out, which costs most, and the look at single
+        tiles after it.
 
     Returns
     -------
@@ -88,19 +86,9 @@ def scaled_ratio(
         Share of the ratio that only the two finer levels see: 0 where the background is smooth.
     """
     ratio, fine = np.empty(grid.n_tiles, np.float32), np.empty(grid.n_tiles, np.float32)
-    _scaled_ratio(
-        top,
-        bottom,
-        variance,
-        grid.shapes,
-        _kernel(WIDTH),
-        _kernel(NARROW),
-        _kernel(AROUND),
-        excess,
-        coarse,
-        ratio,
-        fine,
-    )
+    variance = np.empty(0, np.float32) if variance is None else variance
+    gaussians = _kernel(WIDTH), _kernel(NARROW), _kernel(AROUND)
+    _scaled_ratio(top, bottom, variance, grid.shapes, gaussians, excess, ratio, fine)
     return ratio, fine
 
 
@@ -240,7 +228,8 @@ def _refine(top, bottom, ratio, variance, kernel, around, excess, caution):
 
 
 @kernel
-def _scaled_ratio(top, bottom, variance, shapes, kernel, narrow, around, excess, coarse, out, fine):
+def _scaled_ratio(top, bottom, variance, shapes, gaussians, excess, out, fine):
+    kernel, narrow, around = gaussians
     first, alike, caution = 0, np.empty((0, 0), np.float32), np.float32(CAUTION)
     for p in range(shapes.shape[0]):
         n_ts, n_tf = shapes[p]
@@ -258,7 +247,7 @@ def _scaled_ratio(top, bottom, variance, shapes, kernel, narrow, around, excess,
         ratio = wide.copy()
         _refine(top_1, bottom_1, ratio, alike, kernel, around, excess, caution)
         wide, ratio = _doubled(wide, n_ts, n_tf), _doubled(ratio, n_ts, n_tf)
-        if not coarse:
+        if variance.size:
             _refine(top_0, bottom_0, ratio, alike, kernel, around, excess, caution)
             variance_0 = variance[first:last].reshape(n_ts, n_tf)
             _refine(top_0, bottom_0, ratio, variance_0, narrow, around, excess, np.float32(STRICT))
