@@ -37,6 +37,14 @@ def data():
     return DATA
 
 
+@pytest.fixture
+def small(data, tmp_path):
+    """A copy of the small golden set to work in."""
+    folder = tmp_path / "small"
+    shutil.copytree(data / "golden/small", folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def shared():
     """The folder of real data; tests that use it are marked ``shared``."""

@@ -44,14 +44,14 @@ def test_images_are_found_as_indexamajig_finds_them_or_beside_the_stream(name, p
 
 
 def test_images_are_found_beside_the_stream_that_a_link_leads_to(tmp_path):
-    for place in ("run/a.h5", "run/x.stream", "work/b.h5"):
+    for place in ("run/a.h5", "run/x.stream", "mine/b.h5"):
         (tmp_path / place).parent.mkdir(exist_ok=True)
         (tmp_path / place).touch()
-    (tmp_path / "work" / "link.stream").symlink_to(tmp_path / "run" / "x.stream")
+    (tmp_path / "mine" / "link.stream").symlink_to(tmp_path / "run" / "x.stream")
     detector = parse_geometry(geometry({"p": {"extent": (0, 1, 0, 1)}}))
-    reader = FrameReader(detector, stream_path=tmp_path / "work" / "link.stream", basename=True)
+    reader = FrameReader(detector, stream_path=tmp_path / "mine" / "link.stream", basename=True)
     assert reader.locate("/gone/a.h5") == f"{tmp_path}/run/a.h5"
-    assert reader.locate("b.h5") == f"{tmp_path}/work/b.h5"
+    assert reader.locate("b.h5") == f"{tmp_path}/mine/b.h5"
 
 
 def test_a_name_as_written_comes_before_the_prefix(tmp_path):
