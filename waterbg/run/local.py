@@ -102,12 +102,11 @@ def run_subtract(
     with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
         restart = Restart(0, job.header_end, 0)
-        if out.partial.exists():
-            if resume:
-                may_lack = job.images.on_missing == "drop"
-                restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
-            elif left := out.partial.stat().st_size:
-                report(f"{out.partial.name}, {left} bytes of an interrupted run, is begun anew: no --resume")
+        if resume and out.partial.exists():
+            may_lack = job.images.on_missing == "drop"
+            restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
+        elif left := out.left():
+            report(f"{out.partial.name}, {left} bytes of an interrupted run, is begun anew: no --resume")
         summary.chunks_before = restart.chunks
         written = restart.chunks
         with out.begin(restart.partial):

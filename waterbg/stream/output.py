@@ -121,6 +121,14 @@ class OutputFile:
         except OSError as err:  # its name is too long
             raise self.cannot(err) from None
 
+    def left(self) -> int:
+        """Bytes that an interrupted run has left in the part."""
+        try:
+            found = os.lstat(self.partial)
+        except OSError:
+            return 0
+        return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
     def begin(self, keep: int = 0) -> OutputFile:
         """Open the part for writing, with its first ``keep`` bytes; use as a context."""
         try:
