@@ -18,18 +18,8 @@ NEEDS = {
 }
 
 
-def pytest_configure(config):
-    """Let programs hear of Ctrl-C although these tests run in a shell's background, where it is ignored.
-
-    Tests that run side by side (-n) keep their kernels apart: of two processes that keep the same kernel at the same
-    time one forgets what the other has compiled, and the next program says that it compiles where a test wants silence.
-    """
-    worker, kept = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("NUMBA_CACHE_DIR")
-    if worker is not None:
-        own = Path(f"{kept}-{worker}") if kept else config.cache.mkdir(f"kernels-{worker}")
-        if kept and Path(kept).is_dir() and not own.exists():
-            shutil.copytree(kept, own)
-        os.environ["NUMBA_CACHE_DIR"] = str(own)
+def pytest_configure():
+    """Let programs hear of Ctrl-C although these tests run in a shell's background, where it is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
