@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(__file__).resolve().parent / "data"
 SHARED = Path(os.environ.get("WATERBG_SHARED", ROOT.parent / "shared"))
+# the installed command; `python -m waterbg` would take the package of the folder it is started in
+WATERBG = str(Path(sys.executable).with_name("waterbg"))
 
 NEEDS = {
     "shared": lambda: None if (SHARED / "README.md").exists() else "the folder of real streams and images is not here",
@@ -18,8 +21,18 @@ NEEDS = {
 }
 
 
-def pytest_configure():
-    """Let programs hear of Ctrl-C although these tests run in a shell's background, where it is ignored."""
+def pytest_configure(config):
+    """Let programs hear of Ctrl-C although these tests run in a shell's background, where it is ignored.
+
+    Tests that run side by side (-n) keep their kernels apart: of two processes that keep the same kernel at the same
+    time one forgets what the other has compiled, and the next program says that it compiles where a test wants silence.
+    """
+    worker, kept = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("NUMBA_CACHE_DIR")
+    if worker is not None:
+        own = Path(f"{kept}-{worker}") if kept else config.cache.mkdir(f"kernels-{worker}")
+        if kept and Path(kept).is_dir() and not own.exists():
+            shutil.copytree(kept, own)
+        os.environ["NUMBA_CACHE_DIR"] = str(own)
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

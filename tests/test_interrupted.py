@@ -3,7 +3,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -12,13 +11,15 @@ import pytest
 from waterbg.cli.base import run
 from waterbg.stream import OutputFile, find_differences
 
+from .conftest import WATERBG
+
 
 def subtract(*words):
     return run(["waterbg", "subtract", *map(str, words)])
 
 
 def command(*words):
-    return [sys.executable, "-m", "waterbg", "subtract", *map(str, words)]
+    return [WATERBG, "subtract", *map(str, words)]
 
 
 def test_a_run_killed_at_any_moment_and_resumed_ends_with_the_same_bytes(small):

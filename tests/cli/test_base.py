@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from ..conftest import WATERBG
+
 SCRIPTS = Path(__file__).resolve().parents[2] / "crystfel_scripts"
 
 ENDS = """
@@ -27,22 +29,19 @@ def test_a_command_ends_with_its_status_and_all_that_was_to_be_said(arguments, s
 
 def test_a_full_disk_is_an_error_when_a_command_ends():
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-m", "waterbg", "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
-        )
+        done = subprocess.run([WATERBG, "--help"], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     assert done.stderr == "waterbg: error: standard output: cannot be written (No space left on device)\n"
 
 
-@pytest.mark.parametrize("program", ["-m waterbg script", f"{SCRIPTS}/"], ids=["waterbg", "alone"])
+@pytest.mark.parametrize("program", [f"{WATERBG} script ", f"{sys.executable} {SCRIPTS}/"], ids=["waterbg", "alone"])
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["buffered", "unbuffered"])
 def test_a_full_disk_is_an_error_of_a_script_too(data, program, unbuffered):
     name = data / "golden/small/rings-nocen-nosat-nograd.stream"
     environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
     for script in ("ave-resolution", "indexed-filenames"):
-        words = [*program.split(), script] if program.startswith("-m") else [program + script]
         done = subprocess.run(
-            ["sh", "-c", '"$@" >/dev/full', "sh", sys.executable, *words, name],
+            ["sh", "-c", '"$@" >/dev/full', "sh", *f"{program}{script}".split(), name],
             stderr=subprocess.PIPE, env=environment, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 1
@@ -55,15 +54,15 @@ def test_a_closed_standard_stream_is_no_error_and_what_is_written_is_whole(data,
     stream = data / "golden/small/rings-nocen-nosat-nograd.stream"
     out = tmp_path / "out.stream"
     for words, status in (
-        (["-m", "waterbg", "subtract", stream, "-o", out, "--integration=rings", "-j", "2"], 0),
-        (["-m", "waterbg", "verify", out], 0),
-        (["-m", "waterbg", "verify", "/nowhere"], 1),
-        (["-m", "waterbg", "nonsense"], 2),
-        (["-m", "waterbg", "script", "indexed-filenames", stream], 0),
-        ([f"{SCRIPTS}/indexed-filenames", stream], 0),
-        ([f"{SCRIPTS}/indexed-filenames", "/nowhere"], 1),
+        ([WATERBG, "subtract", stream, "-o", out, "--integration=rings", "-j", "2"], 0),
+        ([WATERBG, "verify", out], 0),
+        ([WATERBG, "verify", "/nowhere"], 1),
+        ([WATERBG, "nonsense"], 2),
+        ([WATERBG, "script", "indexed-filenames", stream], 0),
+        ([sys.executable, f"{SCRIPTS}/indexed-filenames", stream], 0),
+        ([sys.executable, f"{SCRIPTS}/indexed-filenames", "/nowhere"], 1),
     ):
-        command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, *map(str, words)]
+        command = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, words)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == status, (words, done.stderr)
         assert "Traceback" not in done.stderr
@@ -76,7 +75,7 @@ def test_what_would_go_to_a_closed_stream_goes_into_no_file(data, tmp_path):
     stream = data / "golden/small/rings-nocen-nosat-nograd.stream"
     whole = [tmp_path / "closed.stream", tmp_path / "open.stream"]
     for out, closed in zip(whole, (">&- 2>&-", ""), strict=True):
-        words = [sys.executable, "-m", "waterbg", "subtract", stream, "-o", out, "--integration=rings"]
+        words = [WATERBG, "subtract", stream, "-o", out, "--integration=rings"]
         command = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, words)]
         subprocess.run(command, capture_output=True, check=True)
     assert whole[0].read_bytes() == whole[1].read_bytes()

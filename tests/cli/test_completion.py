@@ -2,13 +2,14 @@
 
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from waterbg.cli import base
 from waterbg.cli.base import run
 from waterbg.cli.catalogue import entries
+
+from ..conftest import WATERBG
 
 COMPLETE_IN_BASH = """
 . "$1"
@@ -26,7 +27,7 @@ def script(tmp_path_factory):
     def make(shell):
         path = tmp_path_factory.mktemp("completion") / f"waterbg.{shell}"
         with open(path, "wb") as out:
-            subprocess.run([sys.executable, "-m", "waterbg", "completion", shell], stdout=out, check=True)
+            subprocess.run([WATERBG, "completion", shell], stdout=out, check=True)
         return str(path)
 
     return make

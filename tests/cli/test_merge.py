@@ -3,13 +3,14 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from waterbg.cli.base import run
+
+from ..conftest import WATERBG
 
 
 @pytest.fixture
@@ -70,7 +71,7 @@ def test_a_merge_that_is_told_to_end_ends_crystfels_program_too(golden, tmp_path
         (tmp_path / "bin" / name).write_text(f'#!/bin/sh\n[ "$1" = --version ] || {{ {waits}; }}\n')
         (tmp_path / "bin" / name).chmod(0o755)
     words = ["rings-nocen-nosat-grad.stream", "-y", "4/mmm", "-p", "xtal.cell", "--crystfel-bin", "bin"]
-    process = subprocess.Popen([sys.executable, "-m", "waterbg", "merge", *words], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([WATERBG, "merge", *words], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
     while not (Path("pid").exists() and Path("pid").read_text()) and time.monotonic() < end:
         time.sleep(0.1)

@@ -3,12 +3,12 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from waterbg.cli.base import run
 
+from ..conftest import WATERBG
 from ..stream import factory
 
 ROW = factory.row()
@@ -211,9 +211,8 @@ def test_a_lost_chunk_is_a_difference_unless_it_may_lack(good, tmp_path, lost):
 
 def test_standard_input_is_checked_through_a_pipe(good):
     import subprocess
-    import sys
 
-    words = [sys.executable, "-m", "waterbg", "verify", "-", "--json"]
+    words = [WATERBG, "verify", "-", "--json"]
     done = subprocess.run(words, input=good.read_bytes(), capture_output=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["reflections"] == 9
@@ -231,7 +230,7 @@ def test_what_is_wrong_with_a_stream_from_a_pipe_is_said_without_its_line(good, 
 def test_names_that_are_no_utf_8_are_printed_as_they_are(tmp_path):
     path = tmp_path / "latin.stream"
     path.write_bytes(factory.stream(GOOD, geometry=factory.GEOMETRY + b"p0/caf\xe9\n"))
-    words = [sys.executable, "-m", "waterbg", "verify", str(path)]
+    words = [WATERBG, "verify", str(path)]
     done = subprocess.run(words, capture_output=True, env={**os.environ, "PYTHONUTF8": "1"}, check=False)
     assert done.returncode == 1
     assert b"caf\xe9" in done.stdout

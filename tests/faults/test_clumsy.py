@@ -5,7 +5,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from waterbg.cli.base import run
 from waterbg.cli.verify import Verify
 
+from ..conftest import WATERBG
 from .world import World
 
 NON_UTF8 = "caf\udce9"
@@ -286,7 +286,7 @@ def test_an_empty_geometry_is_not_blamed_on_the_stream(folder, command, capsys):
 @pytest.mark.parametrize(("encoding", "ring"), [("utf-8", "σ"), ("ascii", r"\u03c3")])
 def test_bytes_that_are_no_utf_8_are_shown_by_their_numbers(folder, encoding, ring):
     (folder / "odd.geom").write_bytes(b"clen = 0.1\n\xff\xfe \xcf\x83\n")
-    words = [sys.executable, "-m", "waterbg", "decoys", "run.stream", "-g", "odd.geom"]
+    words = [WATERBG, "decoys", "run.stream", "-g", "odd.geom"]
     done = subprocess.run(
         words, env={**os.environ, "PYTHONIOENCODING": encoding}, capture_output=True, encoding="utf-8"
     )
@@ -336,7 +336,7 @@ def test_names_that_are_no_utf_8_come_through_every_command(original, tmp_path, 
 def test_a_reader_that_has_gone_is_no_error(folder, words):
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-m", "waterbg", *words], stdout=writing, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run([WATERBG, *words], stdout=writing, stderr=subprocess.PIPE, text=True)
     os.close(writing)
     assert done.stderr == ""
     assert done.returncode == 141
@@ -350,7 +350,7 @@ def test_files_are_there_though_the_reader_of_the_table_has_gone(folder, words):
     """`| head`: what is asked for as a file must not wait behind what is printed."""
     reading, writing = os.pipe()
     os.close(reading)
-    command, environment = [sys.executable, "-m", "waterbg", *words.split()], {**os.environ, "PYTHONUNBUFFERED": "1"}
+    command, environment = [WATERBG, *words.split()], {**os.environ, "PYTHONUNBUFFERED": "1"}
     done = subprocess.run(command, stdout=writing, env=environment)
     os.close(writing)
     assert done.returncode == 141
@@ -360,7 +360,7 @@ def test_files_are_there_though_the_reader_of_the_table_has_gone(folder, words):
 @pytest.mark.parametrize("words", [["verify", "-"], ["script", "sum-peaks", "-", "-o", "out.h5"]])
 def test_ctrl_c_is_one_line_and_status_130(folder, words):
     process = subprocess.Popen(
-        [sys.executable, "-m", "waterbg", *words],
+        [WATERBG, *words],
         stdin=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,  # the terminal tells a program and those it started
@@ -377,7 +377,7 @@ def test_ctrl_c_is_one_line_and_status_130(folder, words):
 
 
 def test_a_terminal_without_greek_letters_shows_their_numbers(folder):
-    words = [sys.executable, "-m", "waterbg", "decoys", "run.stream"]
+    words = [WATERBG, "decoys", "run.stream"]
     done = subprocess.run(words, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()

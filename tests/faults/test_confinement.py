@@ -15,6 +15,7 @@ import pytest
 
 import waterbg
 
+from ..conftest import WATERBG
 from .world import DATA, World, assert_honest, assert_one_line, per_event
 
 EVIL = ["$(touch {0})", "`touch {0}`", "| touch {0}", "; touch {0}", "file:///{0}", "https://example.org/{0}"]
@@ -195,7 +196,7 @@ def system_calls(world, log):
     """Programs that ran, files that were opened to be read, and files that were made or changed, by the main job."""
     trace = ["strace", "-f", "-qq", "-s", "4096", "-e", f"trace={TRACED}", "-o", str(log)]
     words = ["subtract", str(world.stream), "-o", str(world.out), "-j", "2", "--on-missing=keep"]
-    done = subprocess.run([*trace, sys.executable, "-m", "waterbg", *words], capture_output=True, text=True)
+    done = subprocess.run([*trace, WATERBG, *words], capture_output=True, text=True)
     if "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr

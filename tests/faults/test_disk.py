@@ -7,13 +7,13 @@ import re
 import resource
 import shutil
 import subprocess
-import sys
 
 import pytest
 
 from waterbg.run import local
 from waterbg.stream import OutputFile, find_differences, write_file
 
+from ..conftest import WATERBG
 from .world import assert_honest, assert_one_line, harm_at
 
 PART = ".out.stream.part"
@@ -22,7 +22,7 @@ CAP_DAC_OVERRIDE, PR_CAPBSET_DROP = 1, 24
 
 
 def command(world, *words):
-    return [sys.executable, "-m", "waterbg", "subtract", str(world.stream), "-o", str(world.out), *words]
+    return [WATERBG, "subtract", str(world.stream), "-o", str(world.out), *words]
 
 
 def fail(number):
@@ -117,9 +117,7 @@ def with_room_for(size, folder, *words):
     """Run ``waterbg`` in a folder on the tiny disk, of which all but ``size`` bytes are used up."""
     folder.mkdir()
     (folder / "precious").write_bytes(bytes(TINY - size))
-    done = subprocess.run(
-        [sys.executable, "-m", "waterbg", *map(str, words)], cwd=folder, capture_output=True, text=True
-    )
+    done = subprocess.run([WATERBG, *map(str, words)], cwd=folder, capture_output=True, text=True)
     assert os.listdir(folder) == ["precious"]
     return done
 
@@ -146,7 +144,7 @@ def test_a_simulation_on_a_read_only_disk_names_the_file(tiny_disk):
     (tiny_disk / "sim").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)
     done = subprocess.run(
-        [sys.executable, "-m", "waterbg", "simulate", "small", "-o", "sim"],
+        [WATERBG, "simulate", "small", "-o", "sim"],
         cwd=tiny_disk,
         capture_output=True,
         text=True,
@@ -180,7 +178,7 @@ def test_a_disk_that_fails_when_the_output_gets_its_name_leaves_the_part(world, 
 
 def test_a_full_standard_output_is_an_error_of_verify(world):
     with open("/dev/full", "w") as full:
-        words = [sys.executable, "-m", "waterbg", "verify", str(world.stream)]
+        words = [WATERBG, "verify", str(world.stream)]
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert_one_line(done.stderr)

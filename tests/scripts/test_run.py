@@ -14,6 +14,7 @@ from waterbg import scripts
 from waterbg.cli.base import run as waterbg
 from waterbg.errors import ProgramError, UsageError
 
+from ..conftest import WATERBG
 from .conftest import load
 
 NAMED = {
@@ -110,7 +111,7 @@ def test_the_command_lists_the_scripts_and_refuses_unknown_ones(capsys):
 
 
 def test_the_command_passes_everything_behind_the_name_and_the_exit_status(golden, tmp_path):
-    command = [sys.executable, "-m", "waterbg", "script"]
+    command = [WATERBG, "script"]
     done = subprocess.run([*command, "extract-geom", golden], capture_output=True, check=True)
     assert done.stdout.startswith(b"; waterbg simulated detector")
     done = subprocess.run(
@@ -144,7 +145,7 @@ def test_a_file_run_directly_finds_the_package_beside_the_checkout(golden):
 
 
 def test_a_reader_that_goes_away_is_not_an_error(golden):
-    command = f"{sys.executable} -m waterbg script extract-geom {golden} | head -n 1"
+    command = f"{WATERBG} script extract-geom {golden} | head -n 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True)
     assert done.stderr == b""
     assert shutil.which("bash")
@@ -244,7 +245,7 @@ def test_every_script_that_can_replace_a_file_is_among_those():
 def test_no_script_replaces_its_standard_input(golden, tmp_path):
     stream = tmp_path / "a.stream"
     shutil.copy(golden, stream)
-    command = [sys.executable, "-m", "waterbg", "script", "stream_grep", "-n", "hit", "-o", stream, "--force"]
+    command = [WATERBG, "script", "stream_grep", "-n", "hit", "-o", stream, "--force"]
     with open(stream) as file:
         done = subprocess.run(command, stdin=file, capture_output=True, text=True)
     assert done.returncode == 1
@@ -253,9 +254,7 @@ def test_no_script_replaces_its_standard_input(golden, tmp_path):
 
 
 def test_a_script_ends_when_the_command_is_told_to_end():
-    process = subprocess.Popen(
-        [sys.executable, "-m", "waterbg", "script", "extract-geom", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([WATERBG, "script", "extract-geom", "-"], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     end = time.monotonic() + 60
     while not children.read_text() and time.monotonic() < end:
