@@ -97,10 +97,11 @@ print(scipy.linalg.norm([3.0, 4.0]))
 """
 
 
-def test_numba_is_kept_from_scipy_and_nobody_else_is():
+def test_numba_is_kept_from_scipy_and_nobody_else_is(tmp_path):
     pytest.importorskip("scipy")
     env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
-    done = subprocess.run([sys.executable, "-c", SPARES], env=env, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", SPARES]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "5.0"]
 
 

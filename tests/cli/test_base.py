@@ -20,8 +20,9 @@ entry(["waterbg", *sys.argv[1:]])
 
 
 @pytest.mark.parametrize(("arguments", "status"), [(["--version"], 0), (["nonsense"], 2), (["verify", "/nowhere"], 1)])
-def test_a_command_ends_with_its_status_and_all_that_was_to_be_said(arguments, status):
-    done = subprocess.run([sys.executable, "-c", ENDS, *arguments], capture_output=True, text=True, check=False)
+def test_a_command_ends_with_its_status_and_all_that_was_to_be_said(arguments, status, tmp_path):
+    command = [sys.executable, "-c", ENDS, *arguments]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, text=True, check=False)
     assert done.returncode == status
     assert done.stdout.endswith("at the end\n")
     assert "Traceback" not in done.stderr

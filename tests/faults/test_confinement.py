@@ -309,7 +309,12 @@ def test_no_few_bytes_ask_for_much_memory_or_time(world):
             path.write_bytes(good.replace(old, new))
             jobs.append((path.stem, ["subtract", str(path), "-o", f"{path}.out", f"--integration={method}"]))
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED], input=json.dumps(jobs), capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", LIMITED],
+        input=json.dumps(jobs),
+        capture_output=True,
+        cwd=world.folder,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

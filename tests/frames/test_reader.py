@@ -205,7 +205,7 @@ def test_a_closed_reader_reads_in_a_forked_process(tmp_path, rng):
     (tmp_path / "x.geom").write_text(run.geometry)
     words = [sys.executable, "-c", textwrap.dedent(script), str(tmp_path / "x.geom"), str(run.path)]
     for env in ({"close": "1"}, {}):  # and unharmed when somebody forgets
-        assert subprocess.run(words, env=os.environ | env).returncode == 0
+        assert subprocess.run(words, cwd=tmp_path, env=os.environ | env).returncode == 0
 
 
 def test_a_file_that_is_still_being_written_is_read_as_far_as_it_goes(tmp_path, rng):

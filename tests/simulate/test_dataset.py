@@ -125,7 +125,7 @@ def test_another_file_of_the_same_name_in_the_working_directory_is_not_taken_for
 
 def test_ctrl_c_while_images_are_stored_leaves_no_file(small, tmp_path):
     command = [sys.executable, "-c", STOPPED_IN_THE_MIDDLE_OF_HDF5, str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, text=True)
     assert done.stdout == "stopped\n", done.stderr
     assert done.returncode == 0
     assert not list(tmp_path.iterdir())
