@@ -60,6 +60,8 @@ class FrameReader:
         follow_external_links: bool = False,
     ) -> None:
         n_pixels = sum(panel.n_fs * panel.n_ss for panel in detector.panels)
+        if not n_pixels:
+            raise GeometryError("no panel has a pixel", path=detector.path)
         if n_pixels > MOST_PIXELS:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         for panel in detector.panels:
