@@ -266,7 +266,7 @@ class FrameReader:
         self, event: str | None, found: list[_Found], known: NDArray[np.uint8], copy: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         if copy or self._data is None:
-            # panels without a pixel to read (none today) stay zero
+            # whatever no block reads stays zero
             data = np.zeros(self.detector.n_pixels, np.float32)
             self._data = self._data if copy else data
         else:
