@@ -54,3 +54,8 @@ def test_what_the_streams_own_run_took_for_bad_is_read_from_its_command_line():
     assert OwnRun.from_command_line("indexamajig --highres=2.5 --no-mask-data") == OwnRun(False, 4.0, False)
     assert OwnRun.from_command_line("indexamajig --highres 4 --no-ma") == OwnRun(False, 2.5, False)
     assert OwnRun.from_command_line("indexamajig --highres=high").max_inv_d == math.inf
+
+
+def test_the_options_give_the_same_settings_to_the_last_digit():
+    settings = Settings(push_res=1.2345678, joint=True)
+    assert Settings.from_options(settings.as_options()) == settings

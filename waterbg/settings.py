@@ -107,7 +107,7 @@ class Settings:
             options.append(f"--polarisation={self.polarisation}")
         options.append("--int-radius=" + ",".join(f"{radius:g}" for radius in self.int_radius))
         if math.isfinite(self.push_res):
-            options.append(f"--push-res={self.push_res:g}")
+            options.append(f"--push-res={self.push_res:.15g}")
         if self.uses_model and self.joint:
             options.append("--joint")
         if self.uses_model and not self.decoys:

@@ -106,10 +106,11 @@ def test_a_hot_ring_says_nothing_of_pixels_at_other_radii():
     assert not (flags & BAD)[(r < 48) | (r > 102)].any()
 
 
-def test_reflections_on_a_dead_module_stand_on_bad_pixels_and_others_do_not():
+@pytest.mark.parametrize("name", ["water", "radial"])
+def test_reflections_on_a_dead_module_stand_on_bad_pixels_and_others_do_not(name):
     places = [(1, 150.0, 60.0), (1, 256.5, 60.0), (1, 300.0, 60.0), (0, 150.0, 60.0)]
     world = make_world(water_ring, seed=58, det=detector(), places=places, intensity=300.0, spoil=spoilt(0.0))
-    found = make_estimator("water", Noise()).estimate(world.frame, world.scene, RADII)
+    found = make_estimator(name, Noise()).estimate(world.frame, world.scene, RADII)
     assert found.dead > 7000
     is_bad = [bool(found.flags[80000 * p + int(ss) * 400 + int(fs)] & BAD) for p, fs, ss in places]
     assert is_bad == [True, False, False, False]

@@ -268,6 +268,9 @@ def test_command_line_options_in_a_stream_choose_no_file(world, tmp_path):
 
 BOMBS = {
     "panel": (b"p0/max_fs = 223", b"p0/max_fs = 2147483647"),
+    "panel without columns": (b"p1/min_fs = 0\np1/max_fs = 223", b"p1/min_fs = 1\np1/max_fs = 0"),
+    "panel without rows": (b"p1/min_ss = 110", b"p1/min_ss = 220"),
+    "panels without rows": (b"/max_ss = ", b"/max_ss = 0; "),
     "far panel": (b"p0/corner_x = -108.7000", b"p0/corner_x = 1e12"),
     "flat panel": (b"p0/fs = +1.000000000x +0.000000000y", b"p0/fs = +0.0x +0.0y"),
     "pixels": (b"res = 6666.666667", b"res = 0"),

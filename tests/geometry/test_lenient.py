@@ -47,9 +47,10 @@ def test_a_missing_wavelength_is_left_to_the_stream():
 
 def test_camera_lengths_of_panels_become_one_and_offsets():
     other = OLD.partition("adu_per_eV = 0.001\n")[2].replace("q/", "r/")
-    detector = parse_geometry(OLD + "q/clen = 0.1\n" + other + "r/clen = 0.1015\n", lenient=True)
+    image = other.replace("r/", "s/") + "s/clen = /a/clen\n"
+    detector = parse_geometry(OLD + "q/clen = 0.1\n" + other + "r/clen = 0.1015\n" + image, lenient=True)
     assert detector.clen.metres(None) == 0.1
-    assert [p.coffset for p in detector.panels] == pytest.approx([0, 0.0015])
+    assert [p.coffset for p in detector.panels] == pytest.approx([0, 0.0015, 0])
 
 
 def test_a_bad_region_beyond_its_panel_is_cut_to_it():

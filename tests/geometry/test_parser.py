@@ -114,7 +114,7 @@ def test_photon_energies_are_those_of_crystfel(text, energy):
 
 def test_electrons_have_their_relativistic_wavelength():
     detector = parse(head=HEAD.replace("photon_energy = 9000 eV", "electron_voltage = 200 kV"))
-    assert detector.wavelength.metres(None) == pytest.approx(2.5079e-12, rel=1e-4)  # the textbook value
+    assert detector.wavelength.metres(None) == pytest.approx(2.5079e-12, rel=1e-4, abs=0)  # the textbook value
 
 
 @pytest.mark.parametrize(
@@ -187,6 +187,7 @@ def test_masks_are_numbered_and_the_old_names_are_the_first():
         ("peak_list_type = other", "peak_list_type must be"),
         ("wavelength = 1 nm", "needs the unit m or A, found 'nm'"),
         ("electron_voltage = 200000", "needs the unit V or kV, found none"),
+        ("p/dim0 = fs", "no dimension that is fs, or none that is ss"),
         ("bad_a/panel = p", "has no extent"),
         ("bad_a/min_fs = 1\nbad_a/panel = p\nbad_a/max_fs = 20", "is not inside panel p"),
         ("bad_a/min_fs = 1\nbad_a/panel = q", "which does not exist"),
@@ -215,6 +216,13 @@ def test_what_crystfel_refuses_is_refused_at_its_line(statement, why):
 def test_what_crystfel_only_complains_about_is_a_warning_with_its_line(statement):
     (warning,) = parse(statement + "\n").warnings
     assert warning.startswith("geometry:13: ")
+
+
+def test_a_bad_region_counts_from_the_first_pixel_of_its_panel():
+    panel = PANEL.replace("fs = 0", "fs = 100").replace("fs = 9", "fs = 109").replace("ss = 0", "ss = 2")
+    limits = "bad_a/min_fs = 102\nbad_a/max_fs = 105\nbad_a/min_ss = 3\nbad_a/max_ss = 6\nbad_a/panel = p\n"
+    (region,) = parse(limits, panel=panel).bad_regions
+    assert (region.min_fs, region.max_fs, region.min_ss, region.max_ss) == (2, 5, 1, 4)
 
 
 def test_dimensions_name_each_axis():

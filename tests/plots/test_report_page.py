@@ -104,7 +104,11 @@ def test_reasons_are_counted_in_the_whole_stream_or_in_the_sample_and_say_so(str
     assert all("2 sample frames integrated again" in row[2] for row in rows if row not in whole)
     text = Page(draw_report(found).decode()).text
     assert f"{count(found.numbers.dropped)} of {count(found.numbers.listed)} reflections" in text
-    assert "14 %" in text
+    assert "14.3 %" in text
+    found.numbers.kept = 0  # of these frames nothing came through
+    assert re.search(
+        r"\(100 %\) of the stream before are not in the stream after", Page(draw_report(found).decode()).text
+    )
 
 
 def test_every_axis_has_a_name_with_its_unit(findings, monkeypatch):

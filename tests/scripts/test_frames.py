@@ -220,6 +220,12 @@ def test_circles_go_and_spots_stay():
     assert np.abs(less).max() < 4  # half a pixel on the flank
 
 
+@pytest.mark.parametrize("far", [1e6, 1e9, 1e300])
+def test_a_centre_that_is_far_off_costs_no_memory(far):
+    image = np.random.default_rng(4).poisson(9, (80, 100))
+    assert np.abs(take_off_circles(image, (far, 40)).mean()) < 1
+
+
 def test_an_image_is_drawn_with_and_without_its_water_ring(script, stack):
     assert script("display-hdf5", "a.h5", "/entry/data/data", "--frame", "1", "-o", "a.png").status == 0
     assert script("display-hdf5", "a.h5", "/dark", "-o", "b.png", "--subtract", "--centre", "2.5,2").status == 0

@@ -79,6 +79,14 @@ def test_a_command_of_any_length_and_shape_leaves_a_stream_that_can_be_read(tmp_
         assert run(["waterbg", "verify", str(tmp_path / f"{name}.stream")]) == 0
 
 
+def test_the_commands_in_the_header_of_a_simulated_stream_say_every_digit(tmp_path):
+    words = ["--photons=1234567", "--set=profile_radius=0.0012345678", "--set=panel_shape=[30,40]", "-n1"]
+    assert run(["waterbg", "simulate", "small", *words, "-o", str(tmp_path)]) == 0
+    head = (tmp_path / "small.stream").read_bytes()[:2000]
+    assert b" --photons 1234567 " in head
+    assert b" --fix-profile-radius=0.0012345678e9 " in head
+
+
 def test_a_simulation_without_memory_advises_what_a_simulation_has(tmp_path, capsys, monkeypatch):
     def full(*_):
         raise MemoryError

@@ -45,11 +45,6 @@ def test_a_profile_is_the_integral_over_each_pixel_even_for_a_sharp_spot():
     np.testing.assert_allclose(box, brute, atol=1e-4)
 
 
-def test_the_predicted_profile_is_the_true_one_at_the_predicted_place():
-    moved, still = make_spot(shift=(0.9, -1.3)), make_spot()
-    assert np.array_equal(profiles(moved, 8, 0.1, "pred"), profiles(still, 8, 0.1, "true"))
-
-
 @pytest.mark.parametrize("tail", [0.0, 0.2])
 def test_rendered_counts_are_the_sum_of_the_intensities_and_what_falls_off_the_panel_is_lost(tail):
     panels = [np.zeros((60, 70)), np.zeros((60, 70))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -81,7 +81,8 @@ class Radial:
             return _from_rings(frame, scene, radii, spots, self.noise)
         expected, factor = surface.boxes(*columns_of(spots), box_half(radii), frame.detector.shapes)
         least = least_variance(expected, factor, self.noise)
-        return without_surface(expected, np.zeros(len(spots)), factor, least, self.noise, flags)
+        estimate = without_surface(expected, np.zeros(len(spots)), factor, least, self.noise, flags)
+        return replace(estimate, dead=surface.dead)
 
 
 @dataclass(frozen=True)

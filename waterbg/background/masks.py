@@ -4,7 +4,7 @@ A pixel is BAD as the frame says; WIDE near anything that may scatter there (the
 counts the peak discs it lies in: ONE for its own reflection, TWO when two reflections or more share it (CrystFEL's
 peak mask, ``make_BgMask`` in peaks.c). NEAR are the discs of reflections that are in the image but in no list.
 FAULTY is what no light makes: pixels that are wrong in all frames of a run (see :mod:`waterbg.background.faulty`), and
-those that stand out of the background as no Bragg reflection does, which who sums up the spots finds. Unlike BAD ones
+those that stand out of the background as no Bragg reflection does (found when the spots are summed up). Unlike BAD ones
 they are left out of a disc, and the reflection stays.
 """
 

@@ -71,7 +71,7 @@ def walk(
     quiet : (n_tiles,) uint8, optional
         Tiles that count for the radial sums; default: all.
     every : (n_bins,) uint8, optional
-        Of the rows that reach a radial bin every so-manieth will do, a multiple of ``step`` or less; default: ``step``.
+        Of the rows that reach a radial bin every n-th will do; n is a multiple of ``step`` or less; default: ``step``.
     """
     sums = Sums(
         np.zeros(rays.n_bins),

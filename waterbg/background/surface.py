@@ -129,7 +129,7 @@ class Surface:
 
 
 def row_step(n_pixels: int) -> int:
-    """Which rows of a detector are walked: every so-manieth."""
+    """How many rows of a detector lie between those that are walked."""
     return int(np.clip(round(n_pixels / PLENTY), 1, TILE))
 
 
@@ -270,7 +270,7 @@ def bilinear(tiles, first, n_ts, n_tf, fs, ss):
 
 @kernel
 def _fill_boxes(
-    panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, profile, ratio, noise, expected, factor
+    panel, fs, ss, half, shapes, grid_shapes, grid_offsets, rays, profile, ratio, tile_factor, expected, factor
 ):  # fmt: skip
     length, polarisation = rays.length, rays.polarisation
     size = 2 * half + 1
@@ -295,7 +295,7 @@ def _fill_boxes(
         n_ss, n_fs = shapes[p]
         first, ray = grid_offsets[p], rays.panel[p]
         left, top = int(fs[k]) - half, int(ss[k]) - half
-        factor[k] = bilinear(noise, first, n_ts, n_tf, fs[k], ss[k])
+        factor[k] = bilinear(tile_factor, first, n_ts, n_tf, fs[k], ss[k])
         x0 = np.float32(ray[0] + (left + 0.5) * ray[3] + (top + 0.5) * ray[6])
         y0 = np.float32(ray[1] + (left + 0.5) * ray[4] + (top + 0.5) * ray[7])
         z0 = np.float32(ray[2] + (left + 0.5) * ray[5] + (top + 0.5) * ray[8])

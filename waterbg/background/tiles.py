@@ -47,11 +47,6 @@ class TileGrid:
         """Tiles of all panels together."""
         return int(self.offsets[-1])
 
-    @cached_property
-    def panel(self) -> NDArray[np.int64]:
-        """(n_tiles,) panel of each tile."""
-        return np.repeat(np.arange(len(self.shapes)), np.diff(self.offsets))
-
 
 def scaled_ratio(
     grid: TileGrid,

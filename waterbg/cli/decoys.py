@@ -65,5 +65,5 @@ class Decoys(ImageOptions, IntegrationOptions):
         elif lines := [*quality.table(), *quality.lines()]:
             print("\n".join(lines))
         if not quality.decoys:
-            print("waterbg: no place for a decoy: predicted reflections are everywhere", file=sys.stderr)
+            print("waterbg: no decoy: reflections, or pixels that cannot be used, are everywhere", file=sys.stderr)
         return 0

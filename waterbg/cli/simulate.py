@@ -101,7 +101,7 @@ class Simulate(Command):
         if self.seed is not None:
             words += ["--seed", str(self.seed)]
         if self.photons is not None:
-            words += ["--photons", f"{self.photons:g}"]
+            words += ["--photons", f"{self.photons:.15g}"]
         for change in self.changes:
             words += ["--set", " ".join(change.split())]  # the header has a line for it
         return shlex.join(words)

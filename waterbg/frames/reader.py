@@ -60,6 +60,8 @@ class FrameReader:
         follow_external_links: bool = False,
     ) -> None:
         n_pixels = sum(panel.n_fs * panel.n_ss for panel in detector.panels)
+        if not n_pixels:
+            raise GeometryError("no panel has a pixel", path=detector.path)
         if n_pixels > MOST_PIXELS:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         for panel in detector.panels:
@@ -264,7 +266,7 @@ class FrameReader:
         self, event: str | None, found: list[_Found], known: NDArray[np.uint8], copy: bool
     ) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
         if copy or self._data is None:
-            # panels without a pixel to read (none today) stay zero
+            # whatever no block reads stays zero
             data = np.zeros(self.detector.n_pixels, np.float32)
             self._data = self._data if copy else data
         else:

@@ -185,8 +185,10 @@ class Detector:
 
     @cached_property
     def shapes(self) -> NDArray[np.int64]:
-        """(n_panels, 2) rows (n_ss) and columns (n_fs)."""
-        return _fixed(np.array([(p.n_ss, p.n_fs) for p in self.panels], np.int64).reshape(-1, 2))
+        """(n_panels, 2) rows (n_ss) and columns (n_fs); no row of one column where a panel has no columns."""
+        # for kernels take it that a row has a pixel
+        sizes = [(p.n_ss, p.n_fs) if p.n_fs else (0, 1) for p in self.panels]
+        return _fixed(np.array(sizes, np.int64).reshape(-1, 2))
 
     @cached_property
     def offsets(self) -> NDArray[np.int64]:

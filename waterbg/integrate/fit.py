@@ -23,10 +23,7 @@ FIT = np.dtype(
         ("sigma_zero", "f8"),  # the same if the true intensity is 0
         ("disc", "f8"),  # summation over the predicted peak disc
         ("disc_sigma", "f8"),
-        (
-            "sum",
-            "f8",
-        ),  # summation over a disc of the same radius about the spot's own place, completed as I is
+        ("sum", "f8"),  # summation over a disc of the same radius about the spot's own place, completed as I is
         ("sum_sigma", "f8"),
         ("sum_zero", "f8"),  # the same if the true intensity is 0
         ("background", "f8"),  # mean expected counts under the peak disc

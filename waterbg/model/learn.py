@@ -106,8 +106,8 @@ class _Look:
 
     ``groups`` for the noise, and the ``lowest`` level; ``inv_d``, ``scale``, ``variance`` of the rings of decoys;
     ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``alone``: those
-    without neighbours, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all; the detector's sizes and number
-    of panels.
+    without neighbours, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all; ``deviations`` of every pixel,
+    for the faulty ones; the ``detector``'s name and the ``shapes`` of its panels.
     """
 
     groups: NDArray[np.float64]

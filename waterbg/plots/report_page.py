@@ -315,7 +315,7 @@ def _dropped(findings: Findings) -> Iterable[str]:
         return
     share = 100 * numbers.dropped / numbers.listed
     yield _p(
-        f"{count(numbers.dropped)} of {count(numbers.listed, 'reflection')} ({share:.2g} %) of the stream before are "
+        f"{count(numbers.dropped)} of {count(numbers.listed, 'reflection')} ({share:.3g} %) of the stream before are "
         "not in the stream after: they could not be integrated. That number is a count of the whole stream, as are "
         "saturated and implausible reflections, which a stream counts itself; other reasons are known for the sample "
         "only, which was integrated again."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -173,7 +173,7 @@ def write_h5(datasets: dict[str, Any], path: str, force: bool = False, reads: It
     open_output(path, force, reads).write_whole([data])
 
 
-def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:
+def number(text: str, what: str) -> float:
     """Read a number that was given on the command line.
 
     Raises
@@ -181,7 +181,7 @@ def number(text: str, what: str, of: Callable[[str], Any] = float) -> Any:
     UsageError
     """
     try:
-        value = of(text)
+        value = float(text)
     except ValueError:
         raise UsageError(f"{what}: {text!r} is not a number") from None
     if value != value or value in (float("inf"), float("-inf")):

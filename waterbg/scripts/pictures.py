@@ -33,7 +33,8 @@ def take_off_circles(image: NDArray[Any], centre: tuple[float, float]) -> NDArra
         count, so single photons are underestimated: measure with ``waterbg subtract``.
     """
     ss, fs = np.indices(image.shape) + 0.5
-    circle = np.hypot(fs - centre[0], ss - centre[1]).astype(np.int64)
+    radius = np.hypot(fs - centre[0], ss - centre[1])
+    circle = (radius - np.floor(radius.min())).astype(np.int64)  # from the first: the centre may be anywhere
     good = ~unusable(image)
     values, number = image[good].astype(np.float64), circle[good]
     order = np.lexsort((values, number))

@@ -103,7 +103,7 @@ def indexamajig_words(dataset: Dataset, experiment: Experiment) -> list[str]:
         *("--no-refine", "--no-retry", "--no-check-cell", "--no-check-peaks"),
         *("--peaks=peakfinder8", "--threshold=20", "--min-snr=5", "--min-pix-count=2", "--max-pix-count=40"),
         "--local-bg-radius=4",
-        f"--fix-profile-radius={experiment.profile_radius:g}e9",
+        f"--fix-profile-radius={experiment.profile_radius:.15g}e9",
         "--integration=rings-nocen-nosat-nograd",
         "--int-radius=" + ",".join(f"{radius:g}" for radius in dataset.int_radius),
     ]

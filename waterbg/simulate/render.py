@@ -14,7 +14,7 @@ _TWO = (np.array([-0.28867513459481287, 0.28867513459481287]), np.array([0.5, 0.
 _AT_ONCE = 200  # spots per batch: bounds the memory
 
 
-def profiles(spots: np.ndarray, half: int, tail: float = 0.0, centre: str = "true") -> np.ndarray:
+def profiles(spots: np.ndarray, half: int, tail: float = 0.0) -> np.ndarray:
     """Fraction of each spot in every pixel of the box around its predicted pixel.
 
     Parameters
@@ -24,8 +24,6 @@ def profiles(spots: np.ndarray, half: int, tail: float = 0.0, centre: str = "tru
         Half width of the box in pixels.
     tail : float
         Fraction of the spot in a second Gaussian of twice the width.
-    centre : {"true", "pred"}
-        Around which position the spot lies; the box is around the predicted one in either case.
 
     Returns
     -------
@@ -35,14 +33,14 @@ def profiles(spots: np.ndarray, half: int, tail: float = 0.0, centre: str = "tru
     out = np.empty((len(spots), 2 * half + 1, 2 * half + 1))
     for start in range(0, len(spots), _AT_ONCE):
         part = spots[start : start + _AT_ONCE]
-        box = _gaussian(part, half, 1.0, centre)
+        box = _gaussian(part, half, 1.0)
         if tail:
-            box = (1 - tail) * box + tail * _gaussian(part, half, 2.0, centre)
+            box = (1 - tail) * box + tail * _gaussian(part, half, 2.0)
         out[start : start + len(part)] = box
     return out
 
 
-def _gaussian(spots: np.ndarray, half: int, wider: float, centre: str) -> np.ndarray:
+def _gaussian(spots: np.ndarray, half: int, wider: float) -> np.ndarray:
     """Elliptical Gaussian with axes along and across the radius."""
     pixels = np.arange(-half, half + 1) + 0.5
     places, shares = _FOUR if wider == 1 else _TWO
@@ -52,8 +50,8 @@ def _gaussian(spots: np.ndarray, half: int, wider: float, centre: str) -> np.nda
     def column(name: str) -> np.ndarray:
         return spots[name][:, None, None]
 
-    dx = nodes[None, None, :] - (column(f"fs_{centre}") - np.floor(column("fs_pred")))
-    dy = nodes[None, :, None] - (column(f"ss_{centre}") - np.floor(column("ss_pred")))
+    dx = nodes[None, None, :] - (column("fs_true") - np.floor(column("fs_pred")))
+    dy = nodes[None, :, None] - (column("ss_true") - np.floor(column("ss_pred")))
     c, s = column("cosphi"), column("sinphi")
     sig_r, sig_t = wider * column("sig_r"), wider * column("sig_t")
     # exponent of the rotated Gaussian as a quadratic form in dx and dy
@@ -104,7 +102,7 @@ def _add_boxes(panel: np.ndarray, spots: np.ndarray, half: int, fraction: float,
     wide = np.zeros((panel.shape[0] + 2 * half, panel.shape[1] + 2 * half))
     for start in range(0, len(spots), _AT_ONCE):
         part = spots[start : start + _AT_ONCE]
-        boxes = _gaussian(part, half, wider, "true") * (fraction * part["I_true"])[:, None, None]
+        boxes = _gaussian(part, half, wider) * (fraction * part["I_true"])[:, None, None]
         rows, columns = part["ss_pred"].astype(int), part["fs_pred"].astype(int)
         for box, row, column in zip(boxes, rows, columns, strict=True):
             wide[row : row + 2 * half + 1, column : column + 2 * half + 1] += box
