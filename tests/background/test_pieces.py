@@ -367,6 +367,19 @@ def test_noise_of_nothing_is_that_of_counted_photons():
     assert (learnt.gain, learnt.read2) == (1.0, 0.0)
 
 
+def test_where_hardly_a_photon_is_counted_the_gain_is_still_that_of_photons():
+    """Few counts scatter more than their number says, and those that came out low are not the best known."""
+    rng, levels = np.random.default_rng(38), np.linspace(0.01, 0.04, 24)
+    gains = []
+    for _ in range(20):
+        counts = rng.poisson(np.tile(levels[:, None], 3000))
+        groups = np.stack([levels, ((counts - levels[:, None]) ** 2).mean(axis=1), np.full(24, 3000.0)], axis=1)
+        gains.append(learn_noise(groups).gain)
+        blank = np.tile([1e-6, 1e-12, 9.0], (3, 1))  # in a shadow
+        assert learn_noise(np.concatenate([groups, blank])).gain == pytest.approx(gains[-1], abs=0.02)
+    assert np.mean(gains) == pytest.approx(1, abs=0.05)
+
+
 def test_a_surface_is_exact_without_noise():
     """Where counts are the expected ones, the model must be them: nothing but interpolation is left."""
     world = make_world(water_ring, seed=37, n_spots=0, noise=False)

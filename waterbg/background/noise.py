@@ -123,13 +123,16 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     if not len(groups):
         return Noise(1.0, -_STAYS * lowest, lowest)
     mean, variance, pixels = groups.T
-    weight = 1 / (variance**2 * (2 / pixels + _TOLERANCE**2))
+    likely = np.maximum(variance, 1 / pixels)  # where nothing is counted, one photon might have been
     tie = 1 / _PRIOR**2
-    matrix = np.array(
-        [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
-    )
-    vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
-    gain, read2 = (float(value) for value in np.linalg.solve(matrix, vector))
+    for _ in range(2):  # what came out low by chance must not weigh more for it
+        weight = 1 / (likely**2 * (2 / pixels + _TOLERANCE**2) + likely / pixels)  # the last by Poisson's kurtosis
+        matrix = np.array(
+            [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
+        )
+        vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
+        gain, read2 = (float(value) for value in np.linalg.solve(matrix, vector))
+        likely = np.maximum(likely, gain * mean + read2)
     gain = max(gain, 1e-3)
     if lowest < 0:
         least = _STAYS * float(variance.min())
