@@ -380,6 +380,18 @@ def test_where_hardly_a_photon_is_counted_the_gain_is_still_that_of_photons():
     assert np.mean(gains) == pytest.approx(1, abs=0.05)
 
 
+def test_levels_that_a_background_was_taken_off_do_not_say_how_pixels_scatter():
+    """They scatter by the light that was there, and what is left of it is no measure of that."""
+    rng, light = np.random.default_rng(39), np.linspace(5, 35, 24)
+    for _ in range(20):
+        left = -0.05 * light + 0.3 * rng.normal(size=24)
+        assert learn_noise(np.stack([left, light, np.full(24, 5000.0)], axis=1), lowest=-2.0).gain < 1.5
+        left += 4  # the same with an offset
+        noise = learn_noise(np.stack([left, light, np.full(24, 5000.0)], axis=1))
+        assert 0.3 < noise.gain < 1.5
+        assert noise.variance(float(left.mean())) == pytest.approx(light.mean(), rel=0.5)
+
+
 def test_a_surface_is_exact_without_noise():
     """Where counts are the expected ones, the model must be them: nothing but interpolation is left."""
     world = make_world(water_ring, seed=37, n_spots=0, noise=False)
