@@ -465,6 +465,17 @@ def test_spots_of_another_crystal_leave_intensities_right_on_average():
     assert 0.6 < model.trust.stray < 1.8
 
 
+def test_where_discs_leave_hardly_a_pixel_their_margins_are_background():
+    """A large cell: with margins about all spots 2 % of the pixels would be left, and the surface a guess."""
+    run = make_run(1, seed=51, cell=110.0, signal=150.0)
+    model = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+    frame, scene, truth = run[0]
+    result, _ = process_frame(frame, scene, model, SETTINGS)
+    kept = result["status"] == Status.OK
+    assert ((result["I"] - truth) / result["sigma"])[kept].std() == pytest.approx(1, abs=0.1)
+    assert result["I"][kept].sum() / truth[kept].sum() == pytest.approx(0.98, abs=0.02)
+
+
 def lit_at_its_edges(frame, rng):
     """The frame with light of spots that are just off its panels: where no disc and no decoy can be."""
     data = frame.data.copy()
