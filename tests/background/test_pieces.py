@@ -367,6 +367,31 @@ def test_noise_of_nothing_is_that_of_counted_photons():
     assert (learnt.gain, learnt.read2) == (1.0, 0.0)
 
 
+def test_where_hardly_a_photon_is_counted_the_gain_is_still_that_of_photons():
+    """Few counts scatter more than their number says, and those that came out low are not the best known."""
+    rng, levels = np.random.default_rng(38), np.linspace(0.01, 0.04, 24)
+    gains = []
+    for _ in range(20):
+        counts = rng.poisson(np.tile(levels[:, None], 3000))
+        groups = np.stack([levels, ((counts - levels[:, None]) ** 2).mean(axis=1), np.full(24, 3000.0)], axis=1)
+        gains.append(learn_noise(groups).gain)
+        blank = np.tile([1e-6, 1e-12, 9.0], (3, 1))  # in a shadow
+        assert learn_noise(np.concatenate([groups, blank])).gain == pytest.approx(gains[-1], abs=0.02)
+    assert np.mean(gains) == pytest.approx(1, abs=0.05)
+
+
+def test_levels_that_a_background_was_taken_off_do_not_say_how_pixels_scatter():
+    """They scatter by the light that was there, and what is left of it is no measure of that."""
+    rng, light = np.random.default_rng(39), np.linspace(5, 35, 24)
+    for _ in range(20):
+        left = -0.05 * light + 0.3 * rng.normal(size=24)
+        assert learn_noise(np.stack([left, light, np.full(24, 5000.0)], axis=1), lowest=-2.0).gain < 1.5
+        left += 4  # the same with an offset
+        noise = learn_noise(np.stack([left, light, np.full(24, 5000.0)], axis=1))
+        assert 0.3 < noise.gain < 1.5
+        assert noise.variance(float(left.mean())) == pytest.approx(light.mean(), rel=0.5)
+
+
 def test_a_surface_is_exact_without_noise():
     """Where counts are the expected ones, the model must be them: nothing but interpolation is left."""
     world = make_world(water_ring, seed=37, n_spots=0, noise=False)

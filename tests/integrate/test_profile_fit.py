@@ -103,8 +103,8 @@ def test_summation_is_unbiased_and_worse():
     kept = (fit["status"] == Status.OK) & (sums["status"] == Status.OK)
     assert np.median(sums["I"][kept] / world.truth[kept]) == pytest.approx(1, abs=0.02)
     assert np.median(sums["sigma"][kept] / fit["sigma"][kept]) > 1.0
-    ratio = fits["I"][kept] / fits["sum"][kept]
-    assert np.median(ratio) == pytest.approx(1, abs=0.01)
+    ratio = fits["I"][kept] / fits["sum"][kept]  # a disc takes pixels by their middles, and loses more for it
+    assert np.median(ratio) == pytest.approx(1, abs=0.003)
 
 
 def test_a_smooth_error_of_the_predictions_is_found_and_followed():

@@ -16,6 +16,7 @@ from waterbg.model.decoys import (
     paired,
     rings_on_decoys,
     shells,
+    with_stray,
 )
 from waterbg.model.quality import judge
 from waterbg.predict import project
@@ -164,9 +165,14 @@ def test_pairs_are_photons_and_dropped_decoys_are_nan(frame_and_scene):
     ours["I"], ours["sigma"], rings["I"] = 10, 2, 20
     ours["status"][1] = rings["status"][2] = 3
     ten = type("F", (), {"adu_per_photon": np.array([10.0, 10.0])})()
-    pairs = paired(ten, decoys, ours, np.full(3, 1.5), np.full(3, 0.5), rings)
+    pairs = paired(ten, decoys, ours, np.full(3, 1.5), np.full(3, 0.5), np.full(3, 0.75), rings)
     np.testing.assert_array_equal(pairs["I"], [1, np.nan, 1])
     np.testing.assert_array_equal(pairs["rings"], [2, 2, np.nan])
     assert pairs["sigma"].tolist() == [0.2] * 3
     assert pairs["sigma_zero"].tolist() == [1.5] * 3
     assert pairs["stray"].tolist() == [0.5] * 3
+    with_stray(pairs, 0.0, 0.15)  # nothing of it is taken off after all
+    np.testing.assert_array_equal(pairs["I"], [1.5, np.nan, 1.5])
+    assert pairs["sigma_zero"].tolist() == [0.75] * 3
+    assert pairs["sigma"].tolist() == [0.15] * 3
+    assert pairs["stray"].tolist() == [0] * 3

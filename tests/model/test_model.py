@@ -465,6 +465,42 @@ def test_spots_of_another_crystal_leave_intensities_right_on_average():
     assert 0.6 < model.trust.stray < 1.8
 
 
+def test_where_discs_leave_hardly_a_pixel_their_margins_are_background():
+    """A large cell: with margins about all spots 2 % of the pixels would be left, and the surface a guess."""
+    run = make_run(1, seed=51, cell=110.0, signal=150.0)
+    model = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+    frame, scene, truth = run[0]
+    result, _ = process_frame(frame, scene, model, SETTINGS)
+    kept = result["status"] == Status.OK
+    assert ((result["I"] - truth) / result["sigma"])[kept].std() == pytest.approx(1, abs=0.1)
+    assert result["I"][kept].sum() / truth[kept].sum() == pytest.approx(0.98, abs=0.02)
+
+
+def lit_at_its_edges(frame, rng):
+    """The frame with light of spots that are just off its panels: where no disc and no decoy can be."""
+    data = frame.data.copy()
+    for begin, (n_ss, n_fs) in zip(frame.detector.offsets, frame.detector.shapes, strict=False):
+        panel = data[begin : begin + n_ss * n_fs].reshape(n_ss, n_fs)
+        for ss, fs in zip(rng.choice([0, 1, n_ss - 4], 60), rng.integers(0, n_fs - 3, 60), strict=True):
+            panel[ss : ss + 3, fs : fs + 3] += rng.poisson(rng.exponential(15), (3, 3))
+    return dataclasses.replace(frame, data=data)
+
+
+def test_stray_light_that_is_not_in_discs_does_not_make_sigma_small():
+    """On hardly any background it is most of what is expected: decoys scatter less, strong reflections do not."""
+    rng = np.random.default_rng(5)
+    run = [(lit_at_its_edges(frame, rng), scene, truth) for frame, scene, truth in make_run(6, 41, 45.0, 500.0, 0.05)]
+    model = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS)
+    assert model.trust.stray == pytest.approx(0, abs=0.1)
+    assert model.sigma_scale == pytest.approx(1, abs=0.1)
+    z = []
+    for frame, scene, truth in run:
+        result, _ = process_frame(frame, scene, model, SETTINGS)
+        strong = (result["status"] == Status.OK) & (truth > 200)
+        z.append(((result["I"] - truth) / result["sigma"])[strong])
+    assert np.concatenate(z).std() == pytest.approx(1, abs=0.15)
+
+
 @pytest.mark.parametrize("there", [0.0, 0.4, 1.0, 1.5])
 def test_decoys_say_which_share_of_the_stray_light_is_in_discs(there):
     rng = np.random.default_rng(9)

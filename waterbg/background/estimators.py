@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 # The frame's model keeps clear of everything that may scatter: pixels beyond the peak disc, excitation error in profile
 # radii. Where crowded spots would leave less than a quarter of the detector, or of a zone with few pixels, the second
 # choice: its bias stays below 5 % of the statistical error, while a tenth of the pixels costs half the precision near
-# the beam.
-AMPLE, CROWDED = (3.5, 4.0), (1.5, 3.0)
+# the beam. The third, discs without margins, where even that leaves less than a quarter of the detector.
+AMPLE, CROWDED, DENSE = (3.5, 4.0), (1.5, 3.0), (0.0, 3.0)
 WRONG = 25.0  # deviance, five standard deviations, by which a level ring must explain its pixels better
 
 
@@ -252,19 +252,30 @@ def flag_pixels(frame: Frame, scene: Scene, radii: Radii) -> NDArray[np.uint8]:
         crowded = [starved[zones_of(rays, *columns_of(rows))] for rows in (scene.spots, near)]
     if any(rows.any() for rows in crowded):
         flags &= ~np.uint8(WIDE)
-        _mask_wide(flags, frame, scene, inner, crowded)
+        masked = _mask_wide(flags, frame, scene, inner, crowded)
+        if usable - masked < LEAST_CLEAN * usable:
+            flags &= ~np.uint8(WIDE)
+            _mask_wide(flags, frame, scene, inner, crowded, DENSE)
     seen = near[near["reduced"] <= CROWDED[1]]
     add_wide(flags, frame.detector, *columns_of(seen), inner, NEAR)
     return flags
 
 
 def _mask_wide(
-    flags: NDArray[np.uint8], frame: Frame, scene: Scene, inner: int, crowded: list[NDArray[np.bool_]]
+    flags: NDArray[np.uint8],
+    frame: Frame,
+    scene: Scene,
+    inner: int,
+    crowded: list[NDArray[np.bool_]],
+    where_crowded: tuple[float, float] = CROWDED,
 ) -> int:
-    """Make WIDE what may scatter, by which of the scene's spots and of those nearby are crowded; pixels masked."""
+    """Make WIDE what may scatter, by which of the scene's spots and of those nearby are crowded; pixels masked.
+
+    ``where_crowded``: margin and limit of these.
+    """
     masked = 0
     for rows, tight, listed in zip((scene.spots, scene.near), crowded, (True, False), strict=True):
-        for (margin, limit), here in ((AMPLE, ~tight), (CROWDED, tight)):
+        for (margin, limit), here in ((AMPLE, ~tight), (where_crowded, tight)):
             some = rows[here] if listed else rows[here & (rows["reduced"] <= limit)]
             masked += add_wide(flags, frame.detector, *columns_of(some), inner + margin)
     return masked

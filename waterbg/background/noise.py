@@ -123,13 +123,15 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     if not len(groups):
         return Noise(1.0, -_STAYS * lowest, lowest)
     mean, variance, pixels = groups.T
-    weight = 1 / (variance**2 * (2 / pixels + _TOLERANCE**2))
+    likely = np.maximum(variance, 1 / pixels)  # where nothing is counted, one photon might have been
     tie = 1 / _PRIOR**2
-    matrix = np.array(
-        [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
-    )
-    vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
-    gain, read2 = (float(value) for value in np.linalg.solve(matrix, vector))
+    for _ in range(2):  # what came out low by chance must not weigh more for it
+        weight = 1 / (likely**2 * (2 / pixels + _TOLERANCE**2) + likely / pixels)  # the last by Poisson's kurtosis
+        gain, read2 = _line(mean, variance, weight, 0.0)
+        # where levels do not say how pixels scatter (a background was taken off), the line is not known from them
+        weight /= max(float((weight * (variance - gain * mean - read2) ** 2).mean()), 1.0)
+        gain, read2 = _line(mean, variance, weight, tie)
+        likely = np.maximum(likely, gain * mean + read2)
     gain = max(gain, 1e-3)
     if lowest < 0:
         least = _STAYS * float(variance.min())
@@ -142,7 +144,20 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     certain = _chi2_without_pedestal(mean, variance, weight) > chi2 + _SURE**2
     if certain and -read2 > _LEAST * gain * float(mean.min()):
         return Noise(gain, 0.0, -read2 / gain)
-    return Noise(max(float(vector[0] / matrix[0, 0]), 1e-3), 0.0)
+    through_zero = ((weight * mean * variance).sum() + tie) / ((weight * mean * mean).sum() + tie)
+    return Noise(max(float(through_zero), 1e-3), 0.0)
+
+
+def _line(
+    mean: NDArray[np.float64], variance: NDArray[np.float64], weight: NDArray[np.float64], tie: float
+) -> tuple[float, float]:
+    """Slope and intercept of variance over mean; ``tie``: weight of a slope of 1."""
+    matrix = np.array(
+        [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
+    )
+    vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
+    slope, intercept = np.linalg.lstsq(matrix, vector)[0]
+    return float(slope), float(intercept)
 
 
 def _chi2_without_pedestal(

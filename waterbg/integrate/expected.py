@@ -16,6 +16,7 @@ from waterbg.integrate.strong import FIT_MARGIN, offsets_of, widths_of
 MOST_MARGIN = 3.0  # px beyond the peak disc that the fit reaches at most
 MOST_ADDED = 1.06  # flux of a spot's core over what the peak disc holds of it
 WIDE_REACH = 2.5  # widths that the fit reaches between FIT_MARGIN and that
+WITHIN_PIXEL = 1 / 12  # variance of where a photon is in its pixel, of whose middle a disc asks
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,11 @@ def kept_shares(
     mean, blur, tail = expected.mean, expected.blur, shapes.psf.tail
     core = capture(mean, shapes.places.lines.at(inv_d) ** 2, 0.0, inner)
     counted = np.minimum(MOST_ADDED * core, 1)
-    in_disc = capture(mean, blur, tail, inner)
+    spread = blur + WITHIN_PIXEL
+    in_disc = capture(mean, spread, tail, inner)
     fitted, own = counted.copy(), shapes.which
     if len(own):  # all others have the frame's widths
-        fitted[own] *= capture(expected.widths[own], blur[own], tail, inner) / in_disc[own]
+        fitted[own] *= capture(expected.widths[own], spread[own], tail, inner) / in_disc[own]
     return core, fitted, counted / in_disc
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from waterbg.integrate import profile
 from waterbg.integrate.robust import robust_std, spread_beyond
-from waterbg.model.decoys import DECOY, displaced_decoys, half_index_decoys, paired, rings_on_decoys
+from waterbg.model.decoys import DECOY, displaced_decoys, half_index_decoys, paired, rings_on_decoys, with_stray
 from waterbg.model.frame import integrate_frame
 from waterbg.model.quality import Quality, judge
 from waterbg.model.run_model import RunModel
@@ -49,8 +49,7 @@ def calibrate(
     least = profile.LEAST_SIGMA * model.noise.gain
     share = stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 0.0
     for decoys in (trial.half, trial.displaced):
-        decoys["I"] += (1 - share) * decoys["stray"]
-        decoys["stray"] *= share
+        with_stray(decoys, share, least)
     scale = sigma_scale(np.concatenate([trial.half, trial.displaced]), least) if settings.decoys else 1.0
     spots = model.spots
     if len(trial.ratio) >= FEWEST_STRONG:
@@ -93,14 +92,14 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
     found = integrate_frame(frame, scene, model, settings, targets)
     if found.background.fallbacks:  # decoys of a blank frame do not scatter, and say nothing of others
         return _no_trial()
-    start, pairs = len(scene.spots), []
+    background, start, pairs = found.background, len(scene.spots), []
     for decoys in kinds:
         rings = rings_on_decoys(frame, scene, decoys, settings.int_radius)
         rows = slice(start, start + len(decoys))
         by_sum, fits = settings.integration == SUM, found.fits[rows]
         sigma_zero = fits["sum_zero" if by_sum else "sigma_zero"]
-        stray = found.background.stray[rows] * (math.pi * int(settings.int_radius[0]) ** 2 if by_sum else fits["area"])
-        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, rings))
+        stray = background.stray[rows] * (math.pi * int(settings.int_radius[0]) ** 2 if by_sum else fits["area"])
+        pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, background.lit[rows], rings))
         start += len(decoys)
     fits = found.fits[: len(scene.spots)]
     strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])

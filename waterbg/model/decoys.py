@@ -116,6 +116,7 @@ DECOY = np.dtype(
         ("sigma", "f8"),
         ("sigma_zero", "f8"),  # what sigma should be, as the true intensity is known to be 0
         ("stray", "f8"),  # what was taken off I for light that the frame's model leaves out
+        ("lit", "f8"),  # share of that light in the variance of pixels
         ("rings", "f8"),
         ("rings_sigma", "f8"),
     ]
@@ -141,6 +142,7 @@ def paired(
     ours: NDArray[np.void],
     sigma_zero: NDArray[np.float64],
     stray: NDArray[np.float64],
+    lit: NDArray[np.float64],
     rings: NDArray[np.void],
 ) -> NDArray[np.void]:
     """Put both methods' numbers side by side: (n,) DECOY; ``sigma_zero`` and ``stray`` (n,) are in photons, as what is
@@ -148,11 +150,23 @@ def paired(
     """
     adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
     out = np.zeros(len(decoys), DECOY)
-    out["inv_d"], out["sigma_zero"], out["stray"] = decoys["inv_d"], sigma_zero, stray
+    out["inv_d"], out["sigma_zero"], out["stray"], out["lit"] = decoys["inv_d"], sigma_zero, stray, lit
     for name, result in (("I", ours), ("rings", rings)):
         out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
     out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu
     return out
+
+
+def with_stray(decoys: NDArray[np.void], share: float, least: float) -> None:
+    """Give decoys off which all stray light was taken what they are if ``share`` of it is; no sigma is below ``least``.
+
+    Light that is not expected adds no variance either: beside strong spots and hardly any background it is most of it.
+    """
+    narrower = np.sqrt(1 - (1 - share) * decoys["lit"])
+    decoys["I"] += (1 - share) * decoys["stray"]
+    decoys["stray"] *= share
+    decoys["sigma_zero"] *= narrower
+    decoys["sigma"] = np.maximum(decoys["sigma"] * narrower, least)
 
 
 @dataclass(frozen=True)
