@@ -156,7 +156,7 @@ def _line(
         [[(weight * mean * mean).sum() + tie, (weight * mean).sum()], [(weight * mean).sum(), weight.sum()]]
     )
     vector = np.array([(weight * mean * variance).sum() + tie, (weight * variance).sum()])
-    slope, intercept = np.linalg.lstsq(matrix, vector)[0]
+    slope, intercept = np.linalg.lstsq(matrix, vector, rcond=None)[0]
     return float(slope), float(intercept)
 
 
