@@ -24,10 +24,11 @@ CHECKS = {
     "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
     "incomplete_chunk": "chunk without Image filename or photon_energy_eV: reading ends there",
     "peak_list": "row of a peak list that cannot be read: reading ends there",
+    "lost_peaks": "peak in the place of the column header, or in a list before a second one: passed over",
     "cut": "file that ends inside a chunk: the chunk is lost",
     "reflection_list": "row of a reflection list that cannot be read: the crystal's whole list is lost",
     "end_chunk": "chunk without end: two images become one",
-    "end_crystal": "crystal without end: it swallows what follows",
+    "end_crystal": "crystal without end: it swallows what follows, or takes its cell",
     "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
     "off_panel": "reflection whose position is not on its panel: kept",
@@ -37,7 +38,7 @@ CHECKS = {
     "index_base": "Miller index that begins with 0 or 0x: read as octal or hexadecimal",
     "num_reflections": "num_reflections that does not count the list",
     "panel_name": "panel name over 63 characters, which is cut",
-    "long_line": "line over 1022 bytes, which arrives in pieces",
+    "long_line": "line over 1021 bytes, which arrives in pieces",
     "header_line": "copied header that cannot be read",
     "nul": "NUL byte, which ends its line for libcrystfel",
     "several_streams": "another stream's header inside, with the same geometry",
@@ -153,16 +154,20 @@ class Checker:
         for number, crystal in enumerate(chunk.crystals, 1):
             if parsed.complete:
                 self.counts.reflections += len(crystal.reflections)
-            yield from self._crystal(crystal, number)
+            yield from self._crystal(crystal, number, "end_crystal" in parsed.checks)
             if not parsed.plain:
                 yield from _odd_indices(chunk.bytes, crystal)
 
-    def _crystal(self, crystal: Crystal, number: int) -> Iterator[tuple[str, str, int]]:
+    def _crystal(self, crystal: Crystal, number: int, swallows: bool) -> Iterator[tuple[str, str, int]]:
         rows, begin = crystal.reflections, crystal.rows.begin
         if crystal.axes is None:
             yield "cell", f"crystal {number} has no complete astar, bstar, cstar", crystal.start
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
+        if not swallows and (changed := crystal.changed_line()) is not None:
+            at, word = changed
+            what = f"a second {word.decode()!r} line in one crystal, not as the first: two crystals become one"
+            yield "end_crystal", what, at
         for name in ("I", "sigma"):
             # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
             good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
@@ -241,7 +246,7 @@ def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str,
     newlines = np.flatnonzero(raw == 10)
     ends = np.append(newlines, len(raw))
     lengths = np.diff(ends, prepend=-1)
-    for long in np.flatnonzero(lengths > g.LONGEST_PIECE + 1):
+    for long in np.flatnonzero(lengths > g.LONGEST_PIECE):  # the newline included
         begin = int(ends[long] - lengths[long] + 1)
         if is_header and data.startswith(b";", begin):
             continue  # a comment of the geometry does no harm in pieces

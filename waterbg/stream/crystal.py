@@ -109,11 +109,22 @@ class Crystal:
 
     @cached_property
     def _by_word(self) -> dict[bytes, list[tuple[int, bytes]]]:
-        """Lines by what stands before their first blank or equals sign: sscanf takes ``astar=`` for ``astar =``."""
+        """Lines by what stands before their first white space or equals sign: ``astar=`` and a tab do for sscanf."""
         found: dict[bytes, list[tuple[int, bytes]]] = {}
         for at, line in self.lines:
-            found.setdefault(line.partition(b" ")[0].partition(b"=")[0], []).append((at, line))
+            for word in line.split(None, 1)[:1]:
+                found.setdefault(word.partition(b"=")[0], []).append((at, line))
         return found
+
+    def changed_line(self) -> tuple[int, bytes] | None:
+        """The first line that a crystal has once and that stands here again with another value: byte, and its name."""
+        again = (
+            (at, name)
+            for name in (b"Cell", b"astar", b"bstar", b"cstar", b"num_reflections")
+            for at, line in self._by_word.get(name, ())[1:]
+            if line != self._by_word[name][0][1]
+        )
+        return min(again, default=None)
 
     def _number(self, layout: str) -> float | None:
         found = self._last(layout)
