@@ -75,12 +75,15 @@ class PanelDraft:
     data: str = "/data/data"
     dims: list[Dim] = field(default_factory=lambda: ["ss", "fs"] + [None] * (MAX_DIMS - 2))
     old_clen: Length | None = None  # per panel before 0.10; refused now, read leniently
+    said: dict[str, tuple[int, str]] = field(default_factory=dict)  # line and text of the last statement of each name
+    ignored: list[tuple[int, str]] = field(default_factory=list)  # why something may be lacking, with its line
 
     def renamed(self, name: str, line: int) -> PanelDraft:
         """A new panel that starts from these values."""
         new = copy(self)
         new.name, new.line = name, line
         new.flags, new.dims = list(self.flags), list(self.dims)
+        new.said, new.ignored = dict(self.said), list(self.ignored)
         new.masks = {number: copy(mask) for number, mask in self.masks.items()}
         return new
 
@@ -104,6 +107,7 @@ class PanelDraft:
         Refused
             If CrystFEL refuses the geometry for it.
         """
+        self.said[key] = line, value
         if key in _EXTENTS:
             setattr(self, key, int_of(atof(value)))
         elif key in ("corner_x", "corner_y", "coffset"):
@@ -146,9 +150,9 @@ class PanelDraft:
                     f"'{key}' is not a mask statement (maskN_data, _file, _goodbits, _badbits with N from 0 to 7)"
                 )
             number = int(match[1])
-            if number < MAX_MASKS:
-                self._say_mask(number, match[2], value)
-            else:  # CrystFEL writes past the end of its masks here; nobody can want what follows
+            self._say_mask(number, match[2], value)
+            if number >= MAX_MASKS:  # CrystFEL writes past the end of its masks here; nobody can want what follows
+                del self.masks[number]
                 complain(f"'{key}' ignored, masks are numbered from 0 to {MAX_MASKS - 1}")
         elif key == "clen":
             self.old_clen = Length.parse(value, 1e-3, line)
@@ -158,9 +162,13 @@ class PanelDraft:
         elif key == "badrow_direction":
             complain("'badrow_direction' is ignored")
         elif key.startswith("dim"):
-            self._say_dim(key[3:], value, complain)
+            self._say_dim(key[3:], value, complain, line)
         else:
-            complain(f"unknown statement '{key}' ignored")
+            self._ignore(f"unknown statement '{key}' ignored", complain, line)
+
+    def _ignore(self, why: str, complain: Complain, line: int) -> None:
+        self.ignored.append((line, why))
+        complain(why)
 
     def _say_mask(self, number: int, part: str, value: str) -> None:
         mask = self.masks.setdefault(number, MaskDraft())
@@ -176,16 +184,16 @@ class PanelDraft:
                 raise Refused(f"mask bits must be a number, found '{value}'")
             setattr(mask, "good_bits" if part == "goodbits" else "bad_bits", unsigned_of(bits))
 
-    def _say_dim(self, which: str, value: str, complain: Complain) -> None:
+    def _say_dim(self, which: str, value: str, complain: Complain, line: int) -> None:
         number = whole_unsigned(which) if which else None
         if number is None or not 0 <= number < MAX_DIMS:
-            complain(f"'dim{which}' ignored, dimensions are dim0 to dim{MAX_DIMS - 1}")
+            self._ignore(f"'dim{which}' ignored, dimensions are dim0 to dim{MAX_DIMS - 1}", complain, line)
         elif value in ("fs", "ss", "%"):
             self.dims[number] = value
         else:
             index = whole_unsigned(value)
             if index is None:
-                complain(f"dim{which} must be ss, fs, % or a number, found '{value}'; ignored")
+                self._ignore(f"dim{which} must be ss, fs, % or a number, found '{value}'; ignored", complain, line)
             else:
                 self.dims[number] = _DIM_CODES.get(index, index)
 

@@ -320,11 +320,20 @@ def _unusable(panel: PanelDraft) -> list[tuple[int, str]]:
     elif known.index("ss") > known.index("fs"):
         lacks.append("the dimension of fs before that of ss")
     lacks += [f"no {name} direction" for name in ("fs", "ss") if math.isnan(getattr(panel, name)[0])]
-    lacks += [f"no {name}" for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
-    lacks += [f"no {name}" for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
-    if panel.pixel_size < 0:
-        lacks.append("no pixel size (res)")
-    return [(panel.line, f"panel {panel.name} has {what}") for what in lacks]
+    why = "; line {}: {}".format(*panel.ignored[0]) if panel.ignored else ""
+    found = [(panel.line, f"panel {panel.name} has {what}{why}") for what in lacks]
+    wrong = [name for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
+    wrong += [name for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
+    wrong += ["res"] * (panel.pixel_size < 0)
+    for name in wrong:
+        if name in panel.said:
+            line, text = panel.said[name]
+            good = "more than 0" if name == "res" else "a number" if name.startswith("corner") else "0 or more"
+            found.append((line, f"{name} of panel {panel.name} must be {good}, found '{_short(text)}'"))
+        else:
+            what = "pixel size (res)" if name == "res" else name
+            found.append((panel.line, f"panel {panel.name} has no {what}{why}"))
+    return found
 
 
 def _no_header(place: str) -> float:
