@@ -223,6 +223,8 @@ def test_a_value_that_no_panel_can_have_is_refused_at_its_line(line, statement, 
     [
         ("p/max_fs", "p/Max_fs", "5: panel p has no max_fs; line 6: unknown statement 'Max_fs' ignored"),
         ("p/fs =", "p/fast =", "5: panel p has no fs direction; line 11: unknown statement 'fast' ignored"),
+        ("p/fs =", "# p/fs =", "5: panel p has no fs direction; line 11: '# p' is another panel"),
+        ("p/fs =", "p /fs =", "5: panel p has no fs direction; line 11: 'p ' is another panel"),
         ("res = ", "dim1 = fast\nres = ", None),
         (
             "res = ",

@@ -118,6 +118,8 @@ class _Reader:
             if panel is None:
                 panel = self.panels[name] = self.defaults.renamed(name, self.line)
                 self.unused_default = 0
+                if (meant := self.panels.get(name.strip("# \t"))) is not None and meant is not panel:
+                    meant.ignored.append((self.line, f"'{_short(name)}' is another panel"))
                 if len(self.groups) < MAX_GROUPS:
                     self.groups[name] = ()
             panel.say(key, value, self.complain, self.line)
