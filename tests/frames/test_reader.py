@@ -164,7 +164,7 @@ def test_the_detector_shift_moves_panels_and_regions(headers):
 
 @pytest.mark.parametrize("shifts", ["x = 1 um\ndetector_shift_y = 0", "x = 0\ndetector_shift_y = /h/shift cm"])
 def test_a_detector_shift_of_no_known_unit_is_refused_and_not_passed_over(headers, shifts):
-    with pytest.raises(GeometryError, match="detector shift '.* (um|cm)' has no known unit"):
+    with pytest.raises(GeometryError, match=r"detector shift '.* (um|cm)' has no known unit"):
         reads(headers, f"detector_shift_{shifts}")
 
 

@@ -64,7 +64,8 @@ class FrameReader:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         for panel in detector.panels:
             if not 0 < panel.pixel_size < math.inf:
-                raise GeometryError(f"panel {panel.name}: its pixels have no size (res)", path=detector.path)
+                reason = f"panel {panel.name}: its pixels have no size (res)"
+                raise GeometryError(reason, path=detector.path, line=panel.line)
         self.detector = detector
         self.warnings: list[str] = []
         self.files = Files(follow_external_links)
