@@ -28,6 +28,7 @@ _DIM_CODES: dict[int, Dim] = {-1: "fs", -2: "ss", -3: None, -4: "%"}
 _MASK_KEY = re.compile(r"mask(\d)_(file|data|goodbits|badbits)", re.ASCII)
 _MASK_ALIASES = {"mask": "data", "mask_file": "file", "mask_good": "goodbits", "mask_bad": "badbits"}
 _EXTENTS = ("min_fs", "max_fs", "min_ss", "max_ss")
+_PLACES = frozenset((*_EXTENTS, "corner_x", "corner_y", "res"))
 _LAB_EXTENTS = ("min_x", "max_x", "min_y", "max_y")
 _TERM = re.compile(r"[+-][^+-]*")
 _NO_VECTOR = (math.nan, math.nan, math.nan)
@@ -75,15 +76,15 @@ class PanelDraft:
     data: str = "/data/data"
     dims: list[Dim] = field(default_factory=lambda: ["ss", "fs"] + [None] * (MAX_DIMS - 2))
     old_clen: Length | None = None  # per panel before 0.10; refused now, read leniently
-    said: dict[str, tuple[int, str]] = field(default_factory=dict)  # line and text of the last statement of each name
-    ignored: list[tuple[int, str]] = field(default_factory=list)  # why something may be lacking, with its line
+    places: dict[str, tuple[int, str]] = field(default_factory=dict)  # line and text of what says where the panel is
+    ignored: tuple[int, str] | None = None  # line of the first statement that was, and why: for what is lacking
 
     def renamed(self, name: str, line: int) -> PanelDraft:
         """A new panel that starts from these values."""
         new = copy(self)
         new.name, new.line = name, line
         new.flags, new.dims = list(self.flags), list(self.dims)
-        new.said, new.ignored = dict(self.said), list(self.ignored)
+        new.places = dict(self.places)
         new.masks = {number: copy(mask) for number, mask in self.masks.items()}
         return new
 
@@ -107,7 +108,8 @@ class PanelDraft:
         Refused
             If CrystFEL refuses the geometry for it.
         """
-        self.said[key] = line, value
+        if key in _PLACES:
+            self.places[key] = line, value
         if key in _EXTENTS:
             setattr(self, key, int_of(atof(value)))
         elif key in ("corner_x", "corner_y", "coffset"):
@@ -167,7 +169,7 @@ class PanelDraft:
             self._ignore(f"unknown statement '{key}' ignored", complain, line)
 
     def _ignore(self, why: str, complain: Complain, line: int) -> None:
-        self.ignored.append((line, why))
+        self.ignored = self.ignored or (line, why)
         complain(why)
 
     def _say_mask(self, number: int, part: str, value: str) -> None:

@@ -119,7 +119,7 @@ class _Reader:
                 panel = self.panels[name] = self.defaults.renamed(name, self.line)
                 self.unused_default = 0
                 if (meant := self.panels.get(name.strip("# \t"))) is not None and meant is not panel:
-                    meant.ignored.append((self.line, f"'{_short(name)}' is another panel"))
+                    meant.ignored = meant.ignored or (self.line, f"'{_short(name)}' is another panel")
                 if len(self.groups) < MAX_GROUPS:
                     self.groups[name] = ()
             panel.say(key, value, self.complain, self.line)
@@ -322,14 +322,14 @@ def _unusable(panel: PanelDraft) -> list[tuple[int, str]]:
     elif known.index("ss") > known.index("fs"):
         lacks.append("the dimension of fs before that of ss")
     lacks += [f"no {name} direction" for name in ("fs", "ss") if math.isnan(getattr(panel, name)[0])]
-    why = "; line {}: {}".format(*panel.ignored[0]) if panel.ignored else ""
+    why = "; line {}: {}".format(*panel.ignored) if panel.ignored else ""
     found = [(panel.line, f"panel {panel.name} has {what}{why}") for what in lacks]
     wrong = [name for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
     wrong += [name for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
     wrong += ["res"] * (panel.pixel_size < 0)
     for name in wrong:
-        if name in panel.said:
-            line, text = panel.said[name]
+        if name in panel.places:
+            line, text = panel.places[name]
             good = "more than 0" if name == "res" else "a number" if name.startswith("corner") else "0 or more"
             found.append((line, f"{name} of panel {panel.name} must be {good}, found '{_short(text)}'"))
         else:
