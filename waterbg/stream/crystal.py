@@ -112,18 +112,18 @@ class Crystal:
         """Lines by what stands before their first white space or equals sign: ``astar=`` and a tab do for sscanf."""
         found: dict[bytes, list[tuple[int, bytes]]] = {}
         for at, line in self.lines:
-            for word in line.split(None, 1)[:1]:
-                found.setdefault(word.partition(b"=")[0], []).append((at, line))
+            words = line.split(None, 1)
+            if words:
+                found.setdefault(words[0].partition(b"=")[0], []).append((at, line))
         return found
 
     def changed_line(self) -> tuple[int, bytes] | None:
         """The first line that a crystal has once and that stands here again with another value: byte, and its name."""
-        again = (
-            (at, name)
-            for name in (b"Cell", b"astar", b"bstar", b"cstar", b"num_reflections")
-            for at, line in self._by_word.get(name, ())[1:]
-            if line != self._by_word[name][0][1]
-        )
+        again = []
+        for name in (b"Cell", b"astar", b"bstar", b"cstar", b"num_reflections"):
+            lines = self._by_word.get(name, ())
+            if len(lines) > 1:
+                again += [(at, name) for at, line in lines if line != lines[0][1]]
         return min(again, default=None)
 
     def _number(self, layout: str) -> float | None:
