@@ -223,6 +223,27 @@ def test_a_value_that_no_panel_can_have_is_refused_at_its_line(line, statement, 
     [
         ("p/max_fs", "p/Max_fs", "5: panel p has no max_fs; line 6: unknown statement 'Max_fs' ignored"),
         ("p/fs =", "p/fast =", "5: panel p has no fs direction; line 11: unknown statement 'fast' ignored"),
+        (
+            "photon_energy",
+            "foton_energy",
+            "13: the geometry ends without wavelength, photon_energy or electron_voltage; ",
+        ),
+        (
+            "clen",
+            "Clen",
+            "13: the geometry ends without a camera length (clen); line 2: unknown statement 'Clen' ignored",
+        ),
+        (
+            "photon_e",
+            "\ufeffphoton_e",
+            "13: the geometry ends without wavelength, photon_energy or electron_voltage; line 1: ",
+        ),
+        ("photon_e", "\ufeff; comment\nphoton_e", "1: '(byte order mark)' is not of the form name = value"),
+        (
+            "adu_per",
+            "ADU_per",
+            "5: panel p has no adu_per_photon or adu_per_eV; line 4: unknown statement 'ADU_per_photon'",
+        ),
         ("p/fs =", "# p/fs =", "5: panel p has no fs direction; line 11: '# p' is another panel"),
         ("p/fs =", "p /fs =", "5: panel p has no fs direction; line 11: 'p ' is another panel"),
         ("res = ", "dim1 = fast\nres = ", None),
