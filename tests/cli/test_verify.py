@@ -159,6 +159,16 @@ def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
     assert [finding["check"] for finding in json.loads(out)["findings"]] == ["nul"]
 
 
+def test_a_lost_end_of_a_chunk_is_said_once(tmp_path, capsys):
+    path = tmp_path / "joined.stream"
+    text = factory.stream(GOOD[:2])
+    for lost in (b"----- End chunk -----\n", b"----- End chunk -----\n----- Begin chunk -----\n"):
+        path.write_bytes(text.replace(lost, b"", 1))
+        _, out, _ = verify(path, "--json", capsys=capsys)
+        found = [finding["check"] for finding in json.loads(out)["findings"]]
+        assert found == ["end_chunk"]
+
+
 def test_lines_that_stand_twice_with_one_value_are_no_finding(tmp_path, capsys):
     path = tmp_path / "twice.stream"
     once = rb"(?m)^((?:Image|Event|photon|Cell|astar|num_refl).*\n)"

@@ -132,7 +132,7 @@ def _once(name: str, old: _Value | None, new: _Value, at: int, chunk: Parsed) ->
 
 def _lost_peaks(data: bytes, lines: _Lines, chunk: Parsed) -> None:
     """Peaks that libcrystfel passes over without a word."""
-    if chunk.peaks is not None and len(chunk.peaks.values):
+    if chunk.peaks is not None and len(chunk.peaks.values) and "end_chunk" not in chunk.checks:
         chunk.fault("lost_peaks", "a second peak list in one chunk: the first is lost", lines.begin)
     first = data[lines.end : data.find(b"\n", lines.end)]
     if first[:1] in _BEGIN_ROW and scan_columns(first, 0, 4) is not None:
