@@ -110,6 +110,14 @@ LOST = {
         "end_crystal",
         lambda text: re.sub(rb"(Cell par.*\n)(?s:.*?)Cell (par.*\n)", rb"\g<1>Cell  \2", text, count=1),
     ),
+    "a chunk from its peaks on, up to the peaks of the next": (
+        "end_chunk",
+        lambda text: text.replace(b"num_peaks = 1\n", b"num_peaks = 1\nnum_peaks = 2\n", 1),
+    ),
+    "a crystal from its radius on, up to the radius of the next": (
+        "end_crystal",
+        lambda text: text.replace(b"profile_radius", b"profile_radius = 0.02 nm^-1\nprofile_radius", 1),
+    ),
     "a peak list before a second one in its chunk": (
         "lost_peaks",
         lambda text: text.replace(

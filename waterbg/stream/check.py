@@ -15,7 +15,7 @@ import numpy as np
 from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk
-from waterbg.stream.crystal import Crystal, text_of
+from waterbg.stream.crystal import Crystal, by_word, changed_line, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.rows import beyond_limit
 from waterbg.stream.scanf import scan
@@ -141,6 +141,10 @@ class Checker:
             self.counts.chunks += 1
             self.counts.crystals += len(chunk.crystals)
             self.counts.peaks += len(chunk.peaks)
+            again = changed_line(by_word(parsed.lines), (b"num_peaks", b"peak_resolution"))
+            if again is not None and "end_chunk" not in parsed.checks:
+                at, name = again
+                yield "end_chunk", _two_in_one(name, "chunk", "images"), at
         elif parsed.ran_out and not any(fault.check == "peak_list" for fault in parsed.faults):
             yield "cut", "the file ends inside this chunk, which is lost", 0
         if not parsed.plain or b"\0" in chunk.bytes:
@@ -166,8 +170,7 @@ class Checker:
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
         if not swallows and (changed := crystal.changed_line()) is not None:
             at, word = changed
-            what = f"a second {word.decode()!r} line in one crystal, not as the first: two crystals become one"
-            yield "end_crystal", what, at
+            yield "end_crystal", _two_in_one(word, "crystal", "crystals"), at
         for name in ("I", "sigma"):
             # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
             good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
@@ -235,6 +238,10 @@ def first_loss(stream: StreamFile, *, harmless: Collection[str] = ()) -> StreamE
             offset=finding.offset,
         )
     return None
+
+
+def _two_in_one(name: bytes, one: str, two: str) -> str:
+    return f"a second {name.decode()!r} line in one {one}, not as the first: two {two} become one"
 
 
 def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str, int]]:
