@@ -2,11 +2,13 @@
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
 
 from waterbg.cli.base import run
+from waterbg.stream import StreamFile
 
 from ..conftest import WATERBG
 from ..stream import factory
@@ -24,6 +26,7 @@ DAMAGE = {
     "not_finite": MIDDLE.replace(b"      10.00", b"        nan", 1),
     "unknown_panel": MIDDLE.replace(b"   20.0 p0", b"   20.0 p9", 1),
     "off_panel": MIDDLE.replace(b"   20.0 p0", b"  -20.0 p0", 1),
+    "lost_peaks": MIDDLE.replace(b"  fs/px   ss/px (1/d)/nm^-1   Intensity  Panel\n", b""),
     "cell": MIDDLE.replace(b"bstar", b"starb"),
     "photon_energy": MIDDLE.replace(b"9500.000000", b"-1"),
     "index": MIDDLE.replace(b"   1    2    3", b" 600    2    3"),
@@ -99,6 +102,33 @@ LOST = {
         "index",
         lambda text: text.replace(factory.row(h=1), factory.row(h=0x80000000 - 2**32) + b"\n", 1),
     ),
+    "the end of a chunk and the beginning of the next": (
+        "end_chunk",
+        lambda text: text.replace(b"----- End chunk -----\n----- Begin chunk -----\n", b""),
+    ),
+    "a crystal from its cell on, up to the cell of the next": (
+        "lost_crystal",
+        lambda text: re.sub(rb"(Cell par.*\n)(?s:.*?)Cell (par.*\n)", rb"\g<1>Cell  \2", text, count=1),
+    ),
+    "a chunk from its peaks on, up to the peaks of the next": (
+        "end_chunk",
+        lambda text: text.replace(b"num_peaks = 1\n", b"num_peaks = 1\nnum_peaks = 2\n", 1),
+    ),
+    "a crystal from its radius on, up to the radius of the next": (
+        "lost_crystal",
+        lambda text: text.replace(b"profile_radius", b"profile_radius = 0.02 nm^-1\nprofile_radius", 1),
+    ),
+    "a peak list before a second one in its chunk": (
+        "lost_peaks",
+        lambda text: text.replace(
+            b"End of peak list\n", b"End of peak list\nPeaks from peak search\nEnd of peak list\n"
+        ),
+    ),
+    "a list, at a line that takes a piece for itself and its end the next": (
+        "long_line",
+        lambda text: text.replace(factory.row(h=1), factory.row(h=1)[:-1].ljust(1022) + b"\n", 1),
+    ),
+    "a chunk, at its end, after a line in pieces": ("long_line", lambda text: text[:-30] + b"x" * 1022 + b"\n"),
     "an I that is no float": ("not_finite", lambda text: text.replace(b"     10.00", b"      1e39", 1)),
 }
 
@@ -135,6 +165,43 @@ def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
     status, out, _ = verify(path, "--json", capsys=capsys)
     assert status == 1
     assert [finding["check"] for finding in json.loads(out)["findings"]] == ["nul"]
+
+
+def test_a_lost_end_of_a_chunk_is_said_once(tmp_path, capsys):
+    path = tmp_path / "joined.stream"
+    text = factory.stream(GOOD[:2])
+    for lost in (b"----- End chunk -----\n", b"----- End chunk -----\n----- Begin chunk -----\n"):
+        path.write_bytes(text.replace(lost, b"", 1))
+        _, out, _ = verify(path, "--json", capsys=capsys)
+        found = [finding["check"] for finding in json.loads(out)["findings"]]
+        assert found == ["end_chunk"]
+
+
+def test_lines_that_stand_twice_with_one_value_are_no_finding(tmp_path, capsys):
+    path = tmp_path / "twice.stream"
+    once = rb"(?m)^((?:Image|Event|photon|Cell|astar|num_refl).*\n)"
+    path.write_bytes(factory.stream([re.sub(once, rb"\1\1", chunk) for chunk in GOOD]))
+    assert verify(path, capsys=capsys)[0] == 0
+
+
+def test_what_is_left_of_a_long_line_is_not_called_a_blank_line(tmp_path, capsys):
+    path = tmp_path / "long.stream"
+    long = factory.row(panel=b"p0" + b" " * 3000)
+    path.write_bytes(factory.stream([factory.chunk(0, [factory.crystal([factory.row(), long])])]))
+    status, out, _ = verify(path, capsys=capsys)
+    assert status == 1
+    assert "found what is left of a line over 1021 bytes" in out
+    assert "blank line" not in out
+
+
+def test_a_last_line_that_is_no_peak_ends_the_reading_and_is_no_cut(tmp_path):
+    path = tmp_path / "peaks.stream"
+    text = factory.stream(GOOD[:1])
+    for last, check in ((b"----- End chunk -----\n", "peak_list"), (b"  10.00   20.", "cut")):
+        path.write_bytes(text[: text.index(b"End of peak list")] + last)
+        with StreamFile(path) as stream:
+            assert list(stream.chunks()) == []
+            assert stream.ended.check == check
 
 
 def test_a_stream_cut_in_its_last_chunk_is_found(tmp_path, capsys):

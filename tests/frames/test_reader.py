@@ -162,6 +162,12 @@ def test_the_detector_shift_moves_panels_and_regions(headers):
         np.testing.assert_array_equal(first, (x > -31) & (x < -20))
 
 
+@pytest.mark.parametrize("shifts", ["x = 1 um\ndetector_shift_y = 0", "x = 0\ndetector_shift_y = /h/shift cm"])
+def test_a_detector_shift_of_no_known_unit_is_refused_and_not_passed_over(headers, shifts):
+    with pytest.raises(GeometryError, match=r"detector shift '.* (um|cm)' has no known unit"):
+        reads(headers, f"detector_shift_{shifts}")
+
+
 def test_a_geometry_without_wavelength_needs_the_energy_of_the_stream(headers):
     text = headers.geometry.replace("photon_energy = 9000 eV\n", "").replace("clen = 0.1 m\n", "")
     with FrameReader(parse_geometry(text, lenient=True)) as reader:

@@ -1,6 +1,7 @@
 """What a geometry means, statement by statement."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -175,6 +176,7 @@ def test_masks_are_numbered_and_the_old_names_are_the_first():
         ("p/mask_bad = 1", "mask 0 of panel p has no mask0_data"),
         ("p/mask12_data = /m", "not a mask statement"),
         ("p/mask1_data = m", "must start with '/'"),
+        ("p/mask8_data = m", "must start with '/'"),
         ("p/mask_edge_pixels = two", "must be a whole number"),
         ("p/mask = /%/m", "more '%' in its path"),
         ("p/saturation_map = /%/m", "more '%' in its path"),
@@ -198,6 +200,70 @@ def test_masks_are_numbered_and_the_old_names_are_the_first():
 def test_what_crystfel_refuses_is_refused_at_its_line(statement, why):
     err = refused(why, extra=statement + "\n")
     assert err.line >= 5
+
+
+@pytest.mark.parametrize(
+    ("line", "statement", "why"),
+    [
+        (6, "p/max_fs = -1", "max_fs of panel p must be 0 or more, found '-1'"),
+        (7, "p/min_ss = nan", "min_ss of panel p must be 0 or more, found 'nan'"),
+        (9, "p/corner_x = nan", "corner_x of panel p must be a number, found 'nan'"),
+        (3, "res = -10000", "res of panel p must be more than 0, found '-10000'"),
+    ],
+)
+def test_a_value_that_no_panel_can_have_is_refused_at_its_line(line, statement, why):
+    lines = (HEAD + PANEL).split("\n")
+    assert lines[line - 1].startswith(statement.partition("=")[0])
+    lines[line - 1] = statement
+    with pytest.raises(GeometryError, match=f"^geometry:{line}: {why}$"):
+        parse_geometry("\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ("p/max_fs", "p/Max_fs", "5: panel p has no max_fs; line 6: unknown statement 'Max_fs' ignored"),
+        ("p/fs =", "p/fast =", "5: panel p has no fs direction; line 11: unknown statement 'fast' ignored"),
+        (
+            "photon_energy",
+            "foton_energy",
+            "13: the geometry ends without wavelength, photon_energy or electron_voltage; ",
+        ),
+        (
+            "clen",
+            "Clen",
+            "13: the geometry ends without a camera length (clen); line 2: unknown statement 'Clen' ignored",
+        ),
+        (
+            "photon_e",
+            "\ufeffphoton_e",
+            "13: the geometry ends without wavelength, photon_energy or electron_voltage; line 1: ",
+        ),
+        ("photon_e", "\ufeff; comment\nphoton_e", "1: '(byte order mark)' is not of the form name = value"),
+        (
+            "adu_per",
+            "ADU_per",
+            "5: panel p has no adu_per_photon or adu_per_eV; line 4: unknown statement 'ADU_per_photon'",
+        ),
+        ("p/fs =", "# p/fs =", "5: panel p has no fs direction; line 11: '# p' is another panel"),
+        ("p/fs =", "p /fs =", "5: panel p has no fs direction; line 11: 'p ' is another panel"),
+        ("res = ", "dim1 = fast\nres = ", None),
+        (
+            "res = ",
+            "dim0 = %\ndim1 = ss\ndim2 = fast\nres = ",
+            "8: panel p has no dimension that is fs, or none that is ss; line 5: dim2 must be ss, fs, % or a number",
+        ),
+    ],
+)
+def test_what_a_panel_lacks_is_said_with_the_statement_that_was_ignored(old, new, why):
+    text = (HEAD + PANEL).replace(old, new)
+    if why is None:
+        assert parse_geometry(text).warnings == (
+            "geometry:3: dim1 must be ss, fs, % or a number, found 'fast'; ignored",
+        )
+    else:
+        with pytest.raises(GeometryError, match=f"^geometry:{re.escape(why)}"):
+            parse_geometry(text)
 
 
 @pytest.mark.parametrize(

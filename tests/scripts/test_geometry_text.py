@@ -76,6 +76,17 @@ def test_only_numbers_change_and_comments_stay():
     assert b"p1/corner_x = -40" in new
 
 
+@pytest.mark.parametrize("behind", [b" # a comment of old files", b" px", b"%", b"e", b"#5"])
+def test_what_crystfel_passes_over_behind_a_number_stays(behind):
+    text = TWO.replace(b"p1/corner_x = -5e1", b"p1/corner_x = -5e1" + behind)
+    assert b"p1/corner_x = -40" + behind + b"\n" in move_detector(text, 1e-3, 0, 0)
+
+
+def test_a_corner_without_a_number_is_not_moved():
+    with pytest.raises(GeometryError, match="p1/corner_y = far: no number"):
+        move_detector(TWO.replace(b"corner_y = 1.5", b"corner_y = far"), 0, 1e-3, 0)
+
+
 def test_a_panel_without_its_own_coffset_gets_one():
     text = TWO.replace(b"coffset = 0.001 ; default for p0\n", b"")
     moved = move_detector(text, 0, 0, 0.002)

@@ -102,6 +102,26 @@ def test_chunk_and_crystal_give_what_is_printed(tmp_path):
     assert not second.has_list
 
 
+@pytest.mark.parametrize("equals", [b"=", b"\t=\t", b"  =", b" \v= "])
+def test_numbers_of_a_crystal_are_read_whatever_white_space_is_about_their_equals_sign(tmp_path, equals):
+    text = factory.stream([factory.chunk(0, [factory.crystal()])])
+    for name in (b"astar", b"bstar", b"cstar", b"profile_radius", b"diffraction_resolution_limit"):
+        text = text.replace(name + b" =", name + equals)
+    with StreamFile(write(tmp_path / "a.stream", text)) as stream:
+        (crystal,) = next(stream.chunks()).crystals
+    assert crystal.axes.tolist() == [[0.2222222, 0, 0], [0, 0.2222222, 0], [0, 0, 0.2604167]]
+    assert (crystal.profile_radius, crystal.resolution_limit) == (0.03, 4.0)
+
+
+def test_a_copied_whole_number_without_a_number_is_none(tmp_path):
+    lines = b"header/int/a = \nheader/int/b = 5\nheader/float/c = \n"
+    text = factory.stream([factory.chunk().replace(b"hit = 1\n", lines)])
+    with StreamFile(write(tmp_path / "a.stream", text)) as stream:
+        (chunk,) = stream.chunks()
+    assert chunk.headers == [("b", "int", 5), ("c", "float", 0.0)]
+    assert [fault.check for fault in chunk.faults] == ["header_line"]
+
+
 def test_byte_ranges_that_touch_share_no_chunk_and_lose_none(tmp_path):
     text = factory.stream([factory.chunk(i, [factory.crystal([factory.row(h=i)])]) for i in range(12)])
     path = write(tmp_path / "a.stream", text)

@@ -20,7 +20,7 @@ from waterbg.frames.headers import header_number
 from waterbg.frames.kernels import unpack, unpack_and_judge
 from waterbg.frames.layout import Block, Misfit, blocks_of
 from waterbg.frames.places import FileFinder
-from waterbg.geometry import Detector
+from waterbg.geometry import Detector, Length
 
 MOST_PIXELS = 1 << 29  # the largest detectors have 2**25
 _Found = tuple[Dataset, tuple[int, ...], tuple[int, ...]]
@@ -66,7 +66,8 @@ class FrameReader:
             raise GeometryError(f"{n_pixels} pixels are more than any detector has", path=detector.path)
         for panel in detector.panels:
             if not 0 < panel.pixel_size < math.inf:
-                raise GeometryError(f"panel {panel.name}: its pixels have no size (res)", path=detector.path)
+                reason = f"panel {panel.name}: its pixels have no size (res)"
+                raise GeometryError(reason, path=detector.path, line=panel.line)
         self.detector = detector
         self.warnings: list[str] = []
         self.files = Files(follow_external_links)
@@ -358,10 +359,14 @@ class FrameReader:
         if shift_x is None:  # CrystFEL looks at y only when there is an x (create_detgeom)
             return self.detector
 
-        def read(place: str) -> float:
-            return header_number(self.files, path, event, place)
+        def read(length: Length) -> float:
+            if length.scale is None:
+                raise GeometryError(
+                    f"detector shift '{length.text}' has no known unit", path=self.detector.path, line=length.line
+                )
+            return length.metres(lambda place: header_number(self.files, path, event, place))
 
-        return self.detector.shifted(shift_x.metres(read), shift_y.metres(read) if shift_y is not None else 0.0)
+        return self.detector.shifted(read(shift_x), 0.0 if shift_y is None else read(shift_y))
 
     def _fixed_bad(self, detector: Detector) -> NDArray[np.uint8]:
         kept = self._fixed.get(id(detector))

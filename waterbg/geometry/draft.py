@@ -28,6 +28,7 @@ _DIM_CODES: dict[int, Dim] = {-1: "fs", -2: "ss", -3: None, -4: "%"}
 _MASK_KEY = re.compile(r"mask(\d)_(file|data|goodbits|badbits)", re.ASCII)
 _MASK_ALIASES = {"mask": "data", "mask_file": "file", "mask_good": "goodbits", "mask_bad": "badbits"}
 _EXTENTS = ("min_fs", "max_fs", "min_ss", "max_ss")
+_PLACES = frozenset((*_EXTENTS, "corner_x", "corner_y", "res"))
 _LAB_EXTENTS = ("min_x", "max_x", "min_y", "max_y")
 _TERM = re.compile(r"[+-][^+-]*")
 _NO_VECTOR = (math.nan, math.nan, math.nan)
@@ -75,12 +76,15 @@ class PanelDraft:
     data: str = "/data/data"
     dims: list[Dim] = field(default_factory=lambda: ["ss", "fs"] + [None] * (MAX_DIMS - 2))
     old_clen: Length | None = None  # per panel before 0.10; refused now, read leniently
+    places: dict[str, tuple[int, str]] = field(default_factory=dict)  # line and text of what says where the panel is
+    ignored: tuple[int, str] | None = None  # line of the first statement that was, and why: for what is lacking
 
     def renamed(self, name: str, line: int) -> PanelDraft:
         """A new panel that starts from these values."""
         new = copy(self)
         new.name, new.line = name, line
         new.flags, new.dims = list(self.flags), list(self.dims)
+        new.places = dict(self.places)
         new.masks = {number: copy(mask) for number, mask in self.masks.items()}
         return new
 
@@ -104,6 +108,8 @@ class PanelDraft:
         Refused
             If CrystFEL refuses the geometry for it.
         """
+        if key in _PLACES:
+            self.places[key] = line, value
         if key in _EXTENTS:
             setattr(self, key, int_of(atof(value)))
         elif key in ("corner_x", "corner_y", "coffset"):
@@ -146,9 +152,9 @@ class PanelDraft:
                     f"'{key}' is not a mask statement (maskN_data, _file, _goodbits, _badbits with N from 0 to 7)"
                 )
             number = int(match[1])
-            if number < MAX_MASKS:
-                self._say_mask(number, match[2], value)
-            else:  # CrystFEL writes past the end of its masks here; nobody can want what follows
+            self._say_mask(number, match[2], value)
+            if number >= MAX_MASKS:  # CrystFEL writes past the end of its masks here; nobody can want what follows
+                del self.masks[number]
                 complain(f"'{key}' ignored, masks are numbered from 0 to {MAX_MASKS - 1}")
         elif key == "clen":
             self.old_clen = Length.parse(value, 1e-3, line)
@@ -158,9 +164,13 @@ class PanelDraft:
         elif key == "badrow_direction":
             complain("'badrow_direction' is ignored")
         elif key.startswith("dim"):
-            self._say_dim(key[3:], value, complain)
+            self._say_dim(key[3:], value, complain, line)
         else:
-            complain(f"unknown statement '{key}' ignored")
+            self._ignore(f"unknown statement '{key}' ignored", complain, line)
+
+    def _ignore(self, why: str, complain: Complain, line: int) -> None:
+        self.ignored = self.ignored or (line, why)
+        complain(why)
 
     def _say_mask(self, number: int, part: str, value: str) -> None:
         mask = self.masks.setdefault(number, MaskDraft())
@@ -176,16 +186,16 @@ class PanelDraft:
                 raise Refused(f"mask bits must be a number, found '{value}'")
             setattr(mask, "good_bits" if part == "goodbits" else "bad_bits", unsigned_of(bits))
 
-    def _say_dim(self, which: str, value: str, complain: Complain) -> None:
+    def _say_dim(self, which: str, value: str, complain: Complain, line: int) -> None:
         number = whole_unsigned(which) if which else None
         if number is None or not 0 <= number < MAX_DIMS:
-            complain(f"'dim{which}' ignored, dimensions are dim0 to dim{MAX_DIMS - 1}")
+            self._ignore(f"'dim{which}' ignored, dimensions are dim0 to dim{MAX_DIMS - 1}", complain, line)
         elif value in ("fs", "ss", "%"):
             self.dims[number] = value
         else:
             index = whole_unsigned(value)
             if index is None:
-                complain(f"dim{which} must be ss, fs, % or a number, found '{value}'; ignored")
+                self._ignore(f"dim{which} must be ss, fs, % or a number, found '{value}'; ignored", complain, line)
             else:
                 self.dims[number] = _DIM_CODES.get(index, index)
 

@@ -83,6 +83,8 @@ class _Reader:
     def read(self, text: str) -> None:
         # \r ends a line for CrystFEL; \r\n is one line end for people, who count lines in an editor
         self.last_line = self.first_line - 1
+        if text.startswith("\ufeff"):  # part of the first statement for CrystFEL; nobody would see it in a message
+            text = "(byte order mark)" + text[1:]
         for whole in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
             self.line = self.last_line = self.last_line + 1
             statement = whole.lstrip(" \t").partition(";")[0]
@@ -118,6 +120,8 @@ class _Reader:
             if panel is None:
                 panel = self.panels[name] = self.defaults.renamed(name, self.line)
                 self.unused_default = 0
+                if (meant := self.panels.get(name.strip("# \t"))) is not None and meant is not panel:
+                    meant.ignored = meant.ignored or (self.line, f"'{_short(name)}' is another panel")
                 if len(self.groups) < MAX_GROUPS:
                     self.groups[name] = ()
             panel.say(key, value, self.complain, self.line)
@@ -253,14 +257,14 @@ class _Reader:
                 panel.coffset += panel.old_clen.metres(_no_header) - base
 
     def check_beam(self) -> None:
-        if self.wavelength is None:
-            self.refuse("the geometry ends without wavelength, photon_energy or electron_voltage", self.last_line)
-        if self.clen is None:
-            self.refuse("the geometry ends without a camera length (clen)", self.last_line)
+        lacks = ["wavelength, photon_energy or electron_voltage"] * (self.wavelength is None)
+        lacks += ["a camera length (clen)"] * (self.clen is None)
+        for what in lacks:
+            self.refuse(f"the geometry ends without {what}{_why(self.defaults)}", self.last_line)
 
     def check_panel(self, panel: PanelDraft) -> None:
         if math.isnan(panel.adu):
-            self.refuse(f"panel {panel.name} has no adu_per_photon or adu_per_eV", panel.line)
+            self.refuse(f"panel {panel.name} has no adu_per_photon or adu_per_eV{_why(panel)}", panel.line)
             panel.adu = 1.0
         placeholders = panel.data.count("%")
         paths = [("saturation map", panel.saturation_map), *((f"mask {n}", m.data) for n, m in panel.masks.items())]
@@ -320,11 +324,25 @@ def _unusable(panel: PanelDraft) -> list[tuple[int, str]]:
     elif known.index("ss") > known.index("fs"):
         lacks.append("the dimension of fs before that of ss")
     lacks += [f"no {name} direction" for name in ("fs", "ss") if math.isnan(getattr(panel, name)[0])]
-    lacks += [f"no {name}" for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
-    lacks += [f"no {name}" for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
-    if panel.pixel_size < 0:
-        lacks.append("no pixel size (res)")
-    return [(panel.line, f"panel {panel.name} has {what}") for what in lacks]
+    why = _why(panel)
+    found = [(panel.line, f"panel {panel.name} has {what}{why}") for what in lacks]
+    wrong = [name for name in ("min_fs", "max_fs", "min_ss", "max_ss") if getattr(panel, name) < 0]
+    wrong += [name for name in ("corner_x", "corner_y") if math.isnan(getattr(panel, name))]
+    wrong += ["res"] * (panel.pixel_size < 0)
+    for name in wrong:
+        if name in panel.places:
+            line, text = panel.places[name]
+            good = "more than 0" if name == "res" else "a number" if name.startswith("corner") else "0 or more"
+            found.append((line, f"{name} of panel {panel.name} must be {good}, found '{_short(text)}'"))
+        else:
+            what = "pixel size (res)" if name == "res" else name
+            found.append((panel.line, f"panel {panel.name} has no {what}{why}"))
+    return found
+
+
+def _why(panel: PanelDraft) -> str:
+    """The statement that was ignored, for a message about what is lacking."""
+    return "; line {}: {}".format(*panel.ignored) if panel.ignored else ""
 
 
 def _no_header(place: str) -> float:

@@ -15,6 +15,7 @@ import numpy as np
 from waterbg.errors import GeometryError
 from waterbg.geometry import Detector, parse_geometry
 from waterbg.small_file import read_geometry_file
+from waterbg.stream.scanf import strtod
 
 # CrystFEL: a panel's name goes up to the first slash; a statement ends at the comment
 _STATEMENT = re.compile(
@@ -93,7 +94,8 @@ def move_detector(text: bytes, x: float, y: float, z: float, path: str = "geomet
             lines.append(line)
             continue
         step = shift if said.name == "coffset" else shift / size[said.panel]
-        lines.append(said.with_value(_text(_number(said, path) + step)))
+        number, rest = _number(said, path)
+        lines.append(said.with_value(_text(number + step) + rest))
     moved = b"".join(lines)
     after = parse_geometry(moved, path, lenient=True)
     added = []
@@ -206,11 +208,10 @@ def _says(said: Statement, value: float | tuple[float, ...]) -> bool:
         return False
 
 
-def _number(said: Statement, path: str) -> float:
-    try:
-        return float(said.value)
-    except ValueError:
+def _number(said: Statement, path: str) -> tuple[float, bytes]:
+    """The number that CrystFEL reads, and what it passes over behind it: a unit, a comment with ``#``."""
+    number, end = strtod(said.value)
+    if not end:
         where = said.panel.decode("utf-8", "replace")
-        raise GeometryError(
-            f"{where}/{said.name} = {said.value.decode('utf-8', 'replace')}: no number", path=path
-        ) from None
+        raise GeometryError(f"{where}/{said.name} = {said.value.decode('utf-8', 'replace')}: no number", path=path)
+    return number, said.value[end:].rstrip()

@@ -15,7 +15,7 @@ import numpy as np
 from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk
-from waterbg.stream.crystal import Crystal, text_of
+from waterbg.stream.crystal import Crystal, by_word, changed_line, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.rows import beyond_limit
 from waterbg.stream.scanf import scan
@@ -24,10 +24,12 @@ CHECKS = {
     "geometry": "geometry that CrystFEL 0.12 refuses: the stream cannot be opened",
     "incomplete_chunk": "chunk without Image filename or photon_energy_eV: reading ends there",
     "peak_list": "row of a peak list that cannot be read: reading ends there",
+    "lost_peaks": "peak in the place of the column header, or in a list before a second one: passed over",
     "cut": "file that ends inside a chunk: the chunk is lost",
     "reflection_list": "row of a reflection list that cannot be read: the crystal's whole list is lost",
     "end_chunk": "chunk without end: two images become one",
     "end_crystal": "crystal without end: it swallows what follows",
+    "lost_crystal": "line of a crystal twice, with two values: the first is of a crystal that lost its list",
     "not_finite": "NaN or inf (as a float) in I or sigma, which goes into the merged file",
     "unknown_panel": "reflection or peak on a panel the geometry does not have: kept without a position, or dropped",
     "off_panel": "reflection whose position is not on its panel: kept",
@@ -37,7 +39,7 @@ CHECKS = {
     "index_base": "Miller index that begins with 0 or 0x: read as octal or hexadecimal",
     "num_reflections": "num_reflections that does not count the list",
     "panel_name": "panel name over 63 characters, which is cut",
-    "long_line": "line over 1022 bytes, which arrives in pieces",
+    "long_line": "line over 1021 bytes, which arrives in pieces",
     "header_line": "copied header that cannot be read",
     "nul": "NUL byte, which ends its line for libcrystfel",
     "several_streams": "another stream's header inside, with the same geometry",
@@ -140,6 +142,10 @@ class Checker:
             self.counts.chunks += 1
             self.counts.crystals += len(chunk.crystals)
             self.counts.peaks += len(chunk.peaks)
+            again = changed_line(by_word(parsed.lines), (b"num_peaks", b"peak_resolution"))
+            if again is not None and "end_chunk" not in parsed.checks:
+                at, name = again
+                yield "end_chunk", _two_in_one(name, "chunk", "images"), at
         elif parsed.ran_out and not any(fault.check == "peak_list" for fault in parsed.faults):
             yield "cut", "the file ends inside this chunk, which is lost", 0
         if not parsed.plain or b"\0" in chunk.bytes:
@@ -153,16 +159,19 @@ class Checker:
         for number, crystal in enumerate(chunk.crystals, 1):
             if parsed.complete:
                 self.counts.reflections += len(crystal.reflections)
-            yield from self._crystal(crystal, number)
+            yield from self._crystal(crystal, number, "end_crystal" in parsed.checks)
             if not parsed.plain:
                 yield from _odd_indices(chunk.bytes, crystal)
 
-    def _crystal(self, crystal: Crystal, number: int) -> Iterator[tuple[str, str, int]]:
+    def _crystal(self, crystal: Crystal, number: int, swallows: bool) -> Iterator[tuple[str, str, int]]:
         rows, begin = crystal.reflections, crystal.rows.begin
         if crystal.axes is None:
             yield "cell", f"crystal {number} has no complete astar, bstar, cstar", crystal.start
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
+        if not swallows and (changed := crystal.changed_line()) is not None:
+            at, word = changed
+            yield "lost_crystal", _two_in_one(word, "crystal", "crystals"), at
         for name in ("I", "sigma"):
             # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
             good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
@@ -232,6 +241,10 @@ def first_loss(stream: StreamFile, *, harmless: Collection[str] = ()) -> StreamE
     return None
 
 
+def _two_in_one(name: bytes, one: str, two: str) -> str:
+    return f"a second {name.decode()!r} line in one {one}, not as the first: two {two} become one"
+
+
 def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str, int]]:
     """NUL bytes and lines that ``fgets`` cuts."""
     nul = data.find(b"\0")
@@ -241,7 +254,7 @@ def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str,
     newlines = np.flatnonzero(raw == 10)
     ends = np.append(newlines, len(raw))
     lengths = np.diff(ends, prepend=-1)
-    for long in np.flatnonzero(lengths > g.LONGEST_PIECE + 1):
+    for long in np.flatnonzero(lengths > g.LONGEST_PIECE):  # the newline included
         begin = int(ends[long] - lengths[long] + 1)
         if is_header and data.startswith(b";", begin):
             continue  # a comment of the geometry does no harm in pieces

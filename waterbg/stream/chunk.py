@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from waterbg.stream.rows import Rows, beyond_limit, read_peaks, read_reflections
 from waterbg.stream.scanf import atof, convert_float, convert_long_int, scan, scan_columns
 
 Header = tuple[str, str, float | int]
+_Value = TypeVar("_Value")
 
 
 @dataclass
@@ -66,11 +68,14 @@ def parse_chunk(data: bytes) -> Parsed:
     lines.next()
     while (line := lines.next()) is not None:
         if line == g.BEGIN_PEAKS:
+            _lost_peaks(data, lines, chunk)
             block = read_peaks(data, lines.end, len(data))
             lines.move(block.stop)
             chunk.plain &= block.plain
             if block.rows is None:
-                chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data)
+                # a whole line that is no row is at fault itself, the last one as well
+                cut = block.fault >= len(data) or data[-1:] != b"\n"
+                chunk.stop, chunk.ran_out = block.stop, block.stop >= len(data) and cut
                 chunk.fault("peak_list", f"{block.reason}: reading ends here", block.fault)
                 return chunk
             chunk.peaks = block.rows
@@ -93,6 +98,7 @@ def parse_chunk(data: bytes) -> Parsed:
                 )
             _read_header_line(line, lines.begin, chunk)
     chunk.stop, chunk.ran_out = len(data), True
+    chunk.plain &= lines.plain
     return chunk
 
 
@@ -100,13 +106,13 @@ def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
     start = line[:6]
     if start == b"Image ":
         if line.startswith(b"Image filename: "):
-            chunk.filename = text_of(line[16:])
+            chunk.filename = _once("Image filename", chunk.filename, text_of(line[16:]), at, chunk)
         elif (found := scan(line, "Image serial number: %i")) is not None:
-            chunk.serial = int(found[0])
+            chunk.serial = _once("Image serial number", chunk.serial, int(found[0]), at, chunk)
     elif start == b"Event:" and line.startswith(b"Event: "):
-        chunk.event = text_of(line[7:])
+        chunk.event = _once("Event", chunk.event, text_of(line[7:]), at, chunk)
     elif start == b"photon" and line.startswith(b"photon_energy_eV = "):
-        chunk.photon_energy_eV = atof(line[19:])
+        chunk.photon_energy_eV = _once("photon_energy_eV", chunk.photon_energy_eV, atof(line[19:]), at, chunk)
     elif line.startswith((b"header/", b"hdf5/")):
         _read_copied_header(line, at, chunk)
     else:
@@ -115,6 +121,22 @@ def _read_header_line(line: bytes, at: int, chunk: Parsed) -> None:
         elif line.startswith((b"astar", b"Cell parameters")):
             chunk.unowned = True
         chunk.lines.append((at, line))
+
+
+def _once(name: str, old: _Value | None, new: _Value, at: int, chunk: Parsed) -> _Value:
+    """The new value, as libcrystfel takes it; one that differs shows that the end and beginning between are lost."""
+    if old is not None and old != new and "end_chunk" not in chunk.checks:
+        chunk.fault("end_chunk", f"a second {name!r} in one chunk, not as the first: two images become one", at)
+    return new
+
+
+def _lost_peaks(data: bytes, lines: _Lines, chunk: Parsed) -> None:
+    """Peaks that libcrystfel passes over without a word."""
+    if chunk.peaks is not None and len(chunk.peaks.values) and "end_chunk" not in chunk.checks:
+        chunk.fault("lost_peaks", "a second peak list in one chunk: the first is lost", lines.begin)
+    first = data[lines.end : data.find(b"\n", lines.end)]
+    if first[:1] in _BEGIN_ROW and scan_columns(first, 0, 4) is not None:
+        chunk.fault("lost_peaks", "a peak where the column header should be, which is passed over", lines.end)
 
 
 _STRAY_IN_CHUNK = frozenset((g.END_PEAKS, g.END_CRYSTAL, g.BEGIN_REFLECTIONS, g.END_REFLECTIONS))
@@ -154,9 +176,8 @@ def _read_copied_header(line: bytes, at: int, chunk: Parsed) -> None:
     name, blank, tail = rest.partition(b" ")
     found = None
     if blank and tail.startswith(b"= "):
-        # convert_float and convert_long_int want the number and nothing else
-        value = tail[2:]
-        found = convert_float(value) if kind == "float" else convert_long_int(value)
+        # convert_float and convert_long_int want the number and nothing else; the latter gets the blank, too
+        found = convert_float(tail[2:]) if kind == "float" else convert_long_int(tail[1:])
     if found is None:
         chunk.fault("header_line", f"a copied header that cannot be read: {text_of(line)[:60]!r}", at)
     else:

@@ -19,6 +19,32 @@ def text_of(line: bytes) -> str:
     return line.decode("utf-8", "surrogateescape")
 
 
+def by_word(lines: list[tuple[int, bytes]]) -> dict[bytes, list[tuple[int, bytes]]]:
+    """Lines by what stands before their first white space or equals sign: ``astar=`` and a tab do for sscanf."""
+    found: dict[bytes, list[tuple[int, bytes]]] = {}
+    for at, line in lines:
+        words = line.split(None, 1)
+        if words:
+            found.setdefault(words[0].partition(b"=")[0], []).append((at, line))
+    return found
+
+
+def changed_line(lines: dict[bytes, list[tuple[int, bytes]]], names: tuple[bytes, ...]) -> tuple[int, bytes] | None:
+    """Byte and name of the first line that stands there again, with another value than the first of its name."""
+    again = []
+    for name in names:
+        of_name = lines.get(name, ())
+        if len(of_name) > 1:
+            again += [(at, name) for at, line in of_name if line != of_name[0][1]]
+    return min(again, default=None)
+
+
+_ONCE = (
+    *(b"Cell", b"astar", b"bstar", b"cstar", b"num_reflections"),
+    *(b"profile_radius", b"predict_refine/det_shift", b"diffraction_resolution_limit"),
+)
+
+
 class Crystal:
     """One crystal of a chunk.
 
@@ -109,11 +135,11 @@ class Crystal:
 
     @cached_property
     def _by_word(self) -> dict[bytes, list[tuple[int, bytes]]]:
-        """Lines by what stands before their first blank or equals sign: sscanf takes ``astar=`` for ``astar =``."""
-        found: dict[bytes, list[tuple[int, bytes]]] = {}
-        for at, line in self.lines:
-            found.setdefault(line.partition(b" ")[0].partition(b"=")[0], []).append((at, line))
-        return found
+        return by_word(self.lines)
+
+    def changed_line(self) -> tuple[int, bytes] | None:
+        """The first line that a crystal has once and that stands here again with another value: byte, and its name."""
+        return changed_line(self._by_word, _ONCE)
 
     def _number(self, layout: str) -> float | None:
         found = self._last(layout)

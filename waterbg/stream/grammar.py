@@ -20,6 +20,7 @@ BEGIN_REFLECTIONS, END_REFLECTIONS = b"Reflections measured after indexing", b"E
 REFLECTION_COLUMNS = b"   h    k    l          I   sigma(I)       peak background  fs/px  ss/px panel"
 
 LONGEST_PIECE = 1022  # bytes fgets(line, 1023) hands over at a time
+LONGEST_LINE = LONGEST_PIECE - 1  # whose newline comes in the same piece
 LONGEST_AUDIT = 4090  # bytes before the geometry
 LONGEST_GEOMETRY = 1024 * 1024 - 1
 LONGEST_PANEL_NAME = 63  # %63s

@@ -17,6 +17,7 @@ from waterbg.stream.grammar import (
     END_PEAKS,
     END_REFLECTIONS,
     LARGEST_INDEX,
+    LONGEST_LINE,
     LONGEST_PANEL_NAME,
     LONGEST_PIECE,
     PEAK,
@@ -419,7 +420,8 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
             if layout.integers:
                 places.append((stops[2], stops[6]))
         elif not first:
-            reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {_found(line)}"
+            found_here = _found(line) if data[begin - 1] == 10 else f"what is left of a line over {LONGEST_LINE} bytes"
+            reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {found_here}"
             return BlockEnd(None, end, reason, begin, False, _first_beyond(values, begins, layout))
         first = False
     reason = f"no line {layout.end_marker.decode()!r} behind the {layout.what} list"
