@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from waterbg.crystfel.dropin import original_name
 from waterbg.crystfel.options import INDEXAMAJIG, parse_words, replace_value, value_of
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, UsageError
+from waterbg.own_command import OWN_COMMAND
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.stream import OutputFile, StreamFile
 
@@ -110,15 +110,13 @@ def _task(arguments: Sequence[str], own: Sequence[str], folder: Path, block_size
         words = replace_value(words, INDEXAMAJIG, name, mark)
     words = [_quoted(word, dict(marks.values())) for word in words]
     mine = [*own, *([f"--waterbg-crystfel-bin={os.path.abspath(crystfel_bin)}"] if crystfel_bin else [])]
-    # what a module of the user's beside the images is called must not matter: Python would import it for its own
-    waterbg = f"PYTHONSAFEPATH=1 {shlex.quote(sys.executable)} -m waterbg"
     return (
         f"cd {shlex.quote(os.getcwd())} || exit 1\n"
         f"rm -f {marks['output'][1]}  # of an earlier try\n"
-        f"{waterbg} indexamajig {' '.join(words)} "
+        f"{OWN_COMMAND} indexamajig {' '.join(words)} "
         f"--serial-start=$((SLURM_ARRAY_TASK_ID * {block_size} + 1)) --waterbg-force"
         f"{''.join(f' {shlex.quote(word)}' for word in mine)}\n"
-        f"{waterbg} slurm task {shlex.quote(str(folder))} {number} $?\n"
+        f"{OWN_COMMAND} slurm task {shlex.quote(str(folder))} {number} $?\n"
     )
 
 

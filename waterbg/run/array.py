@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import shlex
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import Any
 import waterbg
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
+from waterbg.own_command import OWN_COMMAND
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, resolve_job
 from waterbg.run.local import (
@@ -133,8 +133,7 @@ def make_folder(
 
 
 def _task(folder: Path) -> str:
-    # the very installation that made the folder, whatever PATH says on the node
-    task = f"{shlex.quote(sys.executable)} -m waterbg slurm task {shlex.quote(str(folder))}"
+    task = f"{OWN_COMMAND} slurm task {shlex.quote(str(folder))}"
     return f'exec {task} "$SLURM_ARRAY_TASK_ID" -j "${{SLURM_CPUS_PER_TASK:-$(nproc)}}"\n'
 
 
