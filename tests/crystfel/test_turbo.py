@@ -66,6 +66,12 @@ def test_the_list_is_cut_and_image_numbers_go_on_from_block_to_block(fake):
     assert f"cd {fake} || exit 1" in script
 
 
+@pytest.mark.parametrize("words", [["-j", "8"], ["-j8"]])
+def test_a_task_asks_for_a_processor_for_each_process_that_indexes(fake, words):
+    assert submit(*words) == 0
+    assert "#SBATCH --cpus-per-task=8" in (fake / "run.stream.slurm/run_waterbg.sh").read_text().splitlines()
+
+
 @pytest.mark.parametrize("words", [["--serial-start=5"], ["--waterbg-background=sea"]])
 def test_what_cannot_be_split_is_a_usage_error(fake, words):
     assert submit(*words) == 2

@@ -285,7 +285,8 @@ def refuse_folder(path: str) -> None:
     """
     if os.path.lexists(path):
         raise OutputError(
-            f"exists: 'waterbg slurm status {path}' says how far it is; remove it to start anew", path=path
+            f"exists: 'waterbg slurm status {shlex.quote(str(path))}' says how far it is; remove it to start anew",
+            path=path,
         )
 
 
