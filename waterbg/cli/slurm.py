@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Slurm(Command):
     """Status, resume, collect or cancel a job array: waterbg slurm status|resume|collect|cancel DIR"""
 
+    USAGE = "    waterbg slurm status|resume|collect|cancel DIR [options]\n"
+
     jobs = cli.SwitchAttr(["-j"], cli.Range(1, 1024), default=1, argname="N", help="task: worker processes")
     force = cli.Flag("--force", help="collect: replace the output when it exists")
     no_verify = cli.Flag("--no-verify", help="collect: do not compare the output with the input")
