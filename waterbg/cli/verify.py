@@ -95,9 +95,10 @@ class Verify(Command):
         said.update(differences=found, n_differences=n, changed=differences.changed, dropped=differences.dropped)
         said["provenance"] = differences.provenance
         if not self.as_json:
+            more = f"{n} other difference{'s' * (n != 1)}" if n else "nothing else differs"
             print(
                 f"{before} -> {after}: {differences.changed} of {differences.reflections} reflections changed, "
-                f"{differences.dropped} dropped; {n or 'nothing'} else differs",
+                f"{differences.dropped} dropped; {more}",
                 file=sys.stderr if n else sys.stdout,
             )
         return n
