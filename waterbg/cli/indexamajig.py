@@ -144,8 +144,9 @@ class Indexamajig(Command):
                 continue
             mine.append(word)
             if "=" not in word and _TAKES_VALUE.get(word, True):
-                mine += rest[:1]
-                del rest[:1]
+                if not rest:  # what stands behind it now is no value
+                    return super().run([argv[0], *mine], exit=exit)
+                mine.append(rest.pop(0))
         cls.given = mine
         return super().run([argv[0], *mine, "--", *theirs], exit=exit)
 
