@@ -13,6 +13,7 @@ from waterbg.crystfel.options import Option, has, value_of
 from waterbg.crystfel.programs import find_program, run_program
 from waterbg.crystfel.solution import LONGEST_LINE, NO_EVENT, frame_of, list_line
 from waterbg.errors import UsageError
+from waterbg.stream import write_file
 
 
 def naming_of(options: Sequence[Option | str]) -> Callable[[str], str]:
@@ -61,6 +62,8 @@ def write_events(
     UsageError
         For a list that is none, or names no frame.
     ProgramError
+    OutputError
+        When there is no room for it.
     """
     frames = list(_frames(listing))
     name = naming_of(options)
@@ -69,7 +72,7 @@ def write_events(
         program = find_program("list_events", crystfel_bin)
         with TemporaryDirectory(dir=output.parent, prefix=".") as folder:
             asked, answer = Path(folder, "files.lst"), Path(folder, "events.lst")
-            _write(asked, found)
+            write_file(asked, _text(found))
             run_program(program, ["-i", str(asked), "-g", geometry, "-o", str(answer)], log=log)
             for file, event in _frames(str(answer)):
                 found.setdefault(file, []).append(event or NO_EVENT)
@@ -78,12 +81,11 @@ def write_events(
     ]
     if not lines:
         raise UsageError(f"{listing}: names no frame")
-    _write(output, lines)
+    write_file(output, _text(lines))
 
 
-def _write(path: Path, lines: Iterable[str]) -> None:
-    with open(path, "w", errors="surrogateescape") as file:
-        file.writelines(f"{line}\n" for line in lines)
+def _text(lines: Iterable[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape")
 
 
 def _frames(path: str) -> Iterator[tuple[str, str | None]]:

@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,12 +163,18 @@ class JobFolder:
             folder.mkdir()
         except OSError as err:
             raise OutputError(f"cannot be made ({err.strerror})", path=path) from None
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-        (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
-        (folder / SCRIPT).chmod(0o755)
-        # last: a folder without it is none
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        try:
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+            (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
+            (folder / SCRIPT).chmod(0o755)
+            # last: a folder without it is none
+            (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        except BaseException as err:
+            shutil.rmtree(folder, ignore_errors=True)  # half of it would be in the way of the next try
+            if isinstance(err, OSError):
+                raise OutputError(f"cannot be written ({err.strerror})", path=path) from None
+            raise
         return cls(path)
 
     def refuse_number(self, index: int) -> None:
