@@ -105,7 +105,9 @@ def test_what_cannot_be_split_is_a_usage_error(fake, words):
 def test_collecting_before_all_is_done_is_refused(fake, capsys):
     assert submit() == 0
     assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 1
-    assert "1 of 1 blocks are not done" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 1 blocks are not done" in said
+    assert "'waterbg slurm status' says whether they are waiting or running" in said  # resume submits none of those
 
 
 SPELLINGS = [("-i", "frames.lst", "-o", "run.stream"), ("--input=frames.lst", "--output=run.stream")]

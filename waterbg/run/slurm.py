@@ -199,7 +199,8 @@ class JobFolder:
         missing = len(self.missing())
         if missing:
             raise OutputError(
-                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
+                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm status' says whether "
+                "they are waiting or running, 'waterbg slurm resume' submits those that are not",
                 path=str(self.path),
             )
 
