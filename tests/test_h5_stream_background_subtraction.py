@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -91,3 +95,20 @@ def test_positions_that_no_detector_has_are_refused(stream):
 def test_what_is_no_stream_is_refused(tmp_path):
     with pytest.raises(StreamError, match="cannot be opened"):
         tool.main(tmp_path / "none.stream")
+
+
+def test_as_a_program_it_ends_as_all_others_do(stream, tmp_path):
+    def ended(*words, **how):
+        program = [sys.executable, "-P", "-m", tool.__name__, *map(str, words)]
+        return subprocess.run(program, capture_output=not how, text=True, check=False, cwd=tmp_path, **how)
+
+    assert ended(stream).stdout.startswith("2 coordinates above 10000")
+    assert "Usage:" in ended("--help").stdout
+    for words, status in [((), 2), ((stream, stream), 2), ((tmp_path / "none.stream",), 1)]:
+        said = ended(*words)
+        assert (said.returncode, said.stdout, said.stderr.count("\n")) == (status, "", 1)
+    reader, writer = os.pipe()
+    os.close(reader)
+    gone = ended(stream, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (gone.returncode, gone.stderr) == (141, "")

@@ -105,6 +105,11 @@ class ImageStack:
             raise self._wrong(f"cannot be read ({said(err)})") from None
         return image
 
+    def is_first_of_several(self) -> bool:
+        """Whether it is the first of a master file's datasets: ``data_000001``, ``data_000002`` …"""
+        following = self.dataset.replace("/data_000001", "/data_000002")
+        return following != self.dataset and _leads_to_data(self._files.open(self.path).file, following)
+
     def read_all(self) -> NDArray[Any]:
         """Read all images: (n_images, n_ss, n_fs)."""
         return np.stack([self.read(frame) for frame in range(len(self))])

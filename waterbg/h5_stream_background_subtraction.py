@@ -118,13 +118,16 @@ def main(
 
 
 if __name__ == "__main__":
-    import sys
+    from waterbg.scripts.app import Script
 
-    from waterbg.errors import WaterbgError
+    class Tool(Script):
+        """List the strong reflections of a stream and take the average of a square ring off each"""
 
-    if len(sys.argv) != 2:
-        sys.exit("usage: python -m waterbg.h5_stream_background_subtraction FILE.stream")
-    try:
-        main(sys.argv[1])
-    except WaterbgError as problem:
-        sys.exit(f"waterbg: error: {problem}")
+        PROGNAME = "python -m waterbg.h5_stream_background_subtraction"
+
+        def main(self, stream: str) -> int:
+            """Print."""
+            main(stream)
+            return 0
+
+    Tool.entry()

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from waterbg.cli.base import run
+from waterbg.cli.catalogue import entries
+
 from ..conftest import WATERBG
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "crystfel_scripts"
@@ -80,3 +83,16 @@ def test_what_would_go_to_a_closed_stream_goes_into_no_file(data, tmp_path):
         command = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, words)]
         subprocess.run(command, capture_output=True, check=True)
     assert whole[0].read_bytes() == whole[1].read_bytes()
+
+
+def test_help_lists_commands_by_one_line_and_says_the_rest_in_their_own(capsys):
+    run(["waterbg", "--help"])
+    listed = " ".join(capsys.readouterr().out.split())
+    for command in entries():
+        run(["waterbg", command.name, "--waterbg-help" if command.name == "indexamajig" else "--help"])
+        own = capsys.readouterr().out
+        assert command.summary in listed
+        assert command.detail in own
+        assert not command.detail or " ".join(command.detail.split()) not in listed
+        assert "given again" not in own  # what may be given several times has plumbum's words for it
+        assert "several times" not in own

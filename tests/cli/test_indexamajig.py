@@ -188,6 +188,12 @@ def test_what_the_subtraction_could_not_use_is_refused_by_its_own_name_before_in
     assert not Path("arguments").exists()
 
 
+@pytest.mark.parametrize("option", ["--waterbg-jobs", "--waterbg-model"])
+def test_an_own_option_at_the_end_that_lacks_its_value_is_told_as_that(golden, option, capfd):
+    assert run(["waterbg", "indexamajig", "-i", "frames.lst", "-o", "run.stream", option]) == 2
+    assert f"switch {option} requires an argument" in capfd.readouterr().err
+
+
 def test_an_option_without_say_in_crystfels_rings_is_refused_before_indexing(golden, capfd):
     assert run(["waterbg", "indexamajig", "-o", "run.stream", RINGS, "--waterbg-joint"]) == 2
     said = (

@@ -266,6 +266,9 @@ def test_any_other_change_is_a_difference(good, tmp_path, change, capsys):
     said = json.loads(out)
     assert status == 1
     assert said["n_differences"] >= 1
+    _, _, told = verify(good, other, capsys=capsys)
+    n = said["n_differences"]
+    assert f"{n} other difference{'s' if n > 1 else ''}\n" in told
 
 
 @pytest.mark.parametrize("lost", [0, 1, 2])

@@ -15,6 +15,7 @@ from waterbg.crystfel.options import (
     replace_value,
     value_of,
 )
+from waterbg.errors import UsageError
 
 
 def test_a_header_line_gives_each_option_with_its_value():
@@ -137,6 +138,15 @@ def test_options_of_the_program_are_marked_and_own_ones_left_alone():
         "--pass=--multi",
         "--huh",
     ]
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [("--int-radius", "needs a value"), ("-g", "needs a value"), ("--multi=1", "takes no value"), ("--no-re", "mean")],
+)
+def test_a_known_option_in_a_wrong_way_is_not_called_unknown(word, reason):
+    with pytest.raises(UsageError, match=reason):
+        mark_passed(["in.stream", word], INDEXAMAJIG, {})
 
 
 def test_words_behind_two_dashes_are_all_passed():

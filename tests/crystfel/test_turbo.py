@@ -66,6 +66,37 @@ def test_the_list_is_cut_and_image_numbers_go_on_from_block_to_block(fake):
     assert f"cd {fake} || exit 1" in script
 
 
+def test_events_that_a_list_names_are_taken_as_they_are_and_files_are_looked_up_below_the_prefix(fake):
+    (fake / "bin/list_events").write_text(
+        FAKE_LIST[: FAKE_LIST.index("while")]
+        + """while [ $# -gt 0 ]; do case $1 in -i) i=$2;; -o) o=$2;; esac; shift; done
+[ "$(cat "$i")" = "my images/images.h5" ] || exit 1
+for n in 0 1; do echo "my images/images.h5 //$n"; done >"$o"
+"""
+    )
+    (fake / "my images").mkdir()
+    (fake / "frames.lst").write_bytes(b"old/b.h5 //7\r\n\r\nold/images.h5\r\nold/a b.h5 x//3\r\nold/images.h5\n")
+    assert submit("--prefix", "my images", "--basename") == 0
+    listed = "old/b.h5 //7|old/images.h5 //0|old/images.h5 //1|old/a b.h5 x//3|old/images.h5 //0|old/images.h5 //1"
+    assert (fake / "run.stream.slurm/files-0.lst").read_text().splitlines() == listed.split("|")
+    script = (fake / "run.stream.slurm/run_waterbg.sh").read_text()
+    assert "--prefix 'my images' --basename" in script  # indexamajig puts it before each name
+    assert sorted(path.name for path in fake.glob(".*")) == []
+
+
+def test_a_list_of_events_alone_needs_no_list_events(fake):
+    (fake / "bin/list_events").unlink()
+    (fake / "frames.lst").write_text("images.h5 //5\n")
+    assert submit() == 0
+    assert (fake / "run.stream.events.lst").read_text() == "images.h5 //5\n"
+
+
+@pytest.mark.parametrize("words", [["-j", "8"], ["-j8"]])
+def test_a_task_asks_for_a_processor_for_each_process_that_indexes(fake, words):
+    assert submit(*words) == 0
+    assert "#SBATCH --cpus-per-task=8" in (fake / "run.stream.slurm/run_waterbg.sh").read_text().splitlines()
+
+
 @pytest.mark.parametrize("words", [["--serial-start=5"], ["--waterbg-background=sea"]])
 def test_what_cannot_be_split_is_a_usage_error(fake, words):
     assert submit(*words) == 2
@@ -74,7 +105,9 @@ def test_what_cannot_be_split_is_a_usage_error(fake, words):
 def test_collecting_before_all_is_done_is_refused(fake, capsys):
     assert submit() == 0
     assert run(["waterbg", "slurm", "collect", "run.stream.slurm"]) == 1
-    assert "1 of 1 blocks are not done" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "1 of 1 blocks are not done" in said
+    assert "'waterbg slurm status' says whether they are waiting or running" in said  # resume submits none of those
 
 
 SPELLINGS = [("-i", "frames.lst", "-o", "run.stream"), ("--input=frames.lst", "--output=run.stream")]

@@ -140,6 +140,25 @@ def test_a_simulation_leaves_nothing_on_a_full_disk(tiny_disk, size):
     assert re.match(r"waterbg: error: sim/small\.\S+: no room for it \(No space left on device\)$", done.stderr)
 
 
+@pytest.mark.parametrize("size", [0, 1000, 4096, 8192])
+def test_a_job_folder_is_whole_or_not_there_on_a_full_disk(world, tiny_disk, size):
+    words = ["-o", "out.stream", "--slurm", "--no-submit", "--no-decoys", "--block-size=1"]
+    done = with_room_for(size, tiny_disk / "here", "subtract", world.stream, *words)
+    assert done.returncode == 1
+    assert re.search(r"out\.stream\.slurm: cannot be (written|made) \(No space left", done.stderr)
+
+
+@pytest.mark.parametrize("size", [0, 1000, 4096])
+def test_a_list_of_events_is_whole_or_not_there_on_a_full_disk(world, tiny_disk, tmp_path, size):
+    (tmp_path / "events.lst").write_text("".join(f"images.h5 //{n}\n" for n in range(1000)))
+    (tmp_path / "indexamajig").write_text('#!/bin/sh\necho "CrystFEL: 0.12.0"\n')
+    (tmp_path / "indexamajig").chmod(0o755)
+    words = ["-i", tmp_path / "events.lst", "-g", "x.geom", "-o", "out.stream", "--slurm", "--waterbg-no-submit"]
+    done = with_room_for(size, tiny_disk / "here", "indexamajig", *words, f"--waterbg-crystfel-bin={tmp_path}")
+    assert done.returncode == 1
+    assert "out.stream.events.lst: no room for it" in done.stderr
+
+
 def test_a_simulation_on_a_read_only_disk_names_the_file(tiny_disk):
     (tiny_disk / "sim").mkdir()
     subprocess.run(["mount", "-o", "remount,ro", tiny_disk], check=True)

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
+from shlex import quote
 
 import plumbum
 import pytest
@@ -276,6 +277,22 @@ def test_without_slurm_the_message_says_what_is_missing(stream, monkeypatch, cap
     _, folder, _ = make(stream)
     monkeypatch.setattr("waterbg.run.slurm.local", _Nothing())
     assert waterbg("slurm", "resume", folder) == 0 or "sbatch: not found" in capsys.readouterr().err
+
+
+def test_commands_that_are_named_can_be_pasted_and_what_is_done_is_not_said_to_wait(stream, monkeypatch, capsys):
+    folder = stream.with_name("my run.stream.slurm")
+    monkeypatch.setattr(JobFolder, "queued", lambda folder: {})
+    words = ("subtract", stream, "-o", stream.with_name("my run.stream"), "--slurm", "--no-submit", "--block-size=100")
+    assert waterbg(*words) == 0
+    assert waterbg(*words) == 1
+    assert f"'waterbg slurm status {quote(str(folder))}' says" in capsys.readouterr().err
+    assert waterbg("slurm", "status", folder) == 1
+    assert f"'waterbg slurm resume {quote(str(folder))}' submits" in capsys.readouterr().out
+    assert waterbg("slurm", "task", folder, 0) == 0
+    assert waterbg("slurm", "status", folder) == 0
+    assert f"'waterbg slurm collect {quote(str(folder))}' writes" in capsys.readouterr().out
+    assert waterbg("slurm", "resume", folder) == 0
+    assert capsys.readouterr().out == f"{folder}: nothing to submit; all blocks are done\n"
 
 
 class _Nothing:

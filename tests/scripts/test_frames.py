@@ -277,3 +277,23 @@ def test_gains_become_saturation_levels(script, tmp_path):
     assert read("b.h5", "/data/data").tolist() == [[5, 6], [6, 6]]
     assert "3 of 4 pixels" in said.err
     assert script("gaincal-to-saturation-map", "none.h5", "-o", "c.h5").status == 1
+
+
+def test_a_master_file_of_several_data_files_is_not_summed_in_part(script, tmp_path):
+    with h5py.File(tmp_path / "master.h5", "w") as master:
+        for n in (1, 2):
+            with h5py.File(tmp_path / f"data_{n}.h5", "w") as file:
+                file["data"] = np.full((3, 4, 5), n)
+            master[f"entry/data/data_{n:06}"] = h5py.ExternalLink(f"data_{n}.h5", "/data")
+    listing = tmp_path / "files.lst"
+    listing.write_text(f"{tmp_path}/master.h5\n")
+    said = script("sum-hdf5-files", listing, "-o", tmp_path / "sum.h5")
+    assert (said.status, said.err.count("\n")) == (1, 1)
+    assert "has images in several datasets, data_000001 and on: name one with --data" in said.err
+    assert not (tmp_path / "sum.h5").exists()
+    for words, total in [(["--data=/entry/data/data_000002"], 6), ([], 9)]:
+        if not words:
+            listing.write_text(f"{tmp_path}/data_1.h5\n{tmp_path}/data_2.h5\n")
+        assert script("sum-hdf5-files", listing, *words, "-o", tmp_path / f"{total}.h5").status == 0
+        with h5py.File(tmp_path / f"{total}.h5") as file:
+            assert (file["data"][()] == total).all()

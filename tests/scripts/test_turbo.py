@@ -77,6 +77,12 @@ def test_a_blank_ends_no_directive_and_a_per_cent_sign_of_a_folder_is_no_pattern
     assert f"#SBATCH --output='{tmp_path}/50 %% of it/run7-000-%j.log'\n" in text
 
 
+def test_frames_among_files_are_taken_as_they_are_and_files_are_looked_up_below_the_prefix(script, programs, tmp_path):
+    (tmp_path / "files.lst").write_text("b.h5 //7\nc.h5\n")
+    assert script("turbo-index-slurm", "--dry-run", *RUN, "--", "--prefix=raw/").status == 0
+    assert (tmp_path / "run7.jobs/run7.lst").read_text().splitlines()[:3] == ["b.h5 //7", "c.h5 //0", "c.h5 //1"]
+
+
 def test_a_list_of_frames_needs_no_list_events(script, programs, tmp_path):
     (programs / "list_events").unlink()
     assert script("turbo-index-slurm", "--single", "--dry-run", *RUN).status == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import inspect
 import os
 import sys
 from typing import Any, NoReturn
@@ -23,6 +24,15 @@ class Command(Switches):
 
     VERSION = waterbg.__version__
     SUBCOMMAND_HELPMSG = False  # the list of subcommands needs no "see 'waterbg x --help'" behind each
+
+    def __init_subclass__(cls, **how: Any) -> None:
+        """In the list of subcommands stands the first line of the docstring, in a command's own help all of it."""
+        super().__init_subclass__(**how)
+        cls.DESCRIPTION = (inspect.getdoc(cls) or "").partition("\n")[0]
+
+    def __init__(self, executable: str | None = None) -> None:
+        super().__init__(executable)
+        self.DESCRIPTION = inspect.getdoc(self)
 
 
 def refuse_standard_output(output: str | None) -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -144,8 +144,9 @@ class Indexamajig(Command):
                 continue
             mine.append(word)
             if "=" not in word and _TAKES_VALUE.get(word, True):
-                mine += rest[:1]
-                del rest[:1]
+                if not rest:  # what stands behind it now is no value
+                    return super().run([argv[0], *mine], exit=exit)
+                mine.append(rest.pop(0))
         cls.given = mine
         return super().run([argv[0], *mine, "--", *theirs], exit=exit)
 
@@ -211,7 +212,7 @@ class Indexamajig(Command):
             arguments,
             _for_tasks(self.given),
             block_size=self.block_size,
-            slurm=slurm_options({name: getattr(self, name) for name in names}),
+            slurm=slurm_options({"cpus": _indexing(arguments), **{name: getattr(self, name) for name in names}}),
             crystfel_bin=self.crystfel_bin,
             force=self.force,
         )
@@ -320,9 +321,14 @@ def _for_tasks(given: list[str]) -> list[str]:
     return kept
 
 
-def _share(arguments: list[str]) -> int:
-    """Processes for the subtraction beside ``-j`` of indexing, which takes several times as long per image."""
+def _indexing(arguments: Sequence[str]) -> int:
+    """Processes that index, ``-j``; 0 when it does not say."""
     from waterbg.crystfel.options import INDEXAMAJIG, parse_words, value_of
 
-    given = value_of(parse_words(arguments, INDEXAMAJIG), "j") or "1"
-    return max(1, int(given) // 8) if given.isdecimal() else 1
+    given = value_of(parse_words(arguments, INDEXAMAJIG), "j") or ""
+    return int(given) if given.isdecimal() else 0
+
+
+def _share(arguments: Sequence[str]) -> int:
+    """Processes for the subtraction beside those that index, which take several times as long per image."""
+    return max(1, _indexing(arguments) // 8)

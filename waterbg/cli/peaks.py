@@ -38,9 +38,7 @@ class Peaks(Command):
     radius = cli.SwitchAttr(
         "--radius", str, default="1,2,3,4", argname="PX,…", help="radii of the square rings, in pixels"
     )
-    coordinate = cli.SwitchAttr(
-        "--coordinate", str, list=True, argname="ROW,COLUMN", help="take this pixel; may be given again"
-    )
+    coordinate = cli.SwitchAttr("--coordinate", str, list=True, argname="ROW,COLUMN", help="take this pixel")
     everything = cli.Flag("--all", help="take all peaks, ask nothing")
     pixels = cli.Flag("--pixels", help="list every pixel above the threshold, not one for each peak")
     distance = cli.SwitchAttr(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from plumbum import cli
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 def submit(folder: JobFolder, no_submit: bool) -> int:
     """Give a job folder to Slurm, unless the user will, and say so: the exit status."""
+    path = quote(str(folder.path))
     what = f"{folder.path}: {len(folder.blocks)} block{'s' * (len(folder.blocks) != 1)}"
     if no_submit:
         print(f"{what}, not submitted; 'waterbg slurm resume' does that")
     else:
-        print(f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {folder.path}' says how far it is")
+        print(f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {path}' says how far it is")
     return 0
 
 

@@ -39,7 +39,7 @@ class Simulate(Command):
         str,
         list=True,
         argname="NAME=VALUE",
-        help="change one quantity of the preset, for example water=60 or jet=[1,1]; may be given again",
+        help="change one quantity of the preset, for example water=60 or jet=[1,1]",
     )
     hkl = cli.Flag("--hkl", help="write the |F|² that were used, too, as a CrystFEL reflection list")
     force = cli.Flag("--force", help="replace existing files")

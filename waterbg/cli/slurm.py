@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from plumbum import cli
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 class Slurm(Command):
     """Status, resume, collect or cancel a job array: waterbg slurm status|resume|collect|cancel DIR"""
+
+    USAGE = "    waterbg slurm status|resume|collect|cancel DIR [options]\n"
 
     jobs = cli.SwitchAttr(["-j"], cli.Range(1, 1024), default=1, argname="N", help="task: worker processes")
     force = cli.Flag("--force", help="collect: replace the output when it exists")
@@ -70,9 +73,9 @@ class Slurm(Command):
         words += [f"{len(lost)} missing"] if lost else []
         print(f"{folder.path}: {', '.join(words)}")
         if lost:
-            print(f"  missing: {compress(lost)}; 'waterbg slurm resume {folder.path}' submits them again")
+            print(f"  missing: {compress(lost)}; 'waterbg slurm resume {quote(str(folder.path))}' submits them again")
         elif not missing:
-            print(f"  'waterbg slurm collect {folder.path}' writes {folder.output}")
+            print(f"  'waterbg slurm collect {quote(str(folder.path))}' writes {folder.output}")
         return 1 if missing else 0
 
     def _resume(self, folder: JobFolder) -> int:
@@ -80,11 +83,14 @@ class Slurm(Command):
 
         folder.check_input()
         queued = folder.queued()
-        lost = [task for task in folder.missing() if task not in queued]
+        missing = folder.missing()
+        lost = [task for task in missing if task not in queued]
         if lost:
             print(f"{folder.path}: blocks {compress(lost)} submitted as job {folder.submit(lost)}")
+        elif missing:
+            print(f"{folder.path}: nothing to submit; {len(missing)} blocks are still waiting or running")
         else:
-            print(f"{folder.path}: nothing to submit; {len(folder.missing())} blocks are still waiting or running")
+            print(f"{folder.path}: nothing to submit; all blocks are done")
         return 0
 
     def _collect(self, folder: JobFolder) -> int:

@@ -79,6 +79,10 @@ OPPOSITES = (("no-check-cell", "check-cell"), ("multi", "no-multi"), ("no-retry"
              ("no-check-peaks", "check-peaks"), ("no-use-saturated", "use-saturated"))  # fmt: skip
 
 
+class _Unknown(UsageError):
+    """An option that the program does not have"""
+
+
 @dataclass(frozen=True)
 class Option:
     """One option of a command line: ``name`` without dashes and not abbreviated; ``value`` None for a flag."""
@@ -161,7 +165,7 @@ def _option(word: str, rest: Sequence[str], table: Mapping[str, bool]) -> tuple[
         name, value = word[1], word[2:]
         equals = value
         if name not in table or (value and not table[name]):
-            raise UsageError(f"no option {word}")
+            raise _Unknown(f"no option {word}")
         if not table[name]:
             return Option(name), 0
     if equals:
@@ -224,7 +228,7 @@ def complete(name: str, table: Mapping[str, bool]) -> str:
         return matches[0]
     if matches and name:
         raise UsageError(f"--{name} may mean {', '.join('--' + known for known in matches)}")
-    raise UsageError(f"no option --{name}")
+    raise _Unknown(f"no option --{name}")
 
 
 def value_of(options: Iterable[Option | str], name: str) -> str | None:
@@ -272,6 +276,11 @@ def mark_passed(words: Sequence[str], table: Mapping[str, bool], own: Mapping[st
     list of str
         In the same order. Options that neither knows are left for the command to refuse; words behind ``--`` are all
         passed, known or not.
+
+    Raises
+    ------
+    UsageError
+        For an option of the program that lacks its value, has one too much, or may mean several.
     """
     valued = {name for name, takes in own.items() if takes}
     marked: list[str] = []
@@ -289,7 +298,7 @@ def mark_passed(words: Sequence[str], table: Mapping[str, bool], own: Mapping[st
         else:
             try:
                 option, used = _option(word, rest, table)
-            except UsageError:
+            except _Unknown:
                 marked.append(word)
             else:
                 marked += [f"--pass={passed}" for passed in option.words()]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from waterbg.crystfel import options as opt
+from waterbg.crystfel.events import naming_of
 from waterbg.crystfel.options import Option
 from waterbg.crystfel.programs import Program, failure, find_program, run_program, show_command
 from waterbg.crystfel.selection import EVERYTHING, Selection
@@ -179,7 +180,7 @@ def plan_rerun(
     program = find_program("indexamajig", crystfel_bin)
     folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
     refuse_to_replace(folder / final.name, [source])
-    naming = _naming(changes)
+    naming = naming_of(changes)
     cwd = _working_folder(source, naming(first.filename))
     chosen = _chosen_options(original, changes, without, cwd)
     fixed = [
@@ -211,19 +212,6 @@ def _check_changes(changes: Sequence[Option]) -> None:
             raise UsageError(
                 f"--{option.long_name} cannot be changed in a rerun: frames and solutions come from the stream"
             )
-
-
-def _naming(changes: Sequence[Option]) -> Callable[[str], str]:
-    """What becomes of a file name by --prefix and --basename (CrystFEL: read_prefixed_filename, check_prefix)."""
-    prefix = opt.value_of(changes, "prefix") or ""
-    if prefix and not opt.has(changes, "no-check-prefix") and os.path.isdir(prefix) and not prefix.endswith("/"):
-        prefix += "/"
-    strip = opt.has(changes, "basename")
-
-    def name(filename: str) -> str:
-        return prefix + (os.path.basename(filename) if strip else filename)
-
-    return name
 
 
 def _working_folder(source: str, filename: str) -> str:

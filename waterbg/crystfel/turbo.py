@@ -14,8 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from waterbg.crystfel.dropin import original_name
+from waterbg.crystfel.events import write_events
 from waterbg.crystfel.options import INDEXAMAJIG, parse_words, replace_value, value_of
-from waterbg.crystfel.programs import find_program, run_program
+from waterbg.crystfel.programs import find_program
 from waterbg.errors import OutputError, UsageError
 from waterbg.own_command import OWN_COMMAND
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
@@ -65,14 +66,15 @@ def make_turbo(
     OutputFile(listing, force=True, reads=reads)
     refuse_folder(folder)
     find_program("indexamajig", crystfel_bin)  # better missed now than in every task
-    run_program(
-        find_program("list_events", crystfel_bin),
-        ["-i", str(said["input"]), "-g", str(said["geometry"]), "-o", listing],
+    write_events(
+        str(said["input"]),
+        str(said["geometry"]),
+        Path(listing),
+        options,
         log=Path(f"{output}.log"),
+        crystfel_bin=crystfel_bin,
     )
     events = [line + b"\n" for line in Path(listing).read_bytes().split(b"\n") if line]
-    if not events:
-        raise UsageError(f"{said['input']}: list_events found no events")
     blocks = [Block(at, min(at + block_size, len(events)), 0) for at in range(0, len(events), block_size)]
     return JobFolder.create(
         folder,

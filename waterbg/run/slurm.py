@@ -18,6 +18,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,12 +163,18 @@ class JobFolder:
             folder.mkdir()
         except OSError as err:
             raise OutputError(f"cannot be made ({err.strerror})", path=path) from None
-        for name, data in files.items():
-            (folder / name).write_bytes(data)
-        (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
-        (folder / SCRIPT).chmod(0o755)
-        # last: a folder without it is none
-        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        try:
+            for name, data in files.items():
+                (folder / name).write_bytes(data)
+            (folder / SCRIPT).write_bytes(os.fsencode(script))  # names in it may be no UTF-8
+            (folder / SCRIPT).chmod(0o755)
+            # last: a folder without it is none
+            (folder / DESCRIPTION).write_text(json.dumps(description, indent=1) + "\n")
+        except BaseException as err:
+            shutil.rmtree(folder, ignore_errors=True)  # half of it would be in the way of the next try
+            if isinstance(err, OSError):
+                raise OutputError(f"cannot be written ({err.strerror})", path=path) from None
+            raise
         return cls(path)
 
     def refuse_number(self, index: int) -> None:
@@ -192,7 +199,8 @@ class JobFolder:
         missing = len(self.missing())
         if missing:
             raise OutputError(
-                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm resume' submits them again",
+                f"{missing} of {len(self.blocks)} blocks are not done; 'waterbg slurm status' says whether "
+                "they are waiting or running, 'waterbg slurm resume' submits those that are not",
                 path=str(self.path),
             )
 
@@ -285,7 +293,8 @@ def refuse_folder(path: str) -> None:
     """
     if os.path.lexists(path):
         raise OutputError(
-            f"exists: 'waterbg slurm status {path}' says how far it is; remove it to start anew", path=path
+            f"exists: 'waterbg slurm status {shlex.quote(str(path))}' says how far it is; remove it to start anew",
+            path=path,
         )
 
 

@@ -167,6 +167,12 @@ def sum_plain(
     for frame in frames:
         total.files.add(frame.filename)
         with ImageStack(frame.filename, dataset) as stack:
+            if dataset is None and stack.is_first_of_several():
+                raise ImageError(
+                    "has images in several datasets, data_000001 and on: name one with --data, list the data files "
+                    "instead, or give events and a geometry",
+                    path=frame.filename,
+                )
             for number in _numbers(frame, stack):
                 image = _less_dark(stack.read(number).astype(np.float64), dark, frame)
                 _add(total, {"/data": image}, frame)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from waterbg.crystfel.programs import find_program, run_program
 from waterbg.errors import OutputError, ProgramError, UsageError
 from waterbg.run.slurm import directive, log_folder, sbatch
 
@@ -87,17 +86,6 @@ class Plan:
             command += " || exit 1\n" + shlex.join(["waterbg", "subtract", str(task.stream), "-o", str(subtracted)])
             command += ' -j "$(nproc)"'
         return "\n".join([*lines, command, ""])
-
-
-def list_events(listing: str, geometry: str, output: Path, crystfel_bin: str | None) -> None:
-    """Write the list of all frames of the files in a list, by CrystFEL's list_events.
-
-    Raises
-    ------
-    ProgramError
-    """
-    program = find_program("list_events", crystfel_bin)
-    run_program(program, ["-i", listing, "-g", geometry, "-o", str(output)], log=output.with_suffix(".log"))
 
 
 def make_tasks(events: Path, folder: Path, plan: Plan, split: int) -> list[Task]:
