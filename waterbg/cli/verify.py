@@ -21,9 +21,7 @@ class Verify(Command):
     """Say what CrystFEL would refuse, lose or mislabel in a stream, or what differs between two"""
 
     as_json = cli.Flag("--json", help="print a JSON object instead of lines")
-    skip = cli.SwitchAttr(
-        "--skip", str, list=True, argname="CHECK", help="leave a check out; may be given several times"
-    )
+    skip = cli.SwitchAttr("--skip", str, list=True, argname="CHECK", help="leave a check out")
     checks = cli.Flag("--list-checks", help="print the names of the checks and what they find")
     limit = cli.SwitchAttr("--max", cli.Range(1, 10**9), default=100, argname="N", help="print at most N findings")
     may_lack = cli.Flag("--may-lack-chunks", help="B.stream may lack chunks of A.stream (subtract --on-missing=drop)")
