@@ -345,6 +345,20 @@ def test_images_of_other_events_are_told(small, words, capsys):
     assert "of the strong reflections of 6 crystals hardly anything is in the images: are these the images of" in said
 
 
+@pytest.mark.parametrize("words", [(), ("--integration=rings", "-j", "2")])
+def test_counters_that_end_and_a_geometry_that_does_not_know_are_told(small, words, capsys):
+    stream, images, geometry = small / "rings-nocen-nosat-nograd.stream", small / "images.h5", small / "det.geom"
+    with h5py.File(images, "r+") as file:
+        pixels = file["entry/data/data"]
+        pixels[...] = np.minimum(4 * pixels[()].astype(int), 400)
+    other = small / "other.geom"
+    for limit, times in ((420, 0), (1000, 1), (None, 1)):
+        other.write_text(geometry.read_text().replace("max_adu = 250", f"max_adu = {limit}" if limit else ""))
+        assert subtract(stream, "-o", small / "out.stream", "--force", "-g", other, *words) == 0
+        said = capsys.readouterr().err
+        assert said.count("reflections is 400, and no other's is higher: if nothing counts beyond") == times
+
+
 def test_a_geometry_that_is_a_pixel_or_two_off_is_told(small, capsys):
     stream, geometry = small / "rings-nocen-nosat-nograd.stream", small / "det.geom"
     assert subtract(stream, "-o", small / "out.stream", "-g", shifted(geometry, 1.5)) == 0

@@ -24,6 +24,7 @@ ASTRAY = 2.0  # px: a geometry that is only a little better than the stream's mo
 STRONG = 5.0  # I/sigma in the stream, from which on a reflection must be seen in its image
 ENOUGH = 5  # of them in a crystal, to say anything
 LITTLE = 0.25  # share of their I: less is found in images of other events (0.03 to 0.06), and by no change of method
+NEARLY = 0.9  # of max_adu: what is dropped for it ends the pixels of the others as counters would
 MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
 
 
@@ -31,8 +32,9 @@ MOST_NAMED = 100  # images that cannot be read, by name; more are only counted
 class Tally:
     """What happened, counted; pieces from workers are added up.
 
-    ``own_rings``: reflections whose background is their own ring's after all. ``cut``: reflections that are wider than
-    the peak disc. ``astray``: crystals whose predictions are far from the stream's positions. ``unseen``:
+    ``own_rings``: reflections whose background is their own ring's after all. ``cut``: reflections that are wider
+    than the peak disc. ``highest``, ``at_highest``: highest pixel of all reflections, ADU, and of how many it is,
+    unless the geometry knows. ``astray``: crystals whose predictions are far from the stream's positions. ``unseen``:
     crystals whose strong reflections are not in the images. ``other_radii``: streams behind the first that were made
     with other radii than are used. ``remarks``: how images were read (a mask found elsewhere, say).
     """
@@ -43,6 +45,8 @@ class Tally:
     integrated: int = 0
     own_rings: int = 0
     cut: int = 0
+    highest: float = 0.0
+    at_highest: int = 0
     astray: int = 0
     unseen: int = 0
     other_radii: int = 0
@@ -55,11 +59,19 @@ class Tally:
     def add(self, other: Tally) -> None:
         """Add another tally's counts to this one's."""
         for name, value in vars(other).items():
-            if name not in ("unreadable", "remarks"):
+            if name not in ("unreadable", "remarks", "highest", "at_highest"):
                 setattr(self, name, getattr(self, name) + value)
+        self.see(other.highest, other.at_highest)
         for reason in other.unreadable:
             self.name(reason)
         self.remarks += [remark for remark in other.remarks if remark not in self.remarks]
+
+    def see(self, highest: float, times: int) -> None:
+        """Count the highest pixels of some reflections, which stand at one value where counters end."""
+        if highest > self.highest:
+            self.highest, self.at_highest = highest, 0
+        if highest == self.highest:
+            self.at_highest += times
 
     def name(self, unreadable: str) -> None:
         """Keep why an image cannot be read: once, for a file that is missing lacks all of its frames."""
@@ -161,6 +173,10 @@ class Subtractor:
             status[(status == Status.OK) & ~finite] = Status.BACKGROUND
             spliced.append(new)
             tally.unseen += _is_unseen(crystal.reflections, new)
+            peak = new["peak"][new["keep"]]
+            highest = float(peak.max(initial=0))
+            told = frame.saturation is not None or highest > NEARLY * frame.max_adu.min()
+            tally.see(highest, 0 if told else int(np.count_nonzero(peak == highest)))
             tally.reflections += len(new)
             tally.integrated += int(new["keep"].sum())
             counted = Counter(status[~new["keep"]].tolist())

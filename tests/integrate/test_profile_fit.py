@@ -141,6 +141,16 @@ def test_spots_beyond_their_discs_are_found_where_a_map_leads_there():
     assert np.median(fits["disc"][kept] / world.truth[kept]) < 0.7  # what the discs hold of them
 
 
+def test_spots_that_are_all_three_pixels_off_are_found():
+    world = make_world(flat(8.0), seed=4, n_spots=110, intensity=3000.0, offset=lambda x, y: (2.2, -2.0))
+    result, _, shapes = integrate(world)
+    assert shapes.fallbacks == []
+    kept = result["status"] == Status.OK
+    assert kept.mean() > 0.9
+    assert result["I"][kept].mean() / world.truth[kept].mean() == pytest.approx(1, abs=0.01)
+    assert ((result["I"] - world.truth) / result["sigma"])[kept].std() < 1.3
+
+
 def test_a_listed_reflection_beside_the_detector_changes_nothing_for_the_others():
     def offset(x, y):
         return 2.4 + 0.004 * y, 1.2

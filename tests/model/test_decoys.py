@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.model.worlds import RADII, make_run
+from waterbg.integrate import INTEGRATED, Status
 from waterbg.integrate.robust import robust_std, spread_beyond
 from waterbg.model.decoys import (
     CLEAR,
@@ -156,11 +157,19 @@ def test_few_values_have_no_spread():
     assert np.isnan(robust_std(np.zeros(1)))
 
 
+def test_decoys_that_are_implausibly_low_are_decoys_all_the_same(frame_and_scene):
+    """They are where all stray light is taken off and none was there: without them decoys say that there is more."""
+    frame, scene = frame_and_scene
+    decoys = half_index_decoys(frame, scene, RADII)[:2]
+    ours, rings = np.zeros(2, INTEGRATED), np.zeros(2, INTEGRATED)
+    ours["I"], ours["sigma"], ours["status"] = [-60, 0], 10, [Status.IMPLAUSIBLE, Status.OK]
+    pairs = paired(frame, decoys, ours, np.ones(2), np.ones(2), np.zeros(2), rings)
+    assert pairs["I"][0] < 0
+
+
 def test_pairs_are_photons_and_dropped_decoys_are_nan(frame_and_scene):
     frame, scene = frame_and_scene
     decoys = half_index_decoys(frame, scene, RADII)[:3]
-    from waterbg.integrate import INTEGRATED
-
     ours, rings = np.zeros(3, INTEGRATED), np.zeros(3, INTEGRATED)
     ours["I"], ours["sigma"], rings["I"] = 10, 2, 20
     ours["status"][1] = rings["status"][2] = 3

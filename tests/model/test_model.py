@@ -512,6 +512,16 @@ def test_decoys_say_which_share_of_the_stray_light_is_in_discs(there):
     assert stray_share(decoys[:50]) == 0
 
 
+def test_few_discs_in_glaring_light_do_not_say_how_much_is_taken_off_all():
+    """Arcs of salt, say. What decoys scatter by when all of it is taken off is not what they are clipped by."""
+    rng = np.random.default_rng(9)
+    decoys = np.zeros(3000, DECOY)
+    decoys["stray"] = rng.uniform(0, 2000, 3000)
+    light = np.where(rng.random(3000) < 0.02, 50_000, 0)  # on average as much as was taken off
+    decoys["I"] = rng.normal(0, 20, 3000) + light - decoys["stray"]
+    assert 0 < stray_share(decoys) < 0.1  # 50 standard deviations for two in a hundred: one for each
+
+
 def test_stray_light_that_decoys_cannot_tell_is_not_taken_off():
     decoys = np.zeros(3000, DECOY)
     decoys["I"] = np.random.default_rng(9).normal(0, 20, 3000)

@@ -27,6 +27,18 @@ def test_the_summary_says_when_discs_are_too_small_for_many_and_when_radii_are_t
     assert disc.startswith("  the peak disc holds less than 7/8 of the spots of 51 reflections")
 
 
+def test_the_summary_says_when_many_reflections_have_the_highest_pixel_of_all():
+    tally = Tally()
+    for highest, times in ((900.0, 30), (32767.0, 4), (32767.0, 6), (30000.0, 50)):
+        tally.add(Tally(highest=highest, at_highest=times))
+    _, said = Summary(tally, output="out").text().splitlines()
+    assert said.startswith(
+        "  the highest pixel of 10 reflections is 32767, and no other's is higher: if nothing counts"
+    )
+    for fewer in (Tally(highest=32767.0, at_highest=9), Tally(highest=150.0, at_highest=80)):  # chance
+        assert len(Summary(fewer, output="out").text().splitlines()) == 1
+
+
 def test_the_summary_says_when_the_stream_has_nothing_to_integrate():
     nothing = Tally(chunks=3, crystals=3)
     _, said = Summary(nothing, output="out").text().splitlines()

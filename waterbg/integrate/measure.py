@@ -27,6 +27,7 @@ MEASURED = np.dtype(
 """What is found about a strong spot: offset from the prediction, Gaussian widths, their variances; pixels."""
 
 FARTHEST = 2.5  # px: a spot further from its prediction is another spot, unless a map leads there
+SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc is still in its box
 _STEPS = 9
 _POWER = int(TAIL_WIDTH**2)
 assert _POWER == TAIL_WIDTH**2

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.integrate.measure import FARTHEST, MEASURED
+from waterbg.integrate.measure import MEASURED, SECOND_LOOK
 from waterbg.integrate.places import Places
 from waterbg.integrate.positions import AFFINE_FROM, NO_MAP, PositionMap, learn_positions
 from waterbg.integrate.psf import DEFAULT, FLOOR, RUN_WEIGHT, Lines, Psf, counting_at, learn_lines, scaled_lines
@@ -25,7 +25,6 @@ from waterbg.integrate.strong import (
     widths_of,
 )
 
-SECOND_LOOK = 4.0  # px from predictions, where a map leads that far: the disc is still in its box
 FAR = 1.0  # px: from here on a second look pays
 MOST = 1000  # strong spots that are measured
 NARROW_SPOTS = 0.6  # px: spots that are no wider, one way, may come out as one pixel
@@ -104,9 +103,9 @@ class Shapes:
 
 def learn_shapes(ground: Ground, spots: NDArray[np.void], fits: NDArray[np.void], places: Places, run: Spots) -> Shapes:
     """Measure the strong spots of a frame and learn its position map and widths from them."""
-    which, (measured,) = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run.psf.widths)
+    which, (measured,), farthest = measure_strong(ground, spots, fits, (run.psf.tail,), MOST, run.psf.widths)
     good = _like_the_runs(measured, spots["inv_d"][which], run)
-    return _shapes_of(spots["inv_d"], places, run, which[good], measured[good], FARTHEST)
+    return _shapes_of(spots["inv_d"], places, run, which[good], measured[good], farthest)
 
 
 def lead_far(shapes: Shapes, places: Places) -> bool:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from waterbg.background.estimate import BackgroundEstimate
 from waterbg.background.masks import Pixels
 from waterbg.background.rays import Rays
-from waterbg.integrate.measure import FARTHEST, MEASURED, measure_spots
+from waterbg.integrate.measure import FARTHEST, MEASURED, SECOND_LOOK, measure_spots
 from waterbg.integrate.psf import DEFAULT, FLOOR, Lines
 from waterbg.predict import columns_of
 from waterbg.settings import Radii
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 STRONG = 8.0  # I/sigma of spots that teach places and widths
 SURE = 0.2  # px: a place that is less sure teaches nothing
+MANY, HARDLY_ANY = 20, 0.1  # strong spots; share of them that are where they may be, or the geometry is further off
 ONE_PIXEL = 1.02 * FLOOR  # px: as narrow as can be
 FIT_MARGIN = 1.0  # px beyond the peak disc that a fit reaches at least
 
@@ -58,7 +59,7 @@ def measure_strong(
     tails: Sequence[float],
     most: int,
     widths: Lines = DEFAULT.widths,
-) -> tuple[NDArray[np.int64], NDArray[np.void]]:
+) -> tuple[NDArray[np.int64], NDArray[np.void], float]:
     """Place and widths of a frame's strong spots, measured one by one with each of the tails.
 
     Each tail goes on where the one before it ended, for these are near each other. The spots are chosen by their
@@ -69,16 +70,21 @@ def measure_strong(
     which : (m,) int64
         Rows of the spots that look like spots with every tail.
     measured : (n_tails, m) MEASURED
+    farthest : float
+        How far from predictions they were looked for, pixels: farther where hardly any of many is near its own.
     """
     start = widths.at(spots["inv_d"], FLOOR)
     which = strongest(spots["inv_d"], fits, "disc", "disc_sigma", most)
     measured = np.zeros((len(tails), len(which)), MEASURED)
-    before = measured[0, :0]
-    for tail, out in zip(tails, measured, strict=True):
-        measure(ground, spots, which, start, tail, FARTHEST, before, out)
-        before = out
-    good = sure(measured).all(axis=0)
-    return which[good], measured[:, good]
+    for farthest in (FARTHEST, SECOND_LOOK):
+        before = measured[0, :0]
+        for tail, out in zip(tails, measured, strict=True):
+            measure(ground, spots, which, start, tail, farthest, before, out)
+            before = out
+        good = sure(measured).all(axis=0)
+        if len(which) < MANY or good.mean() > HARDLY_ANY:
+            break
+    return which[good], measured[:, good], farthest
 
 
 def measure(

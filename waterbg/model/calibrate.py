@@ -138,13 +138,15 @@ def _judged(trial: _Trial, scale: float) -> Quality:
 def stray_share(decoys: NDArray[np.void]) -> float:
     """Share of the stray light that decoys' intensities have, whose mean is then 0; drawn to none by its own error.
 
-    ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations.
+    ``decoys`` are those from which all of it was taken off. None counts for more than STRAY_MOST standard deviations of
+    what they are with it: without, they also scatter by how uneven it is.
     """
     known = decoys[np.isfinite(decoys["I"])]
-    off, most = float(known["stray"].sum()), STRAY_MOST * robust_std(known["I"])
+    light = known["I"] + known["stray"]
+    off, most = float(known["stray"].sum()), STRAY_MOST * robust_std(light)
     if len(known) < FEWEST_DECOYS or not (off > 0 and most > 0):
         return 0.0
-    left = np.clip(known["I"], -most, most)
+    left = np.clip(light, -most, most) - known["stray"]
     excess, error2 = float(left.sum()) / off, float((left**2).sum()) / off**2
     believed = STRAY_SPREAD**2 / (STRAY_SPREAD**2 + error2)
     return float(np.clip(believed * (1 + excess), *STRAY_RANGE))

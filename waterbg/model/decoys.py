@@ -147,12 +147,15 @@ def paired(
 ) -> NDArray[np.void]:
     """Put both methods' numbers side by side: (n,) DECOY; ``sigma_zero`` and ``stray`` (n,) are in photons, as what is
     given back.
+
+    Ours also where it is implausibly low: with all stray light taken off, discs that have none of it are, and the
+    others would say that there is more.
     """
     adu = np.asarray(frame.adu_per_photon, float)[decoys["panel"]]
     out = np.zeros(len(decoys), DECOY)
     out["inv_d"], out["sigma_zero"], out["stray"], out["lit"] = decoys["inv_d"], sigma_zero, stray, lit
-    for name, result in (("I", ours), ("rings", rings)):
-        out[name] = np.where(result["status"] == Status.OK, result["I"] / adu, np.nan)
+    for name, result, answers in (("I", ours, (Status.OK, Status.IMPLAUSIBLE)), ("rings", rings, (Status.OK,))):
+        out[name] = np.where(np.isin(result["status"], answers), result["I"] / adu, np.nan)
     out["sigma"], out["rings_sigma"] = ours["sigma"] / adu, rings["sigma"] / adu
     return out
 

@@ -161,7 +161,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 
-    which, measured = strong.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
+    which, measured, _ = strong.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
         lowest=lowest,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.integrate.measure import SECOND_LOOK
 from waterbg.integrate.places import Places
 from waterbg.integrate.positions import (
     AFFINE_FROM,
@@ -61,7 +62,7 @@ def shared_map(frames: list[Teachers], n_panels: int) -> PositionMap:
     shared = _smooth_map(frames)
     places, (found, counting) = Places.joined([frame.places for frame in frames]), _offsets(frames)
     for _ in range(ROUNDS):  # a frame's map follows panels as far as it can, until they are known
-        maps = [replace(_own_map(frame, shared), panels=()).at(frame.own_places) for frame in frames]
+        maps = [replace(_own_map(frame, shared), panels=()).at(frame.own_places, SECOND_LOOK) for frame in frames]
         panels = learn_panels(places, found - np.concatenate(maps), counting.mean(axis=1), n_panels)
         shared = replace(shared, panels=panels)
         if not panels:
@@ -129,7 +130,7 @@ def _own_map(frame: Teachers, shared: PositionMap) -> PositionMap:
 
 def _left_by(frame: Teachers, positions: PositionMap) -> _Left:
     found, counting = offsets_of(frame.measured)
-    left = frame.places.along_radius(found - positions.at(frame.own_places))
+    left = frame.places.along_radius(found - positions.at(frame.own_places, SECOND_LOOK))
     return _Left(left, counting, frame.inv_d, frame.places)
 
 

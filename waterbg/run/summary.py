@@ -8,6 +8,8 @@ from waterbg.subtract import ASTRAY, LEFT_OUT, Tally
 
 NAMED = 3  # unreadable images whose reason is printed, and remarks
 MANY_CUT = 0.05  # share of the reflections
+# ADU, and reflections: that many have the highest of all pixels where counters end; lower ones are alike by chance
+CEILING, AT_CEILING = 200.0, 10
 
 
 @dataclass
@@ -60,6 +62,11 @@ class Summary:
             lines.append(
                 f"  the peak disc holds less than 7/8 of the spots of {tally.cut} reflections, and at most 6 % is "
                 "added: a larger --int-radius would hold more"
+            )
+        if tally.highest >= CEILING and tally.at_highest >= AT_CEILING:
+            lines.append(
+                f"  the highest pixel of {tally.at_highest} reflections is {tally.highest:.10g}, and no other's is "
+                "higher: if nothing counts beyond, a lower max_adu in the geometry drops them"
             )
         for name, count in tally.fallbacks.most_common():
             lines.append(f"  fallback on {count} frame{'s' * (count != 1)}: {name}")
