@@ -82,6 +82,10 @@ def test_each_kind_of_damage_is_named_with_line_and_byte_and_can_be_skipped(chec
 
 LOST = {
     "the beginning of the first chunk": ("stray_end", lambda text: text.replace(b"----- Begin chunk -----\n", b"", 1)),
+    "the beginning of the last chunk": (
+        "stray_end",
+        lambda text: b"".join(text.rpartition(b"----- Begin chunk -----\n")[::2]),
+    ),
     "the beginning of a crystal": ("stray_end", lambda text: text.replace(b"--- Begin crystal\n", b"", 1)),
     "the beginning of a peak list": ("stray_end", lambda text: text.replace(b"Peaks from peak search\n", b"", 1)),
     "the beginning of a list": (
@@ -157,6 +161,28 @@ def test_a_position_is_on_its_panel_as_far_as_its_last_pixel_reaches(tmp_path, c
     found = [(finding["check"], finding["message"]) for finding in json.loads(out)["findings"]]
     said = f"fs {fs:g}, ss 20 is not on panel p0, and 1 more of this crystal"
     assert found == [("off_panel", said)] * off
+
+
+def test_an_unknown_panel_is_named_once_where_its_first_reflection_is_and_with_their_number(tmp_path, capsys):
+    path = tmp_path / "panel.stream"
+    rows = [factory.row(h=h, panel=b"p9" if h in (1, 3, 4) else b"p0") for h in range(6)]
+    text = factory.stream([factory.chunk(0, [factory.crystal(rows)])])
+    path.write_bytes(text)
+    _, out, _ = verify(path, "--json", capsys=capsys)
+    (found,) = json.loads(out)["findings"]
+    assert found["message"] == "no panel 'p9' in the geometry, 3 reflections here"
+    assert found["offset"] == text.index(rows[1])
+
+
+def test_a_long_comment_does_no_harm_in_the_geometry_but_in_a_chunk(tmp_path, capsys):
+    path = tmp_path / "comment.stream"
+    comment = b"; " + b"x" * 1100 + b"\n"
+    path.write_bytes(factory.stream(GOOD, geometry=comment + factory.GEOMETRY))
+    assert verify(path, capsys=capsys)[0] == 0
+    path.write_bytes(factory.stream([GOOD[0].replace(b"hit = 1\n", comment)]))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["long_line"]
 
 
 def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
