@@ -409,3 +409,11 @@ def test_another_radius_of_a_stream_behind_the_first_is_told(small, capsys):
     (small / "both.stream").write_bytes(one + one + one.replace(b"--int-radius=3,5,7", b"--int-radius=4,6,9"))
     assert subtract(small / "both.stream", "-o", small / "out.stream", "--integration=rings") == 0
     assert "1 of the file's streams had another --int-radius than was used" in capsys.readouterr().err
+
+
+def test_discs_that_are_too_small_for_the_spots_are_told(small, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    assert subtract(stream, "-o", out) == 0
+    assert "the peak disc" not in capsys.readouterr().err
+    assert subtract(stream, "-o", out, "--force", "--int-radius=2,4,6") == 0
+    assert "the peak disc holds less than 7/8 of the spots" in capsys.readouterr().err

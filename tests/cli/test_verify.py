@@ -185,6 +185,15 @@ def test_a_long_comment_does_no_harm_in_the_geometry_but_in_a_chunk(tmp_path, ca
     assert [finding["check"] for finding in json.loads(out)["findings"]] == ["long_line"]
 
 
+@pytest.mark.parametrize("end", [b"End of peak list\n", b"End of reflections\n", b"--- End crystal\n"])
+def test_an_end_that_stands_twice_loses_nothing(tmp_path, capsys, end):
+    path = tmp_path / "twice.stream"
+    path.write_bytes(factory.stream([GOOD[0].replace(end, end * 2)]))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["repeated_end"]
+
+
 def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
     path = tmp_path / "nul.stream"
     path.write_bytes(factory.stream(GOOD, geometry=factory.GEOMETRY.replace(b"clen", b"\0 = not read\nclen")))
