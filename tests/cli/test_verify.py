@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from waterbg.cli.base import run
-from waterbg.stream import StreamFile
+from waterbg.stream import StreamFile, find_differences
 
 from ..conftest import WATERBG
 from ..stream import factory
@@ -312,6 +312,38 @@ def test_a_lost_chunk_is_a_difference_unless_it_may_lack(good, tmp_path, lost):
     other.write_bytes(factory.stream([text for number, text in enumerate(GOOD) if number != lost]))
     assert verify(good, other) == (1,)
     assert verify(good, other, "--may-lack-chunks") == (0,)
+
+
+def differences(tmp_path, before, after, chunks_may_lack=False):
+    paths = tmp_path / "before.stream", tmp_path / "after.stream"
+    for path, chunks in zip(paths, (before, after), strict=True):
+        path.write_bytes(factory.stream(chunks))
+    return list(find_differences(*map(str, paths), chunks_may_lack))
+
+
+def test_chunks_that_are_new_or_lost_are_said_in_one_line(tmp_path):
+    (said,) = differences(tmp_path, GOOD[:2], GOOD)
+    assert "has more chunks, from byte" in said
+    (said,) = differences(tmp_path, GOOD, GOOD[:1])
+    assert "lacks the chunk at byte" in said
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_line_outside_of_the_chunks_is_a_difference(tmp_path, at):
+    noted = [*GOOD[:at], b"a note\n", *GOOD[at:]]
+    assert len(differences(tmp_path, GOOD, noted)) == 1
+    assert len(differences(tmp_path, noted, GOOD)) == 1
+    assert differences(tmp_path, noted, noted) == []
+
+
+@pytest.mark.parametrize("lost", [[0], [1], [2], [1, 2], [0, 1, 2]])
+def test_what_stands_before_chunks_that_may_lack_must_stay(tmp_path, lost):
+    noted = [part for i, text in enumerate(GOOD) for part in (b"note %d\n" % i, text)]
+    left = [part for part in noted if part not in [GOOD[i] for i in lost]]
+    assert differences(tmp_path, noted, left, chunks_may_lack=True) == []
+    for i in lost:
+        less = [part for part in left if part != b"note %d\n" % i]
+        assert differences(tmp_path, noted, less, chunks_may_lack=True) != []
 
 
 def test_standard_input_is_checked_through_a_pipe(good):
