@@ -34,12 +34,10 @@ class Differences:
 
     Attributes
     ----------
-    chunks, reflections : int
+    reflections : int
         Of the first stream, as far as they have been compared; counted while iterating, as are the others.
     changed, dropped : int
         Reflections with other numbers, and those that the second stream has no more.
-    lacking : int
-        Chunks that the second stream lacks, where it may.
     provenance : str
         The line that the second stream has before its geometry; empty when it has none.
     """
@@ -48,11 +46,9 @@ class Differences:
     after: str
     chunks_may_lack: bool = False
     stop: int | None = None
-    chunks: int = 0
     reflections: int = 0
     changed: int = 0
     dropped: int = 0
-    lacking: int = 0
     provenance: str = ""
 
     def __iter__(self) -> Iterator[str]:
@@ -67,7 +63,6 @@ class Differences:
             while new is not None:
                 old = next(old_chunks, None)
                 while old is not None and self.chunks_may_lack and _identity(old) != _identity(new):
-                    self.lacking += 1
                     kept += a.read(old_at, old.start)
                     old_at = old.stop
                     old = next(old_chunks, None)
@@ -83,7 +78,6 @@ class Differences:
                 if not self.chunks_may_lack:
                     yield f"{self.after} lacks the chunk at byte {old.start} and what follows"
                     return
-                self.lacking += 1
                 kept += a.read(old_at, old.start)
                 old_at = old.stop
             if b.read(new_at, new_at + len(kept)) != kept:
@@ -138,7 +132,6 @@ class Differences:
                 return
 
     def _chunk(self, old: Chunk, new: Chunk) -> Iterator[str]:
-        self.chunks += 1
         if old.bytes == new.bytes:
             self.reflections += old.n_reflections
             return
