@@ -34,8 +34,7 @@ def changed_line(lines: dict[bytes, list[tuple[int, bytes]]], names: tuple[bytes
     again = []
     for name in names:
         of_name = lines.get(name, ())
-        if len(of_name) > 1:
-            again += [(at, name) for at, line in of_name if line != of_name[0][1]]
+        again += [(at, name) for at, line in of_name if line != of_name[0][1]]
     return min(again, default=None)
 
 
