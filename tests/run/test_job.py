@@ -28,8 +28,8 @@ def test_the_provenance_names_geometry_and_model_by_what_is_in_them(stream, tmp_
     for text in (b"one", b"other"):
         model.write_bytes(text)
         found.append(resolve_job(words[0], geometry=words[1], model=words[2]).provenance.decode())
-        sums = [hashlib.sha256(data).hexdigest()[:12] for data in (factory.GEOMETRY, text)]
-        assert found[-1].endswith(" --geometry=my?.geom (sha256 %s) --model=m.json (sha256 %s)" % tuple(sums))
+        one, two = (hashlib.sha256(data).hexdigest()[:12] for data in (factory.GEOMETRY, text))
+        assert found[-1].endswith(f" --geometry=my?.geom (sha256 {one}) --model=m.json (sha256 {two})")
     assert found[0] != found[1]
 
 

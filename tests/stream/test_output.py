@@ -93,5 +93,5 @@ def test_images_and_streams_are_replaced_by_their_like_alone(tmp_path, old, new)
 def test_a_part_that_is_a_pipe_is_not_written_into(tmp_path):
     output = OutputFile(tmp_path / "out")
     os.mkfifo(output.partial)
-    with pytest.raises(OutputError, match="out.part beside it is no file; remove that"):
+    with pytest.raises(OutputError, match=r"out\.part beside it is no file; remove that"):
         output.begin()

@@ -33,7 +33,7 @@ def changed_line(lines: dict[bytes, list[tuple[int, bytes]]], names: tuple[bytes
     """Byte and name of the first line that stands there again, with another value than the first of its name."""
     again = []
     for name in names:
-        of_name = lines.get(name, ())
+        of_name = lines.get(name, [])
         again += [(at, name) for at, line in of_name if line != of_name[0][1]]
     return min(again, default=None)
 
