@@ -305,6 +305,17 @@ def test_what_stands_before_a_dropped_chunk_stays(small):
     assert out.read_bytes().endswith(b"The end\n")
 
 
+def test_the_first_of_two_streams_may_be_dropped_whole(small):
+    """The second one's header then stands directly behind the first one's."""
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    text = stream.read_bytes()
+    stream.write_bytes(text.replace(b": images.h5", b": gone.h5") + text)
+    assert subtract(stream, "-o", out, "--on-missing=drop", "--integration=rings") == 0
+    assert out.read_bytes().count(b"CrystFEL stream format") == 2
+    with StreamFile(out) as after:
+        assert [chunk.event for chunk in after.chunks()] == [f"//{i}" for i in range(6)]
+
+
 def test_all_chunks_may_be_dropped(small):
     stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
     stream.write_bytes(stream.read_bytes().replace(b": images.h5", b": gone.h5") + b"The end\n")
@@ -423,3 +434,11 @@ def test_another_radius_of_a_stream_behind_the_first_is_told(small, capsys):
     (small / "both.stream").write_bytes(one + one + one.replace(b"--int-radius=3,5,7", b"--int-radius=4,6,9"))
     assert subtract(small / "both.stream", "-o", small / "out.stream", "--integration=rings") == 0
     assert "1 of the file's streams had another --int-radius than was used" in capsys.readouterr().err
+
+
+def test_discs_that_are_too_small_for_the_spots_are_told(small, capsys):
+    stream, out = small / "rings-nocen-nosat-nograd.stream", small / "out.stream"
+    assert subtract(stream, "-o", out) == 0
+    assert "the peak disc" not in capsys.readouterr().err
+    assert subtract(stream, "-o", out, "--force", "--int-radius=2,4,6") == 0
+    assert "the peak disc holds less than 7/8 of the spots" in capsys.readouterr().err

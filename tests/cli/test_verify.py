@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from waterbg.cli.base import run
-from waterbg.stream import StreamFile
+from waterbg.stream import StreamFile, find_differences
 
 from ..conftest import WATERBG
 from ..stream import factory
@@ -82,6 +82,10 @@ def test_each_kind_of_damage_is_named_with_line_and_byte_and_can_be_skipped(chec
 
 LOST = {
     "the beginning of the first chunk": ("stray_end", lambda text: text.replace(b"----- Begin chunk -----\n", b"", 1)),
+    "the beginning of the last chunk": (
+        "stray_end",
+        lambda text: b"".join(text.rpartition(b"----- Begin chunk -----\n")[::2]),
+    ),
     "the beginning of a crystal": ("stray_end", lambda text: text.replace(b"--- Begin crystal\n", b"", 1)),
     "the beginning of a peak list": ("stray_end", lambda text: text.replace(b"Peaks from peak search\n", b"", 1)),
     "the beginning of a list": (
@@ -157,6 +161,37 @@ def test_a_position_is_on_its_panel_as_far_as_its_last_pixel_reaches(tmp_path, c
     found = [(finding["check"], finding["message"]) for finding in json.loads(out)["findings"]]
     said = f"fs {fs:g}, ss 20 is not on panel p0, and 1 more of this crystal"
     assert found == [("off_panel", said)] * off
+
+
+def test_an_unknown_panel_is_named_once_where_its_first_reflection_is_and_with_their_number(tmp_path, capsys):
+    path = tmp_path / "panel.stream"
+    rows = [factory.row(h=h, panel=b"p9" if h in (1, 3, 4) else b"p0") for h in range(6)]
+    text = factory.stream([factory.chunk(0, [factory.crystal(rows)])])
+    path.write_bytes(text)
+    _, out, _ = verify(path, "--json", capsys=capsys)
+    (found,) = json.loads(out)["findings"]
+    assert found["message"] == "no panel 'p9' in the geometry, 3 reflections here"
+    assert found["offset"] == text.index(rows[1])
+
+
+def test_a_long_comment_does_no_harm_in_the_geometry_but_in_a_chunk(tmp_path, capsys):
+    path = tmp_path / "comment.stream"
+    comment = b"; " + b"x" * 1100 + b"\n"
+    path.write_bytes(factory.stream(GOOD, geometry=comment + factory.GEOMETRY))
+    assert verify(path, capsys=capsys)[0] == 0
+    path.write_bytes(factory.stream([GOOD[0].replace(b"hit = 1\n", comment)]))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["long_line"]
+
+
+@pytest.mark.parametrize("end", [b"End of peak list\n", b"End of reflections\n", b"--- End crystal\n"])
+def test_an_end_that_stands_twice_loses_nothing(tmp_path, capsys, end):
+    path = tmp_path / "twice.stream"
+    path.write_bytes(factory.stream([GOOD[0].replace(end, end * 2)]))
+    status, out, _ = verify(path, "--json", capsys=capsys)
+    assert status == 1
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["repeated_end"]
 
 
 def test_a_nul_in_the_geometry_ends_its_line_alone(tmp_path, capsys):
@@ -253,7 +288,8 @@ def test_what_subtract_may_change_is_no_difference(good, tmp_path, change, capsy
     other.write_bytes(text.replace(b"----- Begin geometry", b"waterbg 0.1 subtract\n----- Begin geometry"))
     status, out, err = verify(good, other, capsys=capsys)
     assert (status, err) == (0, "")
-    assert "nothing else differs" in out
+    changed, dropped = (1, 0) if new else (0, 1)
+    assert f"{changed} of 9 reflections changed, {dropped} dropped; nothing else differs" in out
 
 
 @pytest.mark.parametrize("change", FORBIDDEN)
@@ -277,6 +313,45 @@ def test_a_lost_chunk_is_a_difference_unless_it_may_lack(good, tmp_path, lost):
     other.write_bytes(factory.stream([text for number, text in enumerate(GOOD) if number != lost]))
     assert verify(good, other) == (1,)
     assert verify(good, other, "--may-lack-chunks") == (0,)
+
+
+def differences(tmp_path, before, after, chunks_may_lack=False):
+    paths = tmp_path / "before.stream", tmp_path / "after.stream"
+    for path, chunks in zip(paths, (before, after), strict=True):
+        path.write_bytes(factory.stream(chunks))
+    return list(find_differences(*map(str, paths), chunks_may_lack))
+
+
+def test_chunks_that_are_new_or_lost_are_said_in_one_line(tmp_path):
+    (said,) = differences(tmp_path, GOOD[:2], GOOD)
+    assert "has more chunks, from byte" in said
+    (said,) = differences(tmp_path, GOOD, GOOD[:1])
+    assert "lacks the chunk at byte" in said
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_line_outside_of_the_chunks_is_a_difference(tmp_path, at):
+    noted = [*GOOD[:at], b"a note\n", *GOOD[at:]]
+    assert len(differences(tmp_path, GOOD, noted)) == 1
+    assert len(differences(tmp_path, noted, GOOD)) == 1
+    assert differences(tmp_path, noted, noted) == []
+
+
+@pytest.mark.parametrize("lost", [[0], [1], [2], [1, 2], [0, 1, 2]])
+def test_what_stands_before_chunks_that_may_lack_must_stay(tmp_path, lost):
+    noted = [part for i, text in enumerate(GOOD) for part in (b"note %d\n" % i, text)]
+    left = [part for part in noted if part not in [GOOD[i] for i in lost]]
+    assert differences(tmp_path, noted, left, chunks_may_lack=True) == []
+    for i in lost:
+        less = [part for part in left if part != b"note %d\n" % i]
+        assert differences(tmp_path, noted, less, chunks_may_lack=True) != []
+
+
+def test_a_line_of_an_earlier_subtraction_is_not_taken_for_a_new_one(tmp_path):
+    paths = tmp_path / "before.stream", tmp_path / "after.stream"
+    for path, chunks in zip(paths, ([GOOD[0], b"a note\n", GOOD[1]], [b"a note\n"]), strict=True):
+        path.write_bytes(factory.stream(chunks, audit=b"Generated by CrystFEL 0.12.0\nwaterbg 0.1 subtract\n"))
+    assert list(find_differences(*map(str, paths), True)) == []
 
 
 def test_standard_input_is_checked_through_a_pipe(good):

@@ -17,7 +17,7 @@ from waterbg.integrate.robust import robust_std
 from waterbg.integrate.scatter import Scatter
 from waterbg.integrate.shapes import Spots
 from waterbg.model import Quality, RunModel, check_model, learn_model, process_frame
-from waterbg.model.calibrate import sigma_scale, stray_share
+from waterbg.model.calibrate import _try_frame, sigma_scale, stray_share
 from waterbg.model.decoys import DECOY, DecoyShell
 from waterbg.model.learn import NO_TAIL, TAILS, best_tail
 from waterbg.model.quality import judge
@@ -181,6 +181,15 @@ def test_decoys_can_be_left_out_of_sigma(run):
     plain = learn_model([(frame, scene) for frame, scene, _ in run], SETTINGS.replace(decoys=False))
     assert plain.sigma_scale == 1.0
     assert plain.quality.decoys > 200
+
+
+def test_each_decoy_is_put_beside_the_rings_at_the_same_place(run, model):
+    for frame, scene, _ in run[:2]:
+        trial = _try_frame(frame, scene, model, SETTINGS)
+        for decoys in (trial.half, trial.displaced):
+            known = np.isfinite(decoys["I"]) & np.isfinite(decoys["rings"])
+            assert known.sum() > 50
+            assert np.corrcoef(decoys["I"][known], decoys["rings"][known])[0, 1] > 0.4
 
 
 @pytest.mark.parametrize("integration", ["profile", "sum"])

@@ -118,3 +118,41 @@ def test_truncation_replacement_and_removal_of_a_followed_stream_are_noticed(tmp
                 other = tmp_path / "other"
                 other.write_bytes(HEADER + chunk(1) * 5)
                 other.replace(path)
+
+
+def test_a_stream_is_finished_when_its_writer_has_ended_and_not_before():
+    writer = subprocess.Popen(["sleep", "60"])
+    follow = Follow(until_pid=writer.pid)
+    assert not follow.finished(1e9)
+    writer.kill()
+    if sys.platform.startswith("linux"):  # elsewhere it is not told before somebody has waited for it
+        os.waitid(os.P_PID, writer.pid, os.WEXITED | os.WNOWAIT)
+        assert follow.finished(0)
+    writer.wait()
+    assert follow.finished(0)
+
+
+@pytest.mark.parametrize("behind", [b"x", b" ", b"\r\r"])
+def test_what_only_begins_as_the_end_of_a_chunk_ends_none(tmp_path, behind):
+    odd = chunk(1).replace(b"Image", b"----- End chunk -----" + behind + b"\nImage")
+    path = tmp_path / "a.stream"
+    path.write_bytes(HEADER + odd * 2)
+    spans = spans_of(path, start=len(HEADER), chunks_per_span=1)
+    assert [span.stop - span.start for span in spans] == [len(odd)] * 2
+
+
+def test_a_stream_that_grows_slowly_is_not_idle(tmp_path):
+    path = tmp_path / "a.stream"
+    path.write_bytes(HEADER)
+
+    def write():
+        for number in range(5):
+            time.sleep(0.4)
+            with path.open("ab") as file:
+                file.write(chunk(number))
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    spans = spans_of(path, start=len(HEADER), follow=Follow(until_idle=1.5))
+    writer.join()
+    assert sum(span.chunks for span in spans) == 5

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from waterbg.run import pool
 from waterbg.run.pool import Pool, WorkerDied, ordered_map
 
 
@@ -149,6 +150,22 @@ def test_leaving_while_workers_send_large_results_ends_at_once():
         results = ordered_map(large, [5_000_000] * 12, jobs=3, prepare=nothing)
         assert len(next(results)) == 5_000_000
         results.close()
+    assert not multiprocessing.active_children()
+
+
+class Stillborn(pool._Worker):
+    """Killed before it hears of anything."""
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.process.kill()
+        self.process.join()
+
+
+def test_workers_that_are_all_killed_before_they_begin_end_the_work(monkeypatch):
+    monkeypatch.setattr(pool, "_Worker", Stillborn)
+    with pytest.raises(WorkerDied, match="workers are killed before they begin"):
+        list(ordered_map(square, range(3), jobs=2, prepare=nothing))
     assert not multiprocessing.active_children()
 
 

@@ -67,6 +67,12 @@ def test_a_part_of_another_stream_is_refused(streams):
         restart(streams, NEW_HEADER + DONE[1])
 
 
+@pytest.mark.parametrize("may_lack", [False, True])
+def test_a_part_with_more_chunks_than_the_stream_is_refused(streams, may_lack):
+    with pytest.raises(OutputError, match="chunk 6 is not in the stream"):
+        restart(streams, NEW_HEADER + b"".join([*DONE, DONE[0]]), may_lack)
+
+
 def test_chunks_that_were_dropped_are_passed_over(streams):
     found = restart(streams, NEW_HEADER + DONE[1] + DONE[3] + b"----- Begin ch", may_lack=True)
     assert found == Restart(len(NEW_HEADER + DONE[1] + DONE[3]), len(HEADER + b"".join(CHUNKS[:4])), 2)

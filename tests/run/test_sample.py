@@ -1,5 +1,6 @@
 """waterbg.run.sample: any number of processes learns the same."""
 
+import multiprocessing
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,9 @@ def silent(message):
 def learn(job, jobs):
     worker = Worker(job)
     with Pool(jobs, prepare, (worker,), silent) as pool:
-        return learn_run_model(worker, None, None, pool)
+        found = learn_run_model(worker, None, None, pool)
+        assert bool(multiprocessing.active_children()) == (jobs > 1)
+        return found
 
 
 @pytest.mark.parametrize("enough", [learning.ENOUGH_FRAMES, 2])

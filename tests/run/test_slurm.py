@@ -276,7 +276,8 @@ def test_a_folder_that_is_none_is_one_clear_line(tmp_path, capsys):
 def test_without_slurm_the_message_says_what_is_missing(stream, monkeypatch, capsys):
     _, folder, _ = make(stream)
     monkeypatch.setattr("waterbg.run.slurm.local", _Nothing())
-    assert waterbg("slurm", "resume", folder) == 0 or "sbatch: not found" in capsys.readouterr().err
+    assert waterbg("slurm", "resume", folder) == 1
+    assert "sbatch: not found" in capsys.readouterr().err
 
 
 def test_commands_that_are_named_can_be_pasted_and_what_is_done_is_not_said_to_wait(stream, monkeypatch, capsys):

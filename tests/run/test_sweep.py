@@ -58,6 +58,7 @@ def test_the_highest_event_is_that_of_the_highest_numbers():
 def harmed():
     """Streams cut anywhere, without any one of their lines, and with a line twice."""
     lines = WHOLE[len(HEADER) :].splitlines(True)
+    yield HEADER + lines[-1] + b"".join(lines)
     yield from (WHOLE[:cut] for cut in range(len(HEADER), len(WHOLE), 61))
     yield from (HEADER + b"".join(lines[:i] + lines[i + 1 :]) for i in range(0, len(lines), 3))
     yield from (HEADER + b"".join(lines[:i] + lines[i : i + 1] + lines[i:]) for i in range(0, len(lines), 5))

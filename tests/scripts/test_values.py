@@ -155,7 +155,7 @@ def test_the_peakogram_counts_reflections_and_draws_them(script, golden, small, 
     assert (said.status, said.out) == (0, f"{n} predicted reflections found\n")
     said = script("peakogram-stream", golden, "--nmax=100", "--subtract", "-o", tmp_path / "b.svg")
     assert said.out == "100 predicted reflections found\n"
-    assert b"Peak above background" in (tmp_path / "b.svg").read_bytes() or (tmp_path / "b.svg").stat().st_size > 5000
+    assert b"Peak above background" in (tmp_path / "b.svg").read_bytes()
     said = script("peakogram-stream", golden, "--imin=1e9", "-o", tmp_path / "c.png")
     assert said.status == 1
     assert "no reflection with a peak above zero within the limits" in said.err

@@ -64,3 +64,34 @@ def test_two_runs_cannot_write_one_output(tmp_path):
 def test_a_folder_that_is_not_there_is_one_clear_line(tmp_path):
     with pytest.raises(OutputError, match="folder does not exist"):
         OutputFile(tmp_path / "none" / "out.stream")
+
+
+KINDS = {
+    "images": b"\x89HDF\r\n\x1a\n and more than begins a stream",
+    "a stream": b"CrystFEL stream format 2.3\n",
+    "a text": b"h k l\n",
+    "nothing": b"",
+}
+
+
+@pytest.mark.parametrize("new", KINDS)
+@pytest.mark.parametrize("old", KINDS)
+def test_images_and_streams_are_replaced_by_their_like_alone(tmp_path, old, new):
+    path = tmp_path / "out"
+    path.write_bytes(KINDS[old])
+    output = OutputFile(path, force=True)
+    if old == new or old in ("a text", "nothing"):
+        output.write_whole([KINDS[new]])
+        assert path.read_bytes() == KINDS[new]
+    else:
+        with pytest.raises(OutputError, match=f"holds {old}.*, which nothing else replaces"):
+            output.write_whole([KINDS[new]])
+        assert path.read_bytes() == KINDS[old]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_part_that_is_a_pipe_is_not_written_into(tmp_path):
+    output = OutputFile(tmp_path / "out")
+    os.mkfifo(output.partial)
+    with pytest.raises(OutputError, match=r"out\.part beside it is no file; remove that"):
+        output.begin()

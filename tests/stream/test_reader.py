@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import json
+import re
 import sys
 import tracemalloc
 
@@ -100,6 +101,13 @@ def test_chunk_and_crystal_give_what_is_printed(tmp_path):
     assert [first.panel_names[panel] for panel in first.reflections["panel"]] == [b"p0", b"q0"]
     assert len(second.reflections) == 0
     assert not second.has_list
+
+
+def test_a_detector_of_which_no_shift_is_printed_has_none(tmp_path):
+    lacking = re.sub(rb"predict_refine/.*\n", b"", factory.crystal())
+    with StreamFile(write(tmp_path / "a.stream", factory.stream([factory.chunk(0, [lacking])]))) as stream:
+        (crystal,) = next(stream.chunks()).crystals
+    assert crystal.det_shift == (0.0, 0.0)
 
 
 @pytest.mark.parametrize("equals", [b"=", b"\t=\t", b"  =", b" \v= "])

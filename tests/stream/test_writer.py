@@ -1,5 +1,7 @@
 """Splicing, and the provenance line."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -49,6 +51,23 @@ def test_dropped_rows_are_gone_and_counted_out(tmp_path):
     assert out == expected.replace(b"implausible_reflections = 0", b"implausible_reflections = 1", 1)
 
 
+@pytest.mark.parametrize("count", [b"", b"num_reflections = many\n", b"num_reflections  = 2\n"])
+def test_a_count_that_is_not_there_or_no_number_is_left_as_it_is(tmp_path, count):
+    rows = [factory.row(h=h) for h in range(2)]
+    uncounted = re.sub(rb"(?m)^num_.*\n", b"", factory.crystal(rows)).replace(
+        b"profile_radius", count + b"profile_radius"
+    )
+    chunk = one_chunk(tmp_path, uncounted)
+    out = splice_reflections(chunk, [new_values(chunk.crystals[0], keep=[True, False])], saturated=[1], implausible=[1])
+    assert out == chunk.bytes.replace(rows[1], b"")
+
+
+def test_new_rows_for_another_number_of_reflections_are_a_mistake_of_the_caller(tmp_path):
+    chunk = one_chunk(tmp_path, factory.crystal([factory.row(), factory.row(h=2)]))
+    with pytest.raises(ValueError, match="crystal 0: 1 new rows for 2 reflections"):
+        splice_reflections(chunk, [new_values(chunk.crystals[0])[:1]])
+
+
 def test_a_list_that_loses_all_its_rows_stays_a_valid_empty_list(tmp_path):
     chunk = one_chunk(tmp_path, factory.crystal([factory.row()]))
     out = splice_reflections(chunk, [new_values(chunk.crystals[0], keep=False)])
@@ -75,3 +94,12 @@ def test_a_provenance_line_for_which_there_is_no_room_is_refused():
     header = factory.stream(audit=b"x" * 1000 + b"\n" + b"y" * 1000 + b"\n" + b"z" * 1000 + b"\n" + b"z" * 1000 + b"\n")
     with pytest.raises(StreamError, match=r"4090 that CrystFEL reads.*; shorten it in a copy of the stream"):
         add_provenance(header, b"waterbg " + b"w" * 100)
+
+
+def test_a_provenance_that_is_no_line_or_has_no_geometry_to_stand_before_is_refused():
+    for line in (b"waterbg 1.0\nsubtract", b"waterbg " + b"w" * 1014):
+        with pytest.raises(ValueError, match="one line of at most 1021 bytes"):
+            add_provenance(factory.stream(), line)
+    assert add_provenance(factory.stream(), b"waterbg " + b"w" * 1013)
+    with pytest.raises(StreamError, match="there is no geometry"):
+        add_provenance(b"CrystFEL stream format 2.3\n", b"waterbg 1.0")

@@ -33,9 +33,8 @@ def changed_line(lines: dict[bytes, list[tuple[int, bytes]]], names: tuple[bytes
     """Byte and name of the first line that stands there again, with another value than the first of its name."""
     again = []
     for name in names:
-        of_name = lines.get(name, ())
-        if len(of_name) > 1:
-            again += [(at, name) for at, line in of_name if line != of_name[0][1]]
+        of_name = lines.get(name, [])
+        again += [(at, name) for at, line in of_name if line != of_name[0][1]]
     return min(again, default=None)
 
 

@@ -34,12 +34,10 @@ class Differences:
 
     Attributes
     ----------
-    chunks, reflections : int
+    reflections : int
         Of the first stream, as far as they have been compared; counted while iterating, as are the others.
     changed, dropped : int
         Reflections with other numbers, and those that the second stream has no more.
-    lacking : int
-        Chunks that the second stream lacks, where it may.
     provenance : str
         The line that the second stream has before its geometry; empty when it has none.
     """
@@ -48,26 +46,23 @@ class Differences:
     after: str
     chunks_may_lack: bool = False
     stop: int | None = None
-    chunks: int = 0
     reflections: int = 0
     changed: int = 0
     dropped: int = 0
-    lacking: int = 0
     provenance: str = ""
 
     def __iter__(self) -> Iterator[str]:
         with StreamFile(self.before, self.stop) as a, StreamFile(self.after) as b:
             old_chunks, new_chunks = a.all_chunks(), b.all_chunks()
             new = next(new_chunks, None)
-            yield from self._headers(a, b, self.chunks_may_lack and new is None)
-            old_at, new_at, kept = a.header_end, b.header_end, b""  # kept: what stood before chunks that lack
-            if new is None:  # what is kept looks like a part of the header
-                begin, end = self._provenance_line(b.header)
-                new_at = a.header_end + end - begin
+            behind = self._behind_header(a.header, b.header)
+            if behind is None:
+                yield self._where_headers_differ(a.header, b.header)
+                behind = b.header_end
+            old_at, new_at, kept = a.header_end, behind, b""  # kept: what stood before chunks that lack
             while new is not None:
                 old = next(old_chunks, None)
                 while old is not None and self.chunks_may_lack and _identity(old) != _identity(new):
-                    self.lacking += 1
                     kept += a.read(old_at, old.start)
                     old_at = old.stop
                     old = next(old_chunks, None)
@@ -83,7 +78,6 @@ class Differences:
                 if not self.chunks_may_lack:
                     yield f"{self.after} lacks the chunk at byte {old.start} and what follows"
                     return
-                self.lacking += 1
                 kept += a.read(old_at, old.start)
                 old_at = old.stop
             if b.read(new_at, new_at + len(kept)) != kept:
@@ -105,20 +99,24 @@ class Differences:
     def same_header(self) -> bool:
         """Whether the headers agree."""
         with StreamFile(self.before) as a, StreamFile(self.after) as b:
-            return not any(self._headers(a, b, False))
+            return self._behind_header(a.header, b.header) is not None
 
-    def _headers(self, a: StreamFile, b: StreamFile, more: bool) -> Iterator[str]:
-        """``more``: the second header may have text behind it, because there is no chunk left that would end it."""
-        old, new = a.header, b.header
-        if old == new:
-            return
-        begin, end = self._provenance_line(new)
-        without = new[:begin] + new[end:]
-        if without == old or (more and without.startswith(old)):
-            self.provenance = text_of(new[begin:end].rstrip(b"\n"))
-            return
+    def _behind_header(self, old: bytes, new: bytes) -> int | None:
+        """Byte of the second stream where the first one's header ends in it; None if that is not there.
+
+        What stood before chunks that lack is kept, and looks like a part of the second header.
+        """
+        for begin, end in ((0, 0), self._provenance_line(new)):
+            without = new[:begin] + new[end:]
+            if without == old or (self.chunks_may_lack and without.startswith(old)):
+                self.provenance = text_of(new[begin:end].rstrip(b"\n"))
+                return len(old) + end - begin
+        return None
+
+    @staticmethod
+    def _where_headers_differ(old: bytes, new: bytes) -> str:
         first = next((i for i, (x, y) in enumerate(zip(old, new)) if x != y), min(len(old), len(new)))
-        yield f"the header differs, first at byte {first} (line {old.count(10, 0, first) + 1})"
+        return f"the header differs, first at byte {first} (line {old.count(10, 0, first) + 1})"
 
     @staticmethod
     def _provenance_line(header: bytes) -> tuple[int, int]:
@@ -134,7 +132,6 @@ class Differences:
                 return
 
     def _chunk(self, old: Chunk, new: Chunk) -> Iterator[str]:
-        self.chunks += 1
         if old.bytes == new.bytes:
             self.reflections += old.n_reflections
             return

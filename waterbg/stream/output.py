@@ -143,10 +143,11 @@ class OutputFile:
         """Open and lock the part, which must be a file in this very folder: no link is followed."""
         while True:
             number = os.open(self.partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+            if not stat.S_ISREG(os.fstat(number).st_mode):  # Python would not open a pipe so
+                os.close(number)
+                raise OutputError(f"{self.partial.name} beside it is no file; remove that", path=str(self.path))
             file = open(number, "r+b", buffering=1 << 20)  # noqa: SIM115
             try:
-                if not stat.S_ISREG(os.fstat(number).st_mode):
-                    raise OutputError(f"{self.partial.name} beside it is no file; remove that", path=str(self.path))
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except OSError as err:

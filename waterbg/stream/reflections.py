@@ -139,9 +139,8 @@ def _settle_ties(values: NDArray[np.void], old: NDArray[np.void]) -> NDArray[np.
 
 
 def _same(new: NDArray[np.void], old: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Where all four numbers are what they were: also NaN, and the sign of zero."""
+    """Where all four numbers are what they were: also NaN."""
     same = np.ones(len(new), bool)
     for name in NUMBERS:
-        same &= np.signbit(new[name]) == np.signbit(old[name])
         same &= (new[name] == old[name]) | (np.isnan(new[name]) & np.isnan(old[name]))
     return same
