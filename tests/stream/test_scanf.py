@@ -2,10 +2,11 @@
 
 import ctypes
 import math
+import re
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from waterbg.stream import scanf
@@ -22,11 +23,18 @@ LINES = st.lists(
     min_size=1,
     max_size=12,
 ).map(lambda parts: b"".join(word + blank for word, blank in parts).split(b"\0")[0])
+HALF_NUMBERS = re.compile(rb"0x(?!\.?[0-9a-f])|[ep][+-]?(?![0-9])|nan\(", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
 def libc():
     return ctypes.CDLL(None)
+
+
+@pytest.fixture(scope="module")
+def takes_half_numbers(libc):
+    """Whether this glibc's sscanf is one that takes what only begins a number; strtod is the same in all."""
+    return libc.sscanf(b"1e", b"%lf", ctypes.byref(ctypes.c_double())) == 1
 
 
 def same(a, b):
@@ -35,7 +43,8 @@ def same(a, b):
 
 @given(line=LINES)
 @settings(deadline=None, max_examples=2000)
-def test_rows_are_read_as_sscanf_reads_them(libc, line):
+def test_rows_are_read_as_sscanf_reads_them(libc, takes_half_numbers, line):
+    assume(takes_half_numbers or not HALF_NUMBERS.search(line))
     integers, floats = [ctypes.c_int() for _ in range(3)], [ctypes.c_double() for _ in range(6)]
     word = ctypes.create_string_buffer(64)
     places = [ctypes.byref(value) for value in integers + floats]
@@ -49,7 +58,8 @@ def test_rows_are_read_as_sscanf_reads_them(libc, line):
 
 @given(line=LINES, blank=st.sampled_from([b"", b" ", b"\t  "]))
 @settings(deadline=None, max_examples=1000)
-def test_key_lines_are_read_as_sscanf_reads_them(libc, line, blank):
+def test_key_lines_are_read_as_sscanf_reads_them(libc, takes_half_numbers, line, blank):
+    assume(takes_half_numbers or not HALF_NUMBERS.search(line))
     text = b"astar" + blank + b"=" + line
     values = [ctypes.c_double() for _ in range(3)]
     read = libc.sscanf(text, b"astar = %lf %lf %lf", *map(ctypes.byref, values))

@@ -1,7 +1,8 @@
 """C's ``sscanf``, ``atof`` and ``strtod`` on bytes: what libcrystfel reads is decided by them (glibc), not by columns.
 
 ``sscanf`` takes as many characters as could belong to a number and only then converts them, so ``1e`` is read as 1,
-``0x`` is the integer 0 and no floating-point number, and ``089`` is the integer 0 followed by 89.
+``0x`` is the integer 0 and no floating-point number, and ``089`` is the integer 0 followed by 89. So does glibc up to
+2.36 at least; 2.43 refuses numbers that only begin (``1e``), which nothing but damage leaves in a stream.
 """
 
 from __future__ import annotations
