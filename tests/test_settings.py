@@ -56,6 +56,15 @@ def test_what_the_streams_own_run_took_for_bad_is_read_from_its_command_line():
     assert OwnRun.from_command_line("indexamajig --highres=high").max_inv_d == math.inf
 
 
+def test_crystfel_kept_reflections_with_bad_pixels_before_0_12():
+    kept = [version for version in ((0, 9), (0, 11), (0, 12), (1, 0), None) if keeps(version)]
+    assert kept == [(0, 9), (0, 11)]
+
+
+def keeps(version):
+    return OwnRun.from_command_line("indexamajig", version).keeps_marred
+
+
 def test_the_options_give_the_same_settings_to_the_last_digit():
     settings = Settings(push_res=1.2345678, joint=True)
     assert Settings.from_options(settings.as_options()) == settings

@@ -164,15 +164,18 @@ class OwnRun:
     counts_kept : bool
         Whether reflections that the stream has are among its counts of saturated ones: with ``rings-sat``. ``prof2d``
         counts none (``integrate_prof2d`` in integration.c).
+    keeps_marred : bool
+        Whether it kept reflections with bad pixels in the peak: CrystFEL before 0.12 (``check_box`` in integration.c).
     """
 
     masks: bool = True
     max_inv_d: float = math.inf
     counts_kept: bool = False
+    keeps_marred: bool = False
 
     @classmethod
-    def from_command_line(cls, command_line: str) -> OwnRun:
-        """Take what the command line in a stream's header says."""
+    def from_command_line(cls, command_line: str, version: tuple[int, int] | None = None) -> OwnRun:
+        """Take what the command line in a stream's header says, and CrystFEL's version where it is known."""
         masks, max_inv_d, counts_kept = True, math.inf, False
         for name, value in _options_of(command_line):
             if _means(name, "--no-mask-data", 7):
@@ -182,7 +185,7 @@ class OwnRun:
                     max_inv_d = 10.0 / float(value)
             elif _means(name, "--integration", 6):
                 counts_kept = _counts_kept(value)
-        return cls(masks, max_inv_d, counts_kept)
+        return cls(masks, max_inv_d, counts_kept, version is not None and version < (0, 12))
 
 
 def _counts_kept(integration: str) -> bool:

@@ -33,10 +33,11 @@ class Tally:
     """What happened, counted; pieces from workers are added up.
 
     ``own_rings``: reflections whose background is their own ring's after all. ``cut``: reflections that are wider
-    than the peak disc. ``highest``, ``at_highest``: highest pixel of all reflections, ADU, and of how many it is,
-    unless the geometry knows. ``astray``: crystals whose predictions are far from the stream's positions. ``unseen``:
-    crystals whose strong reflections are not in the images. ``other_radii``: streams behind the first that were made
-    with other radii than are used. ``remarks``: how images were read (a mask found elsewhere, say).
+    than the peak disc. ``marred``: integrated reflections with bad pixels in it. ``highest``, ``at_highest``: highest
+    pixel of all reflections, ADU, and of how many it is, unless the geometry knows. ``astray``: crystals whose
+    predictions are far from the stream's positions. ``unseen``: crystals whose strong reflections are not in the
+    images. ``other_radii``: streams behind the first that were made with other radii than are used. ``remarks``: how
+    images were read (a mask found elsewhere, say).
     """
 
     chunks: int = 0
@@ -45,6 +46,7 @@ class Tally:
     integrated: int = 0
     own_rings: int = 0
     cut: int = 0
+    marred: int = 0
     highest: float = 0.0
     at_highest: int = 0
     astray: int = 0
@@ -199,6 +201,7 @@ class Subtractor:
                 gradient=options.gradient,
                 saturated=options.saturated,
                 max_inv_d=self.own_run.max_inv_d,
+                marred=self.own_run.keeps_marred,
             )
         from waterbg.model import process_frame
 
@@ -206,6 +209,7 @@ class Subtractor:
         result, report = process_frame(frame, scene, self.model, self.settings)
         tally.own_rings += report.own_rings
         tally.cut += report.cut
+        tally.marred += report.marred
         for name in report.fallbacks:
             tally.fallbacks[name] += 1
         return result

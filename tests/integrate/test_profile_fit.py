@@ -250,7 +250,7 @@ def test_a_true_spot_of_one_pixel_is_not_taken_for_a_hot_pixel(sigma):
 
 def test_acceptance_is_crystfels():
     def bad(x, y, panel):
-        return (np.abs(x - 50.5 + 200) < 0.6) & (panel == 0)
+        return (np.abs(x - 50.5 + 200) < 2.6) & (panel == 0)
 
     corner = detector().panels[0].corner_x
     assert corner == -200.0
@@ -259,6 +259,60 @@ def test_acceptance_is_crystfels():
     result, _, _ = integrate(world)
     want = [Status.BAD_PIXEL, Status.OK, Status.EDGE, Status.OK, Status.OK, Status.EDGE]
     assert [Status(s) for s in result["status"]] == want
+
+
+def every_eighth_column(x, y, panel):
+    return np.abs(x % 8 - 4.5) < 0.5
+
+
+def test_listed_spots_are_fitted_beside_their_bad_pixels():
+    z, hidden = [], 0
+    for seed in range(6):
+        world = make_world(
+            flat(8.0), seed=60 + seed, n_spots=110, intensity=400.0, bad=every_eighth_column, spoil=spoil_bad
+        )
+        result, fits, _ = integrate(world)
+        assert fits["marred"].mean() > 0.7
+        kept = result["status"] == Status.OK
+        assert set(result["status"][~kept]) <= {Status.BAD_PIXEL}
+        assert (fits["visible"][kept] >= 0.5).all()
+        hidden += np.count_nonzero(~kept)
+        marred = kept & (fits["marred"] > 0)
+        z += list((result["I"] - world.truth)[marred] / result["sigma"][marred])
+    assert hidden < 0.1 * len(z)
+    assert abs(np.mean(z)) < 0.15
+    assert np.std(z) == pytest.approx(1, abs=0.1)
+
+
+def spoil_bad(counts, world):
+    counts[every_eighth_column(world.x, world.y, world.panel)] = 60000
+
+
+def test_spots_in_no_list_are_accepted_without_bad_pixels_alone():
+    world = make_world(flat(8.0), seed=61, intensity=400.0, bad=every_eighth_column)
+    listed, _, _ = integrate(world)
+    none = np.full(len(world.scene.spots), -1, np.int32)
+    result, fits, _ = integrate(replace(world, scene=replace(world.scene, printed=none)))
+    marred = fits["marred"] > 0
+    assert (result["status"][marred] == Status.BAD_PIXEL).all()
+    assert (listed["status"][marred] == Status.OK).mean() > 0.8
+
+
+def test_spots_that_a_full_shadow_touches_are_dropped():
+    """A mask knows how far a shadow reaches; where nobody knows, the pixels beside it have lost light, too."""
+
+    def shadow(x, y, panel):
+        return (np.abs(x + 100) < 15) & (panel == 0)
+
+    def spoil(counts, world):
+        counts[shadow(world.x, world.y, world.panel)] = 0
+
+    # on its edge, with most of the spot beside it; and clear of it
+    places = [(0, fs, 20.5 + 20 * i) for fs in (117.6, 140.5) for i in range(8)]
+    for options, status in (({"spoil": spoil}, Status.BAD_PIXEL), ({"bad": shadow}, Status.OK)):
+        result, _, _ = integrate(make_world(flat(20.0), seed=62, intensity=400.0, places=places, **options))
+        assert (result["status"][:8] == status).all()
+        assert (result["status"][8:] == Status.OK).all()
 
 
 def test_saturated_spots_are_dropped():

@@ -31,6 +31,17 @@ def one_spot(pixels, fs=20.5, ss=20.5, **options):
     return integrate_rings(frame, make_scene([0], [fs], [ss]), options.pop("radii", RADII), **options)[0]
 
 
+def test_bad_pixels_in_the_peak_are_left_out_as_before_crystfel_0_12_if_asked_for():
+    pixels, bad = np.full((41, 41), 10.0), np.zeros((41, 41), np.uint8)
+    pixels[20, 20], pixels[21, 20], bad[21, 20] = 110.0, 60000.0, 1
+    assert one_spot(pixels, bad=bad)["status"] == Status.BAD_PIXEL
+    kept = one_spot(pixels, bad=bad, marred=True)
+    assert kept["status"] == Status.OK
+    assert (kept["I"], kept["peak"], kept["background"]) == (100.0, 110.0, 10.0)
+    bad[18:23, 18:23] = 1
+    assert one_spot(pixels, bad=bad, marred=True, radii=(2.0, 4.0, 7.0))["status"] == Status.FEW_PIXELS
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, SKEW, TAIL, Pixels
+from waterbg.background.masks import BAD, DEAD, SKEW, TAIL, Pixels
 from waterbg.background.rays import Rays, trace_point
 from waterbg.background.table import PER_BIN
 from waterbg.background.tiles import TILE, TileGrid
@@ -30,7 +30,7 @@ def flag_dead(
     noise: tuple[float, float],
     many: float,
 ) -> int:
-    """Flag dead pixels as BAD; how many.
+    """Flag dead pixels as BAD and DEAD; how many.
 
     A tile is dead where its pixels show less than LIGHTLESS of what the radial profile expects, or all the same (which
     CERTAIN photons do not, nor what the walk would take for clean); from there on it goes line by line, as far as lines
@@ -82,7 +82,7 @@ def _spoil(flags, first, n_fs, area):
     for j in range(area[0], area[1]):
         for at in range(first + j * n_fs + area[2], first + j * n_fs + area[3]):
             flagged += not flags[at] & BAD
-            flags[at] |= BAD
+            flags[at] |= BAD | DEAD
     return flagged
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.background.masks import BAD, FAULTY, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
+from waterbg.background.masks import BAD, DEAD, FAULTY, HOT, NOT_RING, ONE, SKEW, TWO, is_usable, stands_alone
 from waterbg.integrate.psf import TAIL_WIDTH, add_row_shares, gaussian
 from waterbg.integrate.result import Status
 from waterbg.kernel import kernel
@@ -35,6 +35,7 @@ FIT = np.dtype(
         ("held", "f8"),  # share of the core of the frame's mean spot that the peak disc holds there
         ("status", "u1"),
         ("saturated", "u1"),
+        ("marred", "u1"),  # whether bad pixels lie in the peak disc
     ]
 )
 """What the fit finds about a spot; photons, but for ``peak``."""
@@ -127,12 +128,13 @@ def hot_pixel(counts, photons_per_adu, flags, offset, n_ss, n_fs, cf, cs, peak, 
 
 
 @kernel
-def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, ring, background, wide, out):
+def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, ring, background, wide, listed, out):
     """CrystFEL's acceptance, and the sum over the peak disc.
 
     Accepted is (``check_box`` in integration.c) what has its whole box on the panel, no bad pixel under the peak and
-    at least four pixels in peak and ring. ``wide`` (n,) bool: spots that cannot be of one pixel. ``out`` (n,) FIT: all
-    but what the profile fit finds.
+    at least four pixels in peak and ring. Of spots that are ``listed`` (n,) bool bad pixels are only left out, unless
+    they are DEAD: the CrystFEL that listed them did so (before 0.12), or did not know that they are bad. ``wide`` (n,)
+    bool: spots that cannot be of one pixel. ``out`` (n,) FIT: all but what the profile fit finds.
 
     Pixels that no Bragg reflection makes become FAULTY: in the discs of wide spots, and between disc and ring, where
     CrystFEL never looks. CrystFEL's acceptance does not know of them, but the sum is without.
@@ -161,14 +163,14 @@ def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, 
                 flags[hot] |= FAULTY
         highest = np.float32(-np.inf)
         n_peak = n_ring = n_summed = 0
-        saturated = is_bad = False
+        saturated = is_bad = is_dead = False
         total = under = np.float64(0)
         for q in range(peak.shape[0]):
             j, i = peak[q, 0], peak[q, 1]
             at = centre + j * n_fs + i
             flag = flags[at]
             if flag & BAD:
-                is_bad = True
+                is_bad, is_dead = True, is_dead or flag & DEAD != 0
             elif flag & TWO == 0:
                 value = counts[at]
                 saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
@@ -185,11 +187,11 @@ def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, 
                 saturated = saturated or value > max_adu[p] or (has_map and value > saturation[at])
                 highest = max(highest, value)
                 n_ring += 1
-        result.peak, result.saturated = highest, saturated
-        if is_bad:
+        result.peak, result.saturated, result.marred = highest, saturated, is_bad
+        if is_dead or (is_bad and not listed[k]):
             result.status = _BAD_PIXEL
         elif n_peak < 4 or n_ring < 4:
-            result.status = _FEW_PIXELS
+            result.status = _BAD_PIXEL if is_bad else _FEW_PIXELS
         else:
             signal = total * photons_per_adu[p] - under
             empty = max(factor[k] * (gain * under + read2 * n_summed), least[k] * n_summed)

@@ -28,6 +28,8 @@ LEAST_SIGMA = 1.0  # photons, as of CrystFEL: where nothing is counted, one phot
 # of the squares of its profile: a spot of which neighbours (and bad pixels) leave less is five times as uncertain as if
 # it stood alone, and would spoil what is merged without weights
 VISIBLE = 0.04
+# and that bad pixels leave: where spots stray by half a pixel, errors of less are up to half as large again as sigma
+HALF = 0.5
 MEETING = 1.0  # px beyond two peak discs: spots that are no farther apart are neighbours
 MEAN_LISTED = 0.67  # mean partiality of reflections within 1.7 profile radii of the Ewald sphere, where CrystFEL lists
 # of the usual intensity that is expected of an unlisted reflection at least: mosaic blocks' tails are not Gaussian
@@ -85,7 +87,9 @@ def integrate_profile(
     """
     spots = scene.spots if targets is None else targets
     ground = Ground(frame, radii, rays, background)
-    fits = sum_all(ground, spots, are_wide(spots["inv_d"], run))
+    listed = np.zeros(len(spots), bool)
+    listed[: len(scene.spots)] = scene.printed >= 0
+    fits = sum_all(ground, spots, are_wide(spots["inv_d"], run), listed)
     places = scene_places(frame, scene, rays, spots)
     inner, own = int(radii[0]), slice(len(scene.spots))
     shapes = learn_shapes(ground, spots[own], fits[own], places[own], run)
@@ -115,6 +119,7 @@ def integrate_profile(
             start, others, hidden, joint, fits.view(np.recarray),
         )  # fmt: skip
     fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
+    fits["status"][(fits["status"] == 0) & (fits["marred"] > 0) & (fits["visible"] < HALF)] = Status.BAD_PIXEL
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(expected.widths, expected.blur, expected.doubt))
@@ -207,7 +212,9 @@ def usual_intensity(
     """
     n, inv_d = len(scene.spots), spots["inv_d"]
     usual = np.zeros(len(inv_d))
-    listed = np.flatnonzero((scene.printed >= 0) & (fits["status"][:n] == 0) & np.isfinite(fits["disc"][:n]))
+    listed = np.flatnonzero(
+        (scene.printed >= 0) & (fits["status"][:n] == 0) & (fits["marred"][:n] == 0) & np.isfinite(fits["disc"][:n])
+    )
     if not len(listed):
         return usual
     listed = listed[np.argsort(inv_d[listed], kind="stable")]
@@ -223,15 +230,17 @@ def usual_intensity(
     return usual
 
 
-def sum_all(ground: Ground, spots: NDArray[np.void], wide: NDArray[np.bool_]) -> NDArray[np.void]:
-    """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs; ``wide`` (n,): spots of several pixels."""
+def sum_all(
+    ground: Ground, spots: NDArray[np.void], wide: NDArray[np.bool_], listed: NDArray[np.bool_]
+) -> NDArray[np.void]:
+    """(n,) FIT with CrystFEL's acceptance and the sums over the peak discs; ``wide``, ``listed``: see `sum_spots`."""
     frame, radii = ground.frame, ground.radii
     fits = np.zeros(len(spots), FIT)
     has_map = frame.saturation is not None
     sum_spots(
         ground.pixels, frame.saturation if has_map else np.zeros(0, np.float32), has_map,
         np.ascontiguousarray(frame.max_adu, np.float64), *columns_of(spots), int(radii[2]), *stencil(radii),
-        ground.background.arrays, wide, fits.view(np.recarray),
+        ground.background.arrays, wide, listed, fits.view(np.recarray),
     )  # fmt: skip
     return fits
 

@@ -35,6 +35,7 @@ def integrate_rings(
     gradient: bool = False,
     saturated: bool = False,
     max_inv_d: float = math.inf,
+    marred: bool = False,
 ) -> NDArray[np.void]:
     """Integrate the printed reflections of a scene as indexamajig does.
 
@@ -53,6 +54,8 @@ def integrate_rings(
         Keep reflections with a pixel above ``max_adu`` or its saturation map (``sat``).
     max_inv_d : float
         nm⁻¹; pixels there and beyond are bad (``--highres``).
+    marred : bool
+        Keep reflections with bad pixels in the peak, and sum the others, as CrystFEL did before 0.12.
 
     Returns
     -------
@@ -96,6 +99,7 @@ def integrate_rings(
         tuple(int(radius) for radius in radii),
         gradient,
         saturated,
+        marred,
     )
     for column, name in enumerate(("I", "sigma", "peak", "background")):
         result[name][wanted] = numbers[:, column]
@@ -179,6 +183,7 @@ def _rings(
     radii,
     gradient,
     keep_sat,
+    keep_marred,
 ):
     inner, middle, outer = radii
     width = 2 * outer + 1
@@ -210,7 +215,7 @@ def _rings(
             continue
         start = offsets[p] + top * columns + left
         code, is_saturated, n_peak, n_ring, highest = _check(
-            data, bad, mask, saturation, has_map, max_adu[p], columns, start, region, box
+            data, bad, mask, saturation, has_map, max_adu[p], columns, start, region, box, keep_marred
         )
         if code != 0:
             status[n] = code
@@ -262,7 +267,7 @@ def _rings(
 
 
 @kernel
-def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region, box):
+def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region, box, keep_marred):
     """Fill ``box`` with what each pixel counts as (``check_box``).
 
     Returns why the reflection is dropped or 0, whether it is saturated, pixels in peak and ring, the highest value.
@@ -276,7 +281,7 @@ def _check(data, bad, mask, saturation, has_map, max_adu, columns, start, region
             at = start + i * columns + j
             kind = region[i, j]
             if bad[at]:
-                if kind == _PEAK:
+                if kind == _PEAK and not keep_marred:
                     return _BAD_PIXEL, False, 0, 0, highest
                 kind = _IGNORED
             if (kind == _RING and mask[at] > 0) or (kind == _PEAK and mask[at] > 1):

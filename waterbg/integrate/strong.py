@@ -118,11 +118,12 @@ def is_one_pixel(measured: NDArray[np.void]) -> NDArray[np.bool_]:
 def strongest(
     inv_d: NDArray[np.float64], fits: NDArray[np.void], name: str, error: str, most: int
 ) -> NDArray[np.int64]:
-    """Rows of unsaturated spots with ``name`` over ``error`` above STRONG; beyond ``most`` the strongest from each
-    of ten groups by resolution.
+    """Rows of unsaturated spots without bad pixels that have ``name`` over ``error`` above STRONG; beyond ``most`` the
+    strongest from each of ten groups by resolution.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        signal = np.where((fits["status"] == 0) & (fits["saturated"] == 0), fits[name] / fits[error], 0)
+        whole = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["marred"] == 0)
+        signal = np.where(whole, fits[name] / fits[error], 0)
     rows = np.flatnonzero(signal > STRONG)
     if len(rows) <= most:
         return rows

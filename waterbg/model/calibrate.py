@@ -102,7 +102,8 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
         pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, background.lit[rows], rings))
         start += len(decoys)
     fits = found.fits[: len(scene.spots)]
-    strong = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
+    whole = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["marred"] == 0)
+    strong = whole & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
     strong &= fits["sum"] > 0
     fits = fits[strong]
     # the fit's error is part of the sum's: what both differ by has the difference of their variances

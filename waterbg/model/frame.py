@@ -35,11 +35,14 @@ class FrameReport:
         Listed reflections whose background is their own ring's, for the frame's model does not hold there.
     cut : int
         Listed reflections of whose spots the peak disc holds less than HELD, tails aside.
+    marred : int
+        Integrated reflections with bad pixels in the peak disc.
     """
 
     fallbacks: list[str]
     own_rings: int
     cut: int
+    marred: int
 
 
 def estimator_of(model: RunModel, settings: Settings) -> Estimator:
@@ -73,7 +76,8 @@ def process_frame(
     listed = scene.printed >= 0
     own_rings = int(np.count_nonzero(frame_result.background.own_ring[listed]))
     cut = int(np.count_nonzero(frame_result.fits["held"][listed] < HELD))
-    return frame_result.result, FrameReport(fallbacks, own_rings, cut)
+    marred = int(np.count_nonzero((frame_result.fits["marred"] > 0) & (frame_result.result["status"] == 0)))
+    return frame_result.result, FrameReport(fallbacks, own_rings, cut, marred)
 
 
 @dataclass

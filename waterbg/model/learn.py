@@ -157,7 +157,8 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     targets = np.concatenate([spots, decoys])
     background, rings = water_estimate(frame, surface, flags, targets, radii, noise, Trust())
     ground = strong.Ground(frame, radii, rays, background)
-    fits = profile.sum_all(ground, targets, np.zeros(len(targets), bool))  # how wide spots are is to be learnt
+    none = np.zeros(len(targets), bool)  # how wide spots are is to be learnt, from whole ones
+    fits = profile.sum_all(ground, targets, none, none)
     n = len(spots)
     known = (fits["status"][n:] == 0) & np.isfinite(rings.scale[n:])
 

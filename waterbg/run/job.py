@@ -99,7 +99,7 @@ def resolve_job(
             own = Settings.from_command_line(command_line, without_radii="int_radius" in given)
         except UsageError as err:
             raise StreamError(f"its own command line says {err}; give --int-radius", path=path) from None
-        chosen, own_run = own.replace(**given), OwnRun.from_command_line(command_line)
+        chosen, own_run = own.replace(**given), OwnRun.from_command_line(command_line, stream.version)
         embedded, header_end, line = stream.geometry_text, stream.header_end, stream.geometry_line
     text = embedded if geometry is None else read_geometry_file(geometry)
     if not text:

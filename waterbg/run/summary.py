@@ -58,6 +58,9 @@ class Summary:
         if tally.own_rings:
             whose = f"{tally.own_rings} reflection{'s' * (tally.own_rings != 1)}"
             lines.append(f"  background of {whose} from the own ring, where the frame's model does not hold")
+        if tally.marred:
+            whose = f"{tally.marred} reflection{'s' * (tally.marred != 1)}"
+            lines.append(f"  bad pixels in the peak of {whose}, which were left out of the fit")
         if tally.cut > MANY_CUT * tally.reflections:
             lines.append(
                 f"  the peak disc holds less than 7/8 of the spots of {tally.cut} reflections, and at most 6 % is "
