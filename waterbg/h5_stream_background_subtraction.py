@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import StreamError
+from waterbg.geometry.detector import MOST_PIXELS
 from waterbg.h5_background_subtraction import (
     RADII,
     ArrayRegion,
@@ -40,7 +41,6 @@ __all__ = [
 ]
 
 THRESHOLD = 10000.0  # ADU, the original's
-_MOST_PIXELS = 1 << 28
 
 
 def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
@@ -67,7 +67,7 @@ def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.flo
     fs, ss, values = fs[known], ss[known], values[known]
     if not len(values):
         return np.zeros((0, 0))
-    if min(fs.min(), ss.min()) < 0 or (np.floor(fs.max()) + 1) * (np.floor(ss.max()) + 1) > _MOST_PIXELS:
+    if min(fs.min(), ss.min()) < 0 or (np.floor(fs.max()) + 1) * (np.floor(ss.max()) + 1) > MOST_PIXELS:
         raise StreamError(
             f"reflections from fs {fs.min():g} to {fs.max():g}, ss {ss.min():g} to {ss.max():g}: no detector has these",
             path="stream",

@@ -21,8 +21,8 @@ from waterbg.frames.kernels import unpack, unpack_and_judge
 from waterbg.frames.layout import Block, Misfit, blocks_of
 from waterbg.frames.places import FileFinder
 from waterbg.geometry import Detector, Length
+from waterbg.geometry.detector import MOST_PIXELS
 
-MOST_PIXELS = 1 << 29  # the largest detectors have 2**25
 _Found = tuple[Dataset, tuple[int, ...], tuple[int, ...]]
 MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
 
