@@ -10,7 +10,7 @@ from waterbg.figure_file import leave_room, new_figure, resolution_axis, save_fi
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
-    from waterbg.crystfel.merge import MergeReport
+    from waterbg.crystfel.merge_report import MergeReport
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555")
 
