@@ -18,7 +18,7 @@ from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.own_command import OWN_COMMAND
 from waterbg.run.follow import Spans
-from waterbg.run.job import Images, Job, resolve_job
+from waterbg.run.job import Images, Job, model_to_write, resolve_job
 from waterbg.run.local import (
     doubt_geometry,
     doubt_learning,
@@ -102,7 +102,7 @@ def make_folder(
     worker = Worker(job)
     notes = doubt_geometry(job, worker.detector)
     refuse_input(worker, 1, _quiet)
-    is_given = model is not None and Path(model).exists()
+    is_given = model_to_write(model, output) is None
     learnt = learn_run_model(worker, model, None)
     files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}
     if learnt is not None:
@@ -261,10 +261,10 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
     reads = [job.input, folder.options["geometry"], folder.options["model"]]
     force = force or folder.options["force"]
     out = OutputFile(folder.output, force=force, reads=reads)
-    mine = folder.options["model"]
-    is_learnt = (folder.path / MODEL).exists() and (mine is None or not Path(mine).exists())
-    if is_learnt:
-        OutputFile(mine or f"{folder.output}.model.json", force=force, reads=reads)
+    has_model = (folder.path / MODEL).exists()
+    learnt = model_to_write(folder.options["model"], folder.output) if has_model else None
+    if learnt:
+        OutputFile(learnt, force=force, reads=reads)
     summary = Summary(output=folder.output, notes=list(folder.options["notes"]))
     with out.begin():
         out.write(_header(job))
@@ -278,12 +278,12 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if verify:
             prove(job, out, 1, _quiet)
         out.finish()
-    if (folder.path / MODEL).exists():
+    if has_model:
         from waterbg.model import RunModel
         from waterbg.run.worker import Worker
 
-        if is_learnt:
-            write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
+        if learnt:
+            write_file(learnt, (folder.path / MODEL).read_bytes())
         model = RunModel.load(folder.path / MODEL)
         summary.notes += verdict(model, folder.options["model_is_given"], job.settings)
         summary.notes += doubt_learning(model, summary.tally)

@@ -20,7 +20,7 @@ from waterbg.geometry import parse_geometry
 from waterbg.interrupts import answering
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.follow import Follow, Span, Spans
-from waterbg.run.job import Job
+from waterbg.run.job import Job, model_to_write
 from waterbg.run.pool import Pool
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
@@ -94,7 +94,7 @@ def run_subtract(
     header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
     summary = Summary(output=output)
     worker = Worker(job)
-    is_given = model_path is not None and Path(model_path).exists()
+    is_given = model_to_write(model_path, output) is None
     if follow is None:
         refuse_input(worker, jobs, report)
     summary.notes += doubt_geometry(job, worker.detector)
@@ -132,8 +132,8 @@ def run_subtract(
                 out.flush()
                 if verify:
                     prove(job, out, jobs, report, None if follow is None else reached)
-                if model is not None and not (model_path is not None and Path(model_path).exists()):
-                    model.save(model_path or f"{output}.model.json")
+                if model is not None and (learnt := model_to_write(model_path, output)):
+                    model.save(learnt)
                 out.finish()
             except BaseException as err:
                 if not written:  # nothing to go on with
@@ -215,8 +215,8 @@ def open_output(job: Job, output: str, *, force: bool, model_path: str | None, r
     reads = [job.input, job.geometry_path, model_path]
     out = OutputFile(output, force=force, reads=reads)
     refuse_another_kind(output, STREAM)
-    if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
-        OutputFile(model_path or f"{output}.model.json", force=force or resume, reads=reads)
+    if job.settings.uses_model and (learnt := model_to_write(model_path, output)):
+        OutputFile(learnt, force=force or resume, reads=reads)
     return out
 
 
