@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.cli.shared_options import submit
+from waterbg.cli.shared_options import given_settings, submit
 from waterbg.endings import end_as
 from waterbg.errors import ProgramError, UsageError, WaterbgError
 from waterbg.interrupts import answering, interrupt
@@ -225,7 +225,7 @@ class Indexamajig(Command):
             from waterbg.small_file import read_geometry_file
 
             parse_geometry(read_geometry_file(self.geometry), path=self.geometry)
-        if self.model is not None and os.path.exists(self.model):
+        if self.model is not None and (not self.model or os.path.exists(self.model)):
             from waterbg.model import RunModel
 
             with _as_own():
@@ -235,24 +235,16 @@ class Indexamajig(Command):
         """Where the run model will be written; None where none will be."""
         if (self.integration or "").startswith("rings"):
             return None
-        path = self.model or f"{output}.model.json"
-        return None if self.model and os.path.exists(path) else path
+        from waterbg.run.job import model_to_write
+
+        return model_to_write(self.model, str(output))
 
     def _settings(self) -> dict[str, Any]:
         """Settings the user gave, checked before indexing begins."""
-        from waterbg.settings import Settings, parse_int_radius, refuse_without_say
+        from waterbg.settings import Settings, refuse_without_say
 
-        with _as_own():  # refuses what cannot be meant before indexing begins
-            given = {
-                "integration": self.integration,
-                "background": self.background,
-                "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-                "push_res": self.push_res,
-                "polarisation": self.polarisation,
-                "joint": True if self.joint else None,
-                "decoys": False if self.no_decoys else None,
-            }
-            settings = {name: value for name, value in given.items() if value is not None}
+        with _as_own():
+            settings = given_settings(self)
             Settings().replace(**settings)
         refuse_without_say(settings, self.model, dashes=_OWN)
         return settings

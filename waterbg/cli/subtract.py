@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
-from waterbg.cli.shared_options import FitOptions, ImageOptions, submit
+from waterbg.cli.shared_options import FitOptions, ImageOptions, given_settings, submit
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
 from waterbg.settings import refuse_without_say
@@ -127,9 +127,7 @@ class Subtract(ImageOptions, FitOptions):
 
         refuse_pipes("subtract", stream, instead="; use --follow for a growing file")
         refuse_standard_output(self.output)
-        settings = self.settings()
-        if self.integration is not None:
-            settings["integration"] = self.integration
+        settings = given_settings(self)
         refuse_without_say(settings, self.model)
         follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         if follow is not None:
