@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.cli.shared_options import given_settings, submit
+from waterbg.cli.shared_options import given_settings, slurm_options, slurm_switch, submit
 from waterbg.endings import end_as
 from waterbg.errors import ProgramError, UsageError, WaterbgError
 from waterbg.interrupts import answering, interrupt
@@ -106,28 +106,12 @@ class Indexamajig(Command):
         group="Slurm",
         help="events a task",
     )
-    partition = cli.SwitchAttr(
-        f"{_OWN}partition", str, argname="NAME", requires=_SLURM, group="Slurm", help="partition"
-    )
-    account = cli.SwitchAttr(
-        f"{_OWN}account", str, argname="NAME", requires=_SLURM, group="Slurm", help="account to charge"
-    )
-    qos = cli.SwitchAttr(f"{_OWN}qos", str, argname="NAME", requires=_SLURM, group="Slurm", help="quality of service")
-    constraint = cli.SwitchAttr(
-        f"{_OWN}constraint", str, argname="LIST", requires=_SLURM, group="Slurm", help="features of the nodes"
-    )
-    reservation = cli.SwitchAttr(
-        f"{_OWN}reservation", str, argname="NAME", requires=_SLURM, group="Slurm", help="reservation"
-    )
-    time = cli.SwitchAttr(
-        f"{_OWN}time",
-        str,
-        argname="LIMIT",
-        default="60",
-        requires=_SLURM,
-        group="Slurm",
-        help="time limit of a task, as sbatch takes it",
-    )
+    partition = slurm_switch(f"{_OWN}partition", "NAME", "partition")
+    account = slurm_switch(f"{_OWN}account", "NAME", "account to charge")
+    qos = slurm_switch(f"{_OWN}qos", "NAME", "quality of service")
+    constraint = slurm_switch(f"{_OWN}constraint", "LIST", "features of the nodes")
+    reservation = slurm_switch(f"{_OWN}reservation", "NAME", "reservation")
+    time = slurm_switch(f"{_OWN}time", "LIMIT", "time limit of a task, as sbatch takes it", "60")
 
     @classmethod
     def run(cls, argv: Any = None, exit: bool = True) -> Any:
@@ -201,18 +185,16 @@ class Indexamajig(Command):
     def _submit(self, arguments: tuple[str, ...]) -> int:
         """Make the job array and give it to Slurm."""
         from waterbg.crystfel.turbo import make_turbo
-        from waterbg.run.slurm import slurm_options
 
         if self.model is not None and not os.path.exists(self.model):
             raise UsageError(
                 f"--waterbg-model={self.model}: with --slurm it must be there, or each task writes its own"
             )
-        names = ("partition", "account", "qos", "constraint", "reservation", "time")
         folder = make_turbo(
             arguments,
             _for_tasks(self.given),
             block_size=self.block_size,
-            slurm=slurm_options({"cpus": _indexing(arguments), **{name: getattr(self, name) for name in names}}),
+            slurm=slurm_options(self, _indexing(arguments)),
             crystfel_bin=self.crystfel_bin,
             force=self.force,
         )

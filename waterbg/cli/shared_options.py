@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,21 @@ from waterbg.settings import BACKGROUNDS
 
 if TYPE_CHECKING:
     from waterbg.run import Images
-    from waterbg.run.slurm import JobFolder
+    from waterbg.run.slurm import JobFolder, SlurmOptions
+
+
+def slurm_switch(name: str, argname: str, help: str, default: str | None = None) -> Any:
+    """Option of sbatch; it is none without ``--slurm`` (of those that begin as it does)."""
+    slurm = "--waterbg-slurm" if name.startswith("--waterbg-") else "--slurm"
+    return cli.SwitchAttr(name, str, default, argname=argname, requires=[slurm], group="Slurm", help=help)
+
+
+def slurm_options(command: Any, cpus: int) -> SlurmOptions:
+    """What the user said for sbatch: a command's switches are called as the fields of `SlurmOptions`."""
+    from waterbg.run.slurm import SlurmOptions
+
+    said = {field.name: getattr(command, field.name, None) for field in fields(SlurmOptions)} | {"cpus": cpus}
+    return SlurmOptions(**{name: value for name, value in said.items() if value})
 
 
 def submit(folder: JobFolder, no_submit: bool) -> int:

@@ -330,8 +330,3 @@ def _run(program: str, *arguments: str) -> str:
     except ProcessExecutionError as err:
         said = " / ".join((err.stderr or err.stdout or "").strip().splitlines()[-3:])
         raise ProgramError(said or "said nothing", program=program, status=err.retcode) from None
-
-
-def slurm_options(given: dict[str, Any]) -> SlurmOptions:
-    """Options of those switches that were given; the names are those of the fields."""
-    return SlurmOptions(**{name: value for name, value in given.items() if value})
