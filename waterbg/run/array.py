@@ -17,23 +17,14 @@ import waterbg
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.own_command import OWN_COMMAND
+from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, model_to_write, resolve_job
-from waterbg.run.local import (
-    doubt_geometry,
-    doubt_learning,
-    doubts,
-    learn_run_model,
-    open_output,
-    prove,
-    refuse_input,
-    run_spans,
-    verdict,
-)
+from waterbg.run.local import learn_run_model, open_output, output_header, prove, refuse_input, run_spans
 from waterbg.run.pool import Pool
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
-from waterbg.stream import OutputFile, StreamFile, add_provenance, write_file
+from waterbg.stream import OutputFile, write_file
 from waterbg.subtract import Tally
 
 GEOMETRY, MODEL = "geometry.geom", "model.json"
@@ -97,7 +88,7 @@ def make_folder(
     path = folder_of(output)
     open_output(job, output, force=force, model_path=model)
     refuse_folder(path)
-    header = _header(job)
+    header = output_header(job)
     say_when_compiling()
     worker = Worker(job)
     notes = doubt_geometry(job, worker.detector)
@@ -141,11 +132,6 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).absolute())
 
 
-def _header(job: Job) -> bytes:
-    with StreamFile(job.input) as stream:
-        return add_provenance(stream.header, job.provenance, job.input)
-
-
 def _job(folder: JobFolder) -> Job:
     """The job as it was when the folder was made.
 
@@ -166,7 +152,7 @@ def _job(folder: JobFolder) -> Job:
     provenance = options["provenance"].encode("utf-8", "surrogateescape")
     # masks are looked for beside the user's own geometry
     job = dataclasses.replace(job, geometry_path=geometry, provenance=provenance)
-    if hashlib.sha256(_header(job)).hexdigest() != options["header"]:
+    if hashlib.sha256(output_header(job)).hexdigest() != options["header"]:
         raise StreamError(
             f"has another header than when job folder {folder.path} was made; make a new one", path=job.input
         )
@@ -267,7 +253,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         OutputFile(learnt, force=force, reads=reads)
     summary = Summary(output=folder.output, notes=list(folder.options["notes"]))
     with out.begin():
-        out.write(_header(job))
+        out.write(output_header(job))
         for index in range(len(folder.blocks)):
             with folder.block_path(index).open("rb") as file:
                 while data := file.read(8 << 20):
@@ -285,8 +271,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if learnt:
             write_file(learnt, (folder.path / MODEL).read_bytes())
         model = RunModel.load(folder.path / MODEL)
-        summary.notes += verdict(model, folder.options["model_is_given"], job.settings)
-        summary.notes += doubt_learning(model, summary.tally)
-        summary.notes += doubts(model, Worker(job).detector)
+        is_given = folder.options["model_is_given"]
+        summary.notes += conclusions(model, is_given, job.settings, summary.tally, Worker(job).detector)
     summary.seconds = time.monotonic() - began
     return summary
