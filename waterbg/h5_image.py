@@ -127,6 +127,12 @@ def read_image(filename: str | os.PathLike[str], dataset: str | None = None, fra
         return stack.read(frame)
 
 
+def read_whole(filename: str | os.PathLike[str], dataset: str | None = None) -> NDArray[Any]:
+    """Read a mask or a dark frame: 2-D, or 3-D for detectors whose panels are a stack."""
+    with ImageStack(filename, dataset) as stack:
+        return stack.read_all() if len(stack) > 1 else stack.read()
+
+
 def _find(files: Files, path: str) -> str:
     """Name of the dataset that holds the images: a usual place, or the only candidate."""
     import h5py
