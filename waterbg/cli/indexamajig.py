@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plumbum import cli
@@ -46,7 +47,7 @@ class Indexamajig(Command):
     """
 
     HELP = f"{_OWN}help"
-    given: ClassVar[list[str]] = []
+    given: ClassVar[list[list[str]]] = []  # our own options, each with its value
     cut_short = False
     USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
 
@@ -117,7 +118,8 @@ class Indexamajig(Command):
     def run(cls, argv: Any = None, exit: bool = True) -> Any:
         """Give plumbum the ``--waterbg-`` options only."""
         argv = list(sys.argv if argv is None else argv)
-        mine, theirs = [], []
+        mine: list[list[str]] = []
+        theirs = []
         rest = argv[1:]
         while rest:
             word = rest.pop(0)
@@ -126,13 +128,13 @@ class Indexamajig(Command):
             if not word.startswith(_OWN):
                 theirs.append(word)
                 continue
-            mine.append(word)
+            mine.append([word])
             if "=" not in word and _TAKES_VALUE.get(word, True):
                 if not rest:  # what stands behind it now is no value
-                    return super().run([argv[0], *mine], exit=exit)
-                mine.append(rest.pop(0))
+                    return super().run([argv[0], *chain(*mine)], exit=exit)
+                mine[-1].append(rest.pop(0))
         cls.given = mine
-        return super().run([argv[0], *mine, "--", *theirs], exit=exit)
+        return super().run([argv[0], *chain(*mine), "--", *theirs], exit=exit)
 
     def main(self, *arguments: str) -> int:
         """Start indexamajig, follow its stream, end with its status."""
@@ -278,21 +280,13 @@ class Indexamajig(Command):
 Indexamajig.unbind_switches("-h", "--help", "--help-all", "-v", "--version")
 
 _TAKES_VALUE = Indexamajig.own_options()
-_FOR_SLURM = ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos", "constraint", "reservation",
-              "time", "crystfel-bin")  # fmt: skip
+_FOR_SLURM = {f"{_OWN}{name}" for name in ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos",
+                                           "constraint", "reservation", "time", "crystfel-bin")}  # fmt: skip
 
 
-def _for_tasks(given: list[str]) -> list[str]:
+def _for_tasks(given: list[list[str]]) -> list[str]:
     """Options of the subtraction, without those that make the job array."""
-    kept: list[str] = []
-    rest = list(given)
-    while rest:
-        word = rest.pop(0)
-        words = [word] if "=" in word or not _TAKES_VALUE.get(word, True) else [word, *rest[:1]]
-        del rest[: len(words) - 1]
-        if word.partition("=")[0] not in {f"{_OWN}{name}" for name in _FOR_SLURM}:
-            kept += words
-    return kept
+    return [word for words in given if words[0].partition("=")[0] not in _FOR_SLURM for word in words]
 
 
 def _indexing(arguments: Sequence[str]) -> int:
