@@ -7,7 +7,7 @@ What is compared are single measurements (one crystal, one index), before any me
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +46,7 @@ class Comparison:
     overall: Bin
     shells: list[Bin]
     strengths: list[Bin]
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
 
     def text(self) -> str:
         """Tables for people."""
