@@ -10,6 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -220,7 +221,7 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
     with out.begin():
         together = chunks_per_span(worker)
         spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
-        with Pool(jobs, prepare, (worker,), report) as pool:
+        with Pool(jobs, partial(prepare, worker), report) as pool:
             for piece in run_spans(worker, model, spans, pool):
                 out.write(piece.text)
                 size += len(piece.text)

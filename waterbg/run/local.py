@@ -89,7 +89,7 @@ def run_subtract(
         refuse_input(worker, jobs, report)
     summary.notes += doubt_geometry(job, worker.detector)
     say_when_compiling()
-    with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
+    with _ending(follow) as follow, Pool(jobs, partial(prepare, worker), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
         restart = _restart(job, out, header, resume, report)
         summary.chunks_before = restart.chunks
