@@ -43,13 +43,15 @@ __all__ = [
 THRESHOLD = 10000.0  # ADU, the original's
 
 
-def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
+def intensity_array(data_columns: Mapping[str, Sequence[Any]], path: str = "stream") -> NDArray[np.float64]:
     """Put the intensities of reflections where they lie on the detector.
 
     Parameters
     ----------
     data_columns : mapping
         At least the columns fs, ss and I; see `load_stream`.
+    path : str
+        Where they are from, for the error.
 
     Returns
     -------
@@ -70,7 +72,7 @@ def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.flo
     if min(fs.min(), ss.min()) < 0 or (np.floor(fs.max()) + 1) * (np.floor(ss.max()) + 1) > MOST_PIXELS:
         raise StreamError(
             f"reflections from fs {fs.min():g} to {fs.max():g}, ss {ss.min():g} to {ss.max():g}: no detector has these",
-            path="stream",
+            path=path,
         )
     row, column = ss.astype(np.int64), fs.astype(np.int64)
     image = np.zeros((int(row.max()) + 1, int(column.max()) + 1))
@@ -108,10 +110,7 @@ def main(
     ------
     StreamError
     """
-    try:
-        image = intensity_array(load_stream(stream_path))
-    except StreamError as err:
-        raise (err if err.path != "stream" else StreamError(err.reason, path=os.fspath(stream_path))) from None
+    image = intensity_array(load_stream(stream_path), os.fspath(stream_path))
     coordinates = PeakThresholdProcessor(image, threshold_value).get_coordinates_above_threshold()
     print("\n".join(menu_lines(image, threshold_value, coordinates)))
     return print_chosen(image, coordinates, choice, radii, **how)
