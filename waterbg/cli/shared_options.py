@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def slurm_switch(name: str, argname: str, help: str, default: str | None = None) -> Any:
-    """Option of sbatch; it is none without ``--slurm`` (of those that begin as it does)."""
+    """Switch for an option of sbatch; it needs ``--slurm``, or ``--waterbg-slurm`` where it begins so itself."""
     slurm = "--waterbg-slurm" if name.startswith("--waterbg-") else "--slurm"
     return cli.SwitchAttr(name, str, default, argname=argname, requires=[slurm], group="Slurm", help=help)
 
