@@ -52,6 +52,8 @@ def test_each_fault_is_one_line_that_names_it(tmp_path):
     good = write(tmp_path / "good.h5", data=IMAGE, list__of=[1, 2, 3])
     two = write(tmp_path / "two.h5", a=IMAGE, b=IMAGE)
     none = write(tmp_path / "none.h5", a=[1, 2])
+    with h5py.File(tmp_path / "huge.h5", "w") as file:
+        file.create_dataset("data", (1 << 40, 1 << 22), "f8", chunks=(64, 64))
     for path, dataset, message in [
         (tmp_path / "missing.h5", None, "missing.h5: no such file"),
         (tmp_path, None, "is a folder"),
@@ -61,6 +63,7 @@ def test_each_fault_is_one_line_that_names_it(tmp_path):
         (good, "/list/of", r"is not an image: its shape is \(3,\)"),
         (two, None, r"several datasets could be the image \(/a, /b\): name one"),
         (none, None, "holds no dataset that could be an image"),
+        (tmp_path / "huge.h5", None, r"huge.h5 \(/data\): is no image: no detector has 1099511627776 x 4194304 pixels"),
     ]:
         with pytest.raises(ImageError, match=message) as caught:
             read_image(path, dataset)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import ImageError
+from waterbg.geometry.detector import MOST_PIXELS
 
 if TYPE_CHECKING:
     from waterbg.frames.files import Dataset, Files
@@ -61,6 +62,8 @@ class ImageStack:
             shape = self._data.shape
             if not _may_be_image(shape):
                 raise self._wrong(f"is not an image: its shape is {shape}")
+            if math.prod(shape[-2:]) > MOST_PIXELS:
+                raise self._wrong(f"is no image: no detector has {shape[-2]} x {shape[-1]} pixels")
             if sum(length > 1 for length in shape[:-2]) > 1:
                 raise self._wrong(f"has more axes than images, rows and columns ({shape}); such stacks need a geometry")
         except BaseException:
@@ -122,6 +125,12 @@ def read_image(filename: str | os.PathLike[str], dataset: str | None = None, fra
     """Read one image; see `ImageStack`."""
     with ImageStack(filename, dataset) as stack:
         return stack.read(frame)
+
+
+def read_whole(filename: str | os.PathLike[str], dataset: str | None = None) -> NDArray[Any]:
+    """Read a mask or a dark frame: 2-D, or 3-D for detectors whose panels are a stack."""
+    with ImageStack(filename, dataset) as stack:
+        return stack.read_all() if len(stack) > 1 else stack.read()
 
 
 def _find(files: Files, path: str) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from waterbg.errors import StreamError
+from waterbg.geometry.detector import MOST_PIXELS
 from waterbg.h5_background_subtraction import (
     RADII,
     ArrayRegion,
@@ -40,16 +41,17 @@ __all__ = [
 ]
 
 THRESHOLD = 10000.0  # ADU, the original's
-_MOST_PIXELS = 1 << 28
 
 
-def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.float64]:
+def intensity_array(data_columns: Mapping[str, Sequence[Any]], path: str = "stream") -> NDArray[np.float64]:
     """Put the intensities of reflections where they lie on the detector.
 
     Parameters
     ----------
     data_columns : mapping
         At least the columns fs, ss and I; see `load_stream`.
+    path : str
+        Where they are from, for the error.
 
     Returns
     -------
@@ -67,10 +69,10 @@ def intensity_array(data_columns: Mapping[str, Sequence[Any]]) -> NDArray[np.flo
     fs, ss, values = fs[known], ss[known], values[known]
     if not len(values):
         return np.zeros((0, 0))
-    if min(fs.min(), ss.min()) < 0 or (np.floor(fs.max()) + 1) * (np.floor(ss.max()) + 1) > _MOST_PIXELS:
+    if min(fs.min(), ss.min()) < 0 or (np.floor(fs.max()) + 1) * (np.floor(ss.max()) + 1) > MOST_PIXELS:
         raise StreamError(
             f"reflections from fs {fs.min():g} to {fs.max():g}, ss {ss.min():g} to {ss.max():g}: no detector has these",
-            path="stream",
+            path=path,
         )
     row, column = ss.astype(np.int64), fs.astype(np.int64)
     image = np.zeros((int(row.max()) + 1, int(column.max()) + 1))
@@ -108,10 +110,7 @@ def main(
     ------
     StreamError
     """
-    try:
-        image = intensity_array(load_stream(stream_path))
-    except StreamError as err:
-        raise (err if err.path != "stream" else StreamError(err.reason, path=os.fspath(stream_path))) from None
+    image = intensity_array(load_stream(stream_path), os.fspath(stream_path))
     coordinates = PeakThresholdProcessor(image, threshold_value).get_coordinates_above_threshold()
     print("\n".join(menu_lines(image, threshold_value, coordinates)))
     return print_chosen(image, coordinates, choice, radii, **how)

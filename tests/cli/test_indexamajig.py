@@ -175,6 +175,7 @@ def test_wrong_own_options_stop_before_indexamajig_starts(golden, words, capfd):
         (["--waterbg-geometry=none.geom"], 1, "waterbg: error: none.geom: cannot be read (No such file"),
         (["--waterbg-geometry=xtal.cell"], 1, "waterbg: error: xtal.cell:1: "),
         (["--waterbg-model=det.geom"], 2, "waterbg: --waterbg-model=det.geom: is not a run model"),
+        (["--waterbg-model="], 2, "waterbg: --waterbg-model=: cannot be read (No such file or directory)"),
         (["--waterbg-background=mud"], 2, "waterbg: --waterbg-background=mud: one of water"),
     ],
 )

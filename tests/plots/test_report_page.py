@@ -22,7 +22,7 @@ from waterbg.background.masks import NOT_CLEAN
 from waterbg.plots import report_figures
 from waterbg.plots.report import draw_report, find
 from waterbg.plots.report_sample import find_ring
-from waterbg.plots.report_words import count, doubts, reasons, tiles
+from waterbg.plots.report_words import count, doubts, not_looked_at, reasons, tiles
 
 
 def copy(path, to, change=lambda text: text):
@@ -299,7 +299,9 @@ def test_without_images_and_model_there_is_nothing_about_decoys(alone):
 def test_no_images_are_looked_at_when_none_are_asked_for(stream, subtracted):
     found = find(stream, subtracted, frames=0)
     assert found.sample.wanted == 0
-    assert "No images were looked at" in Page(draw_report(found).decode()).text
+    assert "No images were looked at, as asked for (--frames=0), so" in Page(draw_report(found).decode()).text
+    found.numbers.kept = 0
+    assert "No images were looked at, as no reflection is left in out.stream, so" in not_looked_at(found)
 
 
 def test_a_lost_model_is_learnt_again_and_is_the_same(alone, folder, findings):

@@ -5,7 +5,7 @@ from waterbg.background import Noise
 from waterbg.integrate.positions import PositionMap
 from waterbg.integrate.shapes import Spots
 from waterbg.model import RunModel
-from waterbg.run.local import doubt_learning, doubts, verdict
+from waterbg.run.doubts import doubt_learning, doubts, verdict
 from waterbg.settings import Settings
 from waterbg.subtract import Tally
 

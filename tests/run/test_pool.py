@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -255,7 +256,7 @@ def test_the_processes_are_prepared_once_each(tmp_path):
     for jobs in (1, 3):
         marks = tmp_path / str(jobs)
         marks.mkdir()
-        with Pool(jobs, mark, (marks,)) as pool:
+        with Pool(jobs, partial(mark, marks)) as pool:
             for _ in range(3):
                 list(pool.map(square, range(9)))
         assert len(list(marks.iterdir())) == jobs

@@ -1,6 +1,7 @@
 """waterbg.run.sample: any number of processes learns the same."""
 
 import multiprocessing
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def silent(message):
 
 def learn(job, jobs):
     worker = Worker(job)
-    with Pool(jobs, prepare, (worker,), silent) as pool:
+    with Pool(jobs, partial(prepare, worker), silent) as pool:
         found = learn_run_model(worker, None, None, pool)
         assert bool(multiprocessing.active_children()) == (jobs > 1)
         return found

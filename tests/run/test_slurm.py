@@ -273,6 +273,14 @@ def test_a_folder_that_is_none_is_one_clear_line(tmp_path, capsys):
     assert "is not a job folder" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("spoilt", [{"options": []}, {"blocks": []}, {"blocks": [["a", 2, 3]]}, {"size": None}])
+def test_a_folder_whose_description_is_spoilt_is_one_clear_line(tmp_path, capsys, spoilt):
+    said = {"input": "a", "output": "b", "size": 1, "options": {}, "blocks": [[0, 1, 1]], **spoilt}
+    (tmp_path / DESCRIPTION).write_text(json.dumps(said))
+    assert waterbg("slurm", "collect", tmp_path) == 1
+    assert "is not a job folder of waterbg (job.json is damaged)" in capsys.readouterr().err
+
+
 def test_without_slurm_the_message_says_what_is_missing(stream, monkeypatch, capsys):
     _, folder, _ = make(stream)
     monkeypatch.setattr("waterbg.run.slurm.local", _Nothing())

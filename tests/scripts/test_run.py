@@ -97,6 +97,15 @@ def test_run_feeds_standard_input(golden):
     assert "6 crystals" in scripts.run("stream2sol", "-i", "-", "-o", "-", stdin=golden.read_bytes()).errors
 
 
+def test_run_keeps_the_bytes_of_a_name_that_are_no_utf8(golden, tmp_path):
+    path = tmp_path / "a.stream"
+    path.write_bytes(golden.read_bytes().replace(b"images.h5", b"im\xffges.h5"))
+    names = scripts.run("indexed-filenames", path).output.splitlines()
+    assert os.fsencode(names[0]) == b"im\xffges.h5 //0"
+    said = scripts.run("stream_grep", "-n", "num_peaks", stdin=os.fsdecode(path.read_bytes())).output
+    assert os.fsencode(said).count(b"im\xffges.h5") == 6
+
+
 def test_run_raises_with_what_the_script_said_last(tmp_path):
     with pytest.raises(ProgramError, match=r"extract-geom \(exit status 1\): .*none.stream.*cannot be opened"):
         scripts.run("extract-geom", tmp_path / "none.stream")

@@ -92,6 +92,25 @@ def test_mean_resolutions_are_those_of_the_crystals(script, small, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_resolution_limit_that_nobody_estimated_is_none(script, small, tmp_path):
+    path = tmp_path / "a.stream"
+    path.write_bytes(small.read_bytes().replace(b"limit = 4.00 nm^-1 or 2.50", b"limit = inf nm^-1 or 0.00", 1))
+    said = script("ave-resolution", path, "-o", tmp_path / "a.png")
+    assert said.status == 0
+    assert " Best: 4.00 nm^-1 = 2.50 A\n" in said.out
+    assert "(3 values)" in said.out
+    assert len(script("plot-radius-resolution", path, "--table").out.splitlines()) == 3
+
+
+def test_the_peakogram_leaves_out_peaks_that_are_no_numbers(script, golden, tmp_path):
+    path = tmp_path / "a.stream"
+    rows = golden.read_bytes().split(b"\n")
+    first = next(i for i, row in enumerate(rows) if row.startswith(b"   h    k")) + 1
+    rows[first] = b" ".join([*rows[first].split()[:5], b"inf", *rows[first].split()[6:]])
+    path.write_bytes(b"\n".join(rows))
+    assert script("peakogram-stream", path, "-o", tmp_path / "a.png").status == 0
+
+
 def test_mean_peak_resolutions_leave_out_frames_without_peaks(script, tmp_path):
     def chunk(number, resolution, peaks):
         return factory.chunk(number).replace(

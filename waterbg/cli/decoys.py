@@ -7,7 +7,7 @@ import sys
 
 from plumbum import cli
 
-from waterbg.cli.shared_options import ImageOptions, IntegrationOptions
+from waterbg.cli.shared_options import ImageOptions, IntegrationOptions, given_settings
 from waterbg.kernel_cache import say_when_compiling
 
 
@@ -47,7 +47,7 @@ class Decoys(ImageOptions, IntegrationOptions):
         job = resolve_job(
             stream,
             geometry=self.geometry,
-            settings=self.settings(),
+            settings=given_settings(self),
             images=self.images(),
         )
         sample = Sample(Worker(job), self.frames)

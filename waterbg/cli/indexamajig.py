@@ -8,12 +8,13 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from plumbum import cli
 
 from waterbg.cli.base import Command
-from waterbg.cli.shared_options import submit
+from waterbg.cli.shared_options import given_settings, slurm_options, slurm_switch, submit
 from waterbg.endings import end_as
 from waterbg.errors import ProgramError, UsageError, WaterbgError
 from waterbg.interrupts import answering, interrupt
@@ -46,7 +47,7 @@ class Indexamajig(Command):
     """
 
     HELP = f"{_OWN}help"
-    given: ClassVar[list[str]] = []
+    given: ClassVar[list[list[str]]] = []  # our own options, each with its value
     cut_short = False
     USAGE = "    waterbg indexamajig [indexamajig's own arguments] [--waterbg-… options]\n"
 
@@ -106,34 +107,19 @@ class Indexamajig(Command):
         group="Slurm",
         help="events a task",
     )
-    partition = cli.SwitchAttr(
-        f"{_OWN}partition", str, argname="NAME", requires=_SLURM, group="Slurm", help="partition"
-    )
-    account = cli.SwitchAttr(
-        f"{_OWN}account", str, argname="NAME", requires=_SLURM, group="Slurm", help="account to charge"
-    )
-    qos = cli.SwitchAttr(f"{_OWN}qos", str, argname="NAME", requires=_SLURM, group="Slurm", help="quality of service")
-    constraint = cli.SwitchAttr(
-        f"{_OWN}constraint", str, argname="LIST", requires=_SLURM, group="Slurm", help="features of the nodes"
-    )
-    reservation = cli.SwitchAttr(
-        f"{_OWN}reservation", str, argname="NAME", requires=_SLURM, group="Slurm", help="reservation"
-    )
-    time = cli.SwitchAttr(
-        f"{_OWN}time",
-        str,
-        argname="LIMIT",
-        default="60",
-        requires=_SLURM,
-        group="Slurm",
-        help="time limit of a task, as sbatch takes it",
-    )
+    partition = slurm_switch(f"{_OWN}partition", "NAME", "partition")
+    account = slurm_switch(f"{_OWN}account", "NAME", "account to charge")
+    qos = slurm_switch(f"{_OWN}qos", "NAME", "quality of service")
+    constraint = slurm_switch(f"{_OWN}constraint", "LIST", "features of the nodes")
+    reservation = slurm_switch(f"{_OWN}reservation", "NAME", "reservation")
+    time = slurm_switch(f"{_OWN}time", "LIMIT", "time limit of a task, as sbatch takes it", "60")
 
     @classmethod
     def run(cls, argv: Any = None, exit: bool = True) -> Any:
         """Give plumbum the ``--waterbg-`` options only."""
         argv = list(sys.argv if argv is None else argv)
-        mine, theirs = [], []
+        mine: list[list[str]] = []
+        theirs = []
         rest = argv[1:]
         while rest:
             word = rest.pop(0)
@@ -142,13 +128,13 @@ class Indexamajig(Command):
             if not word.startswith(_OWN):
                 theirs.append(word)
                 continue
-            mine.append(word)
+            mine.append([word])
             if "=" not in word and _TAKES_VALUE.get(word, True):
                 if not rest:  # what stands behind it now is no value
-                    return super().run([argv[0], *mine], exit=exit)
-                mine.append(rest.pop(0))
+                    return super().run([argv[0], *chain(*mine)], exit=exit)
+                mine[-1].append(rest.pop(0))
         cls.given = mine
-        return super().run([argv[0], *mine, "--", *theirs], exit=exit)
+        return super().run([argv[0], *chain(*mine), "--", *theirs], exit=exit)
 
     def main(self, *arguments: str) -> int:
         """Start indexamajig, follow its stream, end with its status."""
@@ -201,18 +187,16 @@ class Indexamajig(Command):
     def _submit(self, arguments: tuple[str, ...]) -> int:
         """Make the job array and give it to Slurm."""
         from waterbg.crystfel.turbo import make_turbo
-        from waterbg.run.slurm import slurm_options
 
         if self.model is not None and not os.path.exists(self.model):
             raise UsageError(
                 f"--waterbg-model={self.model}: with --slurm it must be there, or each task writes its own"
             )
-        names = ("partition", "account", "qos", "constraint", "reservation", "time")
         folder = make_turbo(
             arguments,
             _for_tasks(self.given),
             block_size=self.block_size,
-            slurm=slurm_options({"cpus": _indexing(arguments), **{name: getattr(self, name) for name in names}}),
+            slurm=slurm_options(self, _indexing(arguments)),
             crystfel_bin=self.crystfel_bin,
             force=self.force,
         )
@@ -225,7 +209,7 @@ class Indexamajig(Command):
             from waterbg.small_file import read_geometry_file
 
             parse_geometry(read_geometry_file(self.geometry), path=self.geometry)
-        if self.model is not None and os.path.exists(self.model):
+        if self.model is not None and (not self.model or os.path.exists(self.model)):
             from waterbg.model import RunModel
 
             with _as_own():
@@ -235,24 +219,16 @@ class Indexamajig(Command):
         """Where the run model will be written; None where none will be."""
         if (self.integration or "").startswith("rings"):
             return None
-        path = self.model or f"{output}.model.json"
-        return None if self.model and os.path.exists(path) else path
+        from waterbg.run.job import model_to_write
+
+        return model_to_write(self.model, str(output))
 
     def _settings(self) -> dict[str, Any]:
         """Settings the user gave, checked before indexing begins."""
-        from waterbg.settings import Settings, parse_int_radius, refuse_without_say
+        from waterbg.settings import Settings, refuse_without_say
 
-        with _as_own():  # refuses what cannot be meant before indexing begins
-            given = {
-                "integration": self.integration,
-                "background": self.background,
-                "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-                "push_res": self.push_res,
-                "polarisation": self.polarisation,
-                "joint": True if self.joint else None,
-                "decoys": False if self.no_decoys else None,
-            }
-            settings = {name: value for name, value in given.items() if value is not None}
+        with _as_own():
+            settings = given_settings(self)
             Settings().replace(**settings)
         refuse_without_say(settings, self.model, dashes=_OWN)
         return settings
@@ -304,21 +280,13 @@ class Indexamajig(Command):
 Indexamajig.unbind_switches("-h", "--help", "--help-all", "-v", "--version")
 
 _TAKES_VALUE = Indexamajig.own_options()
-_FOR_SLURM = ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos", "constraint", "reservation",
-              "time", "crystfel-bin")  # fmt: skip
+_FOR_SLURM = {f"{_OWN}{name}" for name in ("slurm", "no-submit", "force", "block-size", "partition", "account", "qos",
+                                           "constraint", "reservation", "time", "crystfel-bin")}  # fmt: skip
 
 
-def _for_tasks(given: list[str]) -> list[str]:
+def _for_tasks(given: list[list[str]]) -> list[str]:
     """Options of the subtraction, without those that make the job array."""
-    kept: list[str] = []
-    rest = list(given)
-    while rest:
-        word = rest.pop(0)
-        words = [word] if "=" in word or not _TAKES_VALUE.get(word, True) else [word, *rest[:1]]
-        del rest[: len(words) - 1]
-        if word.partition("=")[0] not in {f"{_OWN}{name}" for name in _FOR_SLURM}:
-            kept += words
-    return kept
+    return [word for words in given if words[0].partition("=")[0] not in _FOR_SLURM for word in words]
 
 
 def _indexing(arguments: Sequence[str]) -> int:

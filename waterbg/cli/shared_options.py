@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from plumbum import cli
 
@@ -12,7 +13,21 @@ from waterbg.settings import BACKGROUNDS
 
 if TYPE_CHECKING:
     from waterbg.run import Images
-    from waterbg.run.slurm import JobFolder
+    from waterbg.run.slurm import JobFolder, SlurmOptions
+
+
+def slurm_switch(name: str, argname: str, help: str, default: str | None = None) -> Any:
+    """Switch for an option of sbatch; it needs ``--slurm``, or ``--waterbg-slurm`` where it begins so itself."""
+    slurm = "--waterbg-slurm" if name.startswith("--waterbg-") else "--slurm"
+    return cli.SwitchAttr(name, str, default, argname=argname, requires=[slurm], group="Slurm", help=help)
+
+
+def slurm_options(command: Any, cpus: int) -> SlurmOptions:
+    """What the user said for sbatch: a command's switches are called as the fields of `SlurmOptions`."""
+    from waterbg.run.slurm import SlurmOptions
+
+    said = {field.name: getattr(command, field.name, None) for field in fields(SlurmOptions)} | {"cpus": cpus}
+    return SlurmOptions(**{name: value for name, value in said.items() if value})
 
 
 def submit(folder: JobFolder, no_submit: bool) -> int:
@@ -24,6 +39,17 @@ def submit(folder: JobFolder, no_submit: bool) -> int:
     else:
         print(f"{what}, submitted as job {folder.submit()}; 'waterbg slurm status {path}' says how far it is")
     return 0
+
+
+def given_settings(command: Any) -> dict[str, object]:
+    """Fields of :class:`~waterbg.settings.Settings` that the user gave, of those that a command has options for."""
+    from waterbg.settings import parse_int_radius
+
+    given = {name: getattr(command, name, None) for name in ("integration", "background", "push_res", "polarisation")}
+    given["int_radius"] = parse_int_radius(command.int_radius) if command.int_radius is not None else None
+    given["joint"] = getattr(command, "joint", False) or None
+    given["decoys"] = False if getattr(command, "no_decoys", False) else None
+    return {name: value for name, value in given.items() if value is not None}
 
 
 class ImageOptions(Command):
@@ -83,17 +109,6 @@ class IntegrationOptions(Command):
         help="horiz (default), vert, none, horiz90, 45deg70 …, as in partialator",
     )
 
-    def settings(self) -> dict[str, object]:
-        """Fields of :class:`~waterbg.settings.Settings` that the user gave."""
-        from waterbg.settings import parse_int_radius
-
-        given = {
-            "background": self.background,
-            "int_radius": parse_int_radius(self.int_radius) if self.int_radius is not None else None,
-            "polarisation": self.polarisation,
-        }
-        return {name: value for name, value in given.items() if value is not None}
-
 
 class FitOptions(IntegrationOptions):
     """How they are integrated, in full"""
@@ -107,14 +122,3 @@ class FitOptions(IntegrationOptions):
     )
     joint = cli.Flag("--joint", group="Integration", help="fit overlapping neighbours together")
     no_decoys = cli.Flag("--no-decoys", group="Integration", help="do not calibrate sigma by decoys")
-
-    def settings(self) -> dict[str, object]:
-        """Fields of :class:`~waterbg.settings.Settings` that the user gave."""
-        given = super().settings()
-        if self.push_res is not None:
-            given["push_res"] = self.push_res
-        if self.joint:
-            given["joint"] = True
-        if self.no_decoys:
-            given["decoys"] = False
-        return given

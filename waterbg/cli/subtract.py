@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from plumbum import cli
 
 from waterbg.cli.base import refuse_standard_output
-from waterbg.cli.shared_options import FitOptions, ImageOptions, submit
+from waterbg.cli.shared_options import FitOptions, ImageOptions, given_settings, slurm_options, slurm_switch, submit
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import spare_compiler
 from waterbg.settings import refuse_without_say
@@ -86,31 +86,13 @@ class Subtract(ImageOptions, FitOptions):
         group="Slurm",
         help="chunks a task works on; default: some minutes' worth",
     )
-    partition = cli.SwitchAttr(
-        "--partition", str, argname="NAME", requires=["--slurm"], group="Slurm", help="partition"
-    )
-    account = cli.SwitchAttr(
-        "--account", str, argname="NAME", requires=["--slurm"], group="Slurm", help="account to charge"
-    )
-    qos = cli.SwitchAttr("--qos", str, argname="NAME", requires=["--slurm"], group="Slurm", help="quality of service")
-    constraint = cli.SwitchAttr(
-        "--constraint", str, argname="LIST", requires=["--slurm"], group="Slurm", help="features the nodes must have"
-    )
-    reservation = cli.SwitchAttr(
-        "--reservation", str, argname="NAME", requires=["--slurm"], group="Slurm", help="reservation to use"
-    )
-    time = cli.SwitchAttr(
-        "--time",
-        str,
-        argname="LIMIT",
-        default="60",
-        requires=["--slurm"],
-        group="Slurm",
-        help="time limit of a task, as sbatch takes it (minutes, or H:MM:SS)",
-    )
-    mail_user = cli.SwitchAttr(
-        "--mail-user", str, argname="ADDRESS", requires=["--slurm"], group="Slurm", help="who is told of a failure"
-    )
+    partition = slurm_switch("--partition", "NAME", "partition")
+    account = slurm_switch("--account", "NAME", "account to charge")
+    qos = slurm_switch("--qos", "NAME", "quality of service")
+    constraint = slurm_switch("--constraint", "LIST", "features the nodes must have")
+    reservation = slurm_switch("--reservation", "NAME", "reservation to use")
+    time = slurm_switch("--time", "LIMIT", "time limit of a task, as sbatch takes it (minutes, or H:MM:SS)", "60")
+    mail_user = slurm_switch("--mail-user", "ADDRESS", "who is told of a failure")
     exclusive = cli.Flag("--exclusive", requires=["--slurm"], group="Slurm", help="whole nodes")
     no_submit = cli.Flag(
         "--no-submit",
@@ -127,9 +109,7 @@ class Subtract(ImageOptions, FitOptions):
 
         refuse_pipes("subtract", stream, instead="; use --follow for a growing file")
         refuse_standard_output(self.output)
-        settings = self.settings()
-        if self.integration is not None:
-            settings["integration"] = self.integration
+        settings = given_settings(self)
         refuse_without_say(settings, self.model)
         follow = Follow(until_idle=self.until_idle, until_pid=self.until_pid) if self.follow else None
         if follow is not None:
@@ -159,19 +139,16 @@ class Subtract(ImageOptions, FitOptions):
     def _submit(self, job: Job) -> int:
         """Make the folder of the job array and give it to Slurm; ``-j`` is the number of processors a task gets."""
         from waterbg.run.array import chunks_per_block, make_folder
-        from waterbg.run.slurm import slurm_options
 
         if self.follow or self.resume:
             raise UsageError("--slurm takes no --follow or --resume; 'waterbg slurm resume' submits what is missing")
-        names = ("partition", "account", "qos", "constraint", "reservation", "time", "mail_user", "exclusive")
-        options = slurm_options({"cpus": self.jobs, **{name: getattr(self, name) for name in names}})
         folder = make_folder(
             job,
             self.output,
             model=self.model,
             force=self.force,
             chunks=self.block or chunks_per_block(self.jobs),
-            slurm=options,
+            slurm=slurm_options(self, self.jobs),
         )
         for note in folder.options["notes"]:
             print(f"waterbg: {note}", file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -60,17 +61,14 @@ class Verify(Command):
         with StreamFile(path) as stream:
             refused, extents = _geometry(stream)
             checker = check.Checker(stream, self.skip, None if "off_panel" in self.skip else extents)
-            found = []
-            n = 0
-            for finding in chain([] if "geometry" in self.skip else refused, checker):
-                n += 1
-                if n <= self.limit:
-                    found.append(asdict(finding))
-                    if not self.as_json:
-                        where = f":{finding.line}" if finding.line else ""
-                        print(f"{path}{where} (byte {finding.offset}): {finding.message} [{finding.check}]")
+
+            def line(finding: Finding) -> str:
+                where = f":{finding.line}" if finding.line else ""
+                return f"{path}{where} (byte {finding.offset}): {finding.message} [{finding.check}]"
+
+            first, n = self._print(chain([] if "geometry" in self.skip else refused, checker), line)
             counts = checker.counts
-        said.update(findings=found, n_findings=n, counts=asdict(counts))
+        said.update(findings=[asdict(finding) for finding in first], n_findings=n, counts=asdict(counts))
         if not self.as_json:
             more = f" ({n - self.limit} more not shown)" if n > self.limit else ""
             print(
@@ -84,15 +82,8 @@ class Verify(Command):
         from waterbg.stream.differences import Differences
 
         differences = Differences(before, after, self.may_lack)
-        found = []
-        n = 0
-        for difference in differences:
-            n += 1
-            if n <= self.limit:
-                found.append(difference)
-                if not self.as_json:
-                    print(f"{before} -> {after}: {difference}")
-        said.update(differences=found, n_differences=n, changed=differences.changed, dropped=differences.dropped)
+        first, n = self._print(differences, lambda difference: f"{before} -> {after}: {difference}")
+        said.update(differences=first, n_differences=n, changed=differences.changed, dropped=differences.dropped)
         said["provenance"] = differences.provenance
         if not self.as_json:
             others = f"{n} other difference{'s' * (n != 1)}" if n else "nothing else differs"
@@ -102,6 +93,16 @@ class Verify(Command):
                 file=sys.stderr if n else sys.stdout,
             )
         return n
+
+    def _print(self, found: Iterable[Any], line: Callable[[Any], str]) -> tuple[list[Any], int]:
+        """Print as many as are wanted, as they come; those, and how many there are."""
+        first, n = [], 0
+        for n, one in enumerate(found, 1):
+            if n <= self.limit:
+                first.append(one)
+                if not self.as_json:
+                    print(line(one))
+        return first, n
 
 
 def _geometry(stream: StreamFile) -> tuple[list[Finding], dict[bytes, tuple[int, int, int, int]] | None]:

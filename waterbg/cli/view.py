@@ -8,7 +8,7 @@ from typing import Any
 
 from plumbum import cli
 
-from waterbg.cli.shared_options import FitOptions, ImageOptions
+from waterbg.cli.shared_options import FitOptions, ImageOptions, given_settings
 from waterbg.errors import UsageError
 from waterbg.kernel_cache import say_when_compiling
 
@@ -93,9 +93,7 @@ class View(ImageOptions, FitOptions):
         refuse_pipes("view", stream)
         hkl = _numbers("--reflection", self.reflection, int, "H,K,L") if self.reflection is not None else None
         at = self._middle()
-        settings = self.settings()
-        if self.integration is not None:
-            settings["integration"] = self.integration
+        settings = given_settings(self)
         output = FigureOutput(self.output, force=self.force)
         self._draw(stream, number, hkl, at, settings, output)
         return 0

@@ -6,16 +6,15 @@ What is compared are single measurements (one crystal, one index), before any me
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 import waterbg
 from waterbg.crystfel.pairing import PAIRS, pair_chunks, pair_crystals, pair_reflections
+from waterbg.crystfel.printing import in_columns, number, to_json
 from waterbg.crystfel.statistics import FAIR, WILD, Bin, Statistics
 from waterbg.errors import UsageError, WaterbgError
 from waterbg.stream.lacking import has_reflections, no_reflections
@@ -47,7 +46,7 @@ class Comparison:
     overall: Bin
     shells: list[Bin]
     strengths: list[Bin]
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int]
 
     def text(self) -> str:
         """Tables for people."""
@@ -65,10 +64,10 @@ class Comparison:
         of = f"I/sigma > {FAIR:g}" if strong else f"of all: none has I/sigma > {FAIR:g}"
         lines += [
             "",
-            f"I(B) / I(A)         = {_word(o.ratio, '.5g')} +- {_word(o.ratio_error, '.2g')}  ({of})",
-            f"CC                  = {_word(o.cc, '.5f')}",
-            f"sigma(B) / sigma(A) = {_word(o.sigma_ratio, '.4g')}",
-            f"scatter / sigma     = {_word(o.scatter, '.3g')}",
+            f"I(B) / I(A)         = {number(o.ratio, '.5g')} +- {number(o.ratio_error, '.2g')}  ({of})",
+            f"CC                  = {number(o.cc, '.5f')}",
+            f"sigma(B) / sigma(A) = {number(o.sigma_ratio, '.4g')}",
+            f"scatter / sigma     = {number(o.scatter, '.3g')}",
         ]
         for title, bins in (("d/Å", self.shells), ("I/sigma", self.strengths)):
             lines += ["", *_table(title, bins)] if bins else []
@@ -82,22 +81,11 @@ class Comparison:
             "b": self.b,
             "match": self.match,
             "counts": self.counts,
-            "overall": _plain(self.overall),
-            "shells": [_plain(one) for one in self.shells],
-            "strengths": [_plain(one) for one in self.strengths],
+            "overall": vars(self.overall),
+            "shells": [vars(one) for one in self.shells],
+            "strengths": [vars(one) for one in self.strengths],
         }
-        return json.dumps(value, indent=2, allow_nan=False)
-
-
-def _plain(one: Bin) -> dict[str, Any]:
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in vars(one).items()
-    }
-
-
-def _word(value: float, form: str) -> str:
-    return "-" if math.isnan(value) else f"{value:{form}}"
+        return to_json(value)
 
 
 def _table(first: str, bins: Sequence[Bin]) -> list[str]:
@@ -105,11 +93,9 @@ def _table(first: str, bins: Sequence[Bin]) -> list[str]:
     for one in bins:
         numbers = (one.ratio, one.ratio_error, one.cc, one.sigma_ratio, one.scatter)
         formats = ("#.4g", ".2g", ".4f", "#.4g", "#.3g")
-        rows.append([one.label, str(one.reflections), *map(_word, numbers, formats)])
+        rows.append([one.label, str(one.reflections), *map(number, numbers, formats)])
     filled = [i for i in range(len(rows[0])) if any(row[i] != "-" for row in rows[1:])]
-    rows = [[row[i] for i in filled] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(word.rjust(width) for word, width in zip(row, widths)) for row in rows]
+    return in_columns([[row[i] for i in filled] for row in rows])
 
 
 def compare_streams(a: str, b: str, *, match: str = "image", nshells: int = 10) -> Comparison:

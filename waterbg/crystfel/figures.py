@@ -10,7 +10,7 @@ from waterbg.figure_file import leave_room, new_figure, resolution_axis, save_fi
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
-    from waterbg.crystfel.merge import MergeReport
+    from waterbg.crystfel.merge_report import MergeReport
 
 COLOURS = ("#1b6ca8", "#d1495b", "#2e8b57", "#edae49", "#6a4c93", "#555555")
 
@@ -37,21 +37,19 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
     OutputError
         When the file exists (and not ``force``) or cannot be written.
     """
-    panels = [("completeness", "completeness / %"), ("multiplicity", "multiplicity"), ("snr", "I / σ(I)"),
-              ("Rsplit", "Rsplit / %"), ("CC", "CC½"), ("CCstar", "CC*")]  # fmt: skip
+    titles = {"completeness": "completeness / %", "multiplicity": "multiplicity", "snr": "I / σ(I)",
+              "Rsplit": "Rsplit / %", "CC": "CC½", "CCstar": "CC*"}  # fmt: skip
+    panels = [(report.merged, name, title) for name, title in titles.items()]
     if report.between:
-        panels += [
-            ("between CC", f"CC with {report.merged[0].label}"),
-            ("between R1I", f"R with {report.merged[0].label} / %"),
-        ]
+        first = report.merged[0].label
+        panels += [(report.between, "CC", f"CC with {first}"), (report.between, "R1I", f"R with {first} / %")]
     columns = (len(panels) + 1) // 2
     figure = new_figure(3.4 * columns, 6.2)
     grid = figure.subplots(2, columns)
     centres = [math.sqrt((a * a + b * b) / 2) for a, b in zip(report.edges, report.edges[1:])]
-    for axes, (name, title) in zip(grid.T.flat if report.between else grid.flat, panels):
-        sets = report.between if name.startswith("between ") else report.merged
+    for axes, (sets, name, title) in zip(grid.T.flat if report.between else grid.flat, panels):
         for i, merged in enumerate(sets):
-            values = merged.columns.get(name.removeprefix("between "))
+            values = merged.columns.get(name)
             if values is None:
                 continue
             colour = COLOURS[(i + (sets is report.between)) % len(COLOURS)]

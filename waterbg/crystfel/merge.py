@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import waterbg
+from waterbg.crystfel.merge_report import BETWEEN, Merged, MergeReport
 from waterbg.crystfel.options import Option
-from waterbg.crystfel.programs import Program, find_program, run_program
+from waterbg.crystfel.programs import Program, failure, find_program, run_program
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
 from waterbg.stream import refuse_another_kind, refuse_to_replace, write_file
 from waterbg.stream.lacking import has_reflections, no_reflections
 
-# name in the report -> heading, decimals; in the order of the table
-QUANTITIES = {
-    "completeness": ("Compl/%", 1),
-    "multiplicity": ("Mult", 1),
-    "snr": ("I/sigma", 2),
-    "Rsplit": ("Rsplit/%", 2),
-    "CC": ("CC1/2", 4),
-    "CCstar": ("CC*", 4),
-}
 _HALVES = ("Rsplit", "CC", "CCstar")
-BETWEEN = {"CC": ("CC", 4), "R1I": ("R/%", 2)}
 _FEW = """CrystFEL reflection list version 2.0
 Symmetry: 1
    h    k    l          I    phase   sigma(I)   nmeas
@@ -37,143 +25,6 @@ Symmetry: 1
 End of reflections
 """
 _RESULTS = ("merge.json", "merge.txt", "merge.log", "merge.png")
-# is more better?
-_BETTER = {"snr": True, "Rsplit": False, "CC": True}
-
-
-@dataclass
-class Merged:
-    """One stream's merged data.
-
-    Attributes
-    ----------
-    label : str
-        ``A``, ``B`` … in the table.
-    stream, hkl : str
-        Paths of the stream and of the merged list (``hkl1`` and ``hkl2`` behind it are the half-data sets).
-    overall, columns : dict
-        As in :class:`~waterbg.crystfel.tables.Shells`, the names of `QUANTITIES` and the counts.
-    """
-
-    label: str
-    stream: str
-    hkl: str
-    overall: dict[str, float] = field(default_factory=dict)
-    columns: dict[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def add(self, shells: Shells) -> None:
-        """Take over the columns of one table."""
-        self.overall.update(shells.overall)
-        self.columns.update(shells.columns)
-
-
-@dataclass
-class MergeReport:
-    """What `merge_streams` found.
-
-    Attributes
-    ----------
-    folder : Path
-        Where everything is.
-    program : Program
-    options : list of str
-        What was passed through to it.
-    edges : tuple of float
-        Borders of the shells, 1/d in nm⁻¹.
-    merged : list of Merged
-    between : list of Merged
-        The later streams compared with the first: label ``A-B``, quantities of `BETWEEN`.
-    notes : list of str
-        What a program could not answer.
-    """
-
-    folder: Path
-    program: Program
-    options: list[str]
-    symmetry: str
-    cell: str
-    edges: tuple[float, ...]
-    merged: list[Merged]
-    between: list[Merged]
-    notes: list[str]
-
-    def text(self) -> str:
-        """The table for people, with a sentence for each later stream."""
-        lines = [f"Merged with {self.program.name} {self.program.version} {' '.join(self.options)}".rstrip()]
-        lines += [f"{merged.label} = {merged.stream}" for merged in self.merged]
-        lines += ["", *self._table(), ""]
-        lines += [self.verdict(merged) for merged in self.merged[1:]]
-        lines += [f"note: {note}" for note in self.notes]
-        return "\n".join(lines).rstrip() + "\n"
-
-    def _table(self) -> list[str]:
-        blocks = [(self.merged, QUANTITIES)] + ([(self.between, BETWEEN)] if self.between else [])
-        titles, heads, rows = ["d/Å"], [""], [[self._shell(i)] for i in range(len(self.edges) - 1)]
-        rows.append(["overall"])
-        for sets, quantities in blocks:
-            for name, (title, decimals) in quantities.items():
-                for k, merged in enumerate(sets):
-                    titles.append(title if k == 0 else "")
-                    heads.append(merged.label)
-                    values = merged.columns.get(name, (math.nan,) * (len(rows) - 1))
-                    for row, value in zip(rows, [*values, merged.overall.get(name, math.nan)]):
-                        row.append(_number(value, decimals))
-        table = [titles, heads, *rows]
-        widths = [max(len(row[i]) for row in table) for i in range(len(titles))]
-        return ["  ".join(word.rjust(width) for word, width in zip(row, widths)).rstrip() for row in table]
-
-    def _shell(self, i: int) -> str:
-        low = f"{10 / self.edges[i]:.2f}" if self.edges[i] > 0 else "inf"
-        return f"{low}-{10 / self.edges[i + 1]:.2f}"
-
-    def verdict(self, merged: Merged) -> str:
-        """One sentence: what got better from the first stream to this one, and in how many shells."""
-        first = self.merged[0]
-        parts = []
-        for name, more in _BETTER.items():
-            before, after = first.overall.get(name, math.nan), merged.overall.get(name, math.nan)
-            title, decimals = QUANTITIES[name]
-            pairs = list(zip(first.columns.get(name, ()), merged.columns.get(name, ())))
-            known = [(a, b) for a, b in pairs if not (math.isnan(a) or math.isnan(b))]
-            better = sum((b > a) if more else (b < a) for a, b in known)
-            parts.append(
-                f"{title.removesuffix('/%')} {_number(before, decimals)} -> {_number(after, decimals)}"
-                f"{' %' if title.endswith('/%') else ''} (better in {better} of {len(known)} shells)"
-            )
-        return f"{first.label} -> {merged.label}: " + ", ".join(parts)
-
-    def as_json(self) -> str:
-        """All numbers; null where a program has no answer."""
-        return json.dumps(
-            _no_nan(
-                {
-                    "waterbg": waterbg.__version__,
-                    "crystfel": self.program.version,
-                    "program": self.program.name,
-                    "options": self.options,
-                    "symmetry": self.symmetry,
-                    "cell": self.cell,
-                    "shell_edges_per_nm": self.edges,
-                    "streams": [vars(merged) for merged in self.merged],
-                    "between": [{"label": m.label, "overall": m.overall, "columns": m.columns} for m in self.between],
-                    "notes": self.notes,
-                }
-            ),
-            indent=2,
-            allow_nan=False,
-        )
-
-
-def _number(value: float, decimals: int) -> str:
-    return "-" if math.isnan(value) else f"{value:.{decimals}f}"
-
-
-def _no_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _no_nan(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_no_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def merge_streams(
@@ -230,31 +81,34 @@ def merge_streams(
     for option in options:
         if option.name in ("even-only", "odd-only"):  # refused by process_hkl, but after the first of three mergings
             raise UsageError(f"--{option.name}: each half-data set is merged anyway, as well as all; leave it out")
-    tools = {name: find_program(name, crystfel_bin) for name in (program, "check_hkl", "compare_hkl")}
+    merger = find_program(program, crystfel_bin)
+    tools = {name: find_program(name, crystfel_bin) for name in ("check_hkl", "compare_hkl")}
     _refuse_cell(cell, tools["check_hkl"])
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
     names = _names(streams)
     reads = [*streams, cell, *(option.value for option in options if option.value is not None)]
     _refuse_to_replace(folder, names, reads)
     _prepare(folder, force)
-    work = _Work(tools, symmetry, cell, nshells, folder, report)
+    work = _Work(merger, options, tools, symmetry, cell, nshells, folder, report)
     merged = [
         Merged(_label(i), stream, str(folder / f"{name}.hkl")) for i, (stream, name) in enumerate(zip(streams, names))
     ]
     for one in merged:
-        work.merge(tools[program], one, options)
+        work.merge(one)
     limits = work.limits(merged, lowres, highres)
+    edges: tuple[float, ...] = ()
     notes: list[str] = []
     for one in merged:
-        one.add(work.check(one, limits))
+        shells = work.check(one, limits)
+        one.add(shells)
+        edges = shells.edges  # the same for all
         for figure in _HALVES:
             work.compare(one, f"{one.hkl}1", f"{one.hkl}2", figure, limits, notes)
     between = [Merged(_pair(i), one.stream, "") for i, one in enumerate(merged[1:], 1)]
     for pair, one in zip(between, merged[1:]):
         for figure in BETWEEN:
             work.compare(pair, merged[0].hkl, one.hkl, figure, limits, notes)
-    words = [word for option in options for word in option.words()]
-    result = MergeReport(folder, tools[program], words, symmetry, cell, work.edges, merged, between, notes)
+    result = MergeReport(folder, merger, work.words, symmetry, cell, edges, merged, between, notes)
     write_file(folder / "merge.txt", result.text().encode("utf-8", "surrogateescape"))
     write_file(folder / "merge.json", f"{result.as_json()}\n".encode("utf-8", "surrogateescape"))
     return result
@@ -342,30 +196,32 @@ def _prepare(folder: Path, force: bool) -> None:
 class _Work:
     """The steps, with what they share."""
 
+    program: Program
+    options: Sequence[Option]
     tools: dict[str, Program]
     symmetry: str
     cell: str
     nshells: int
     folder: Path
     report: Callable[[str], None]
-    edges: tuple[float, ...] = ()
 
     @property
     def log(self) -> Path:
         return self.folder / "merge.log"
 
-    def merge(self, program: Program, one: Merged, options: Sequence[Option]) -> None:
+    @property
+    def words(self) -> list[str]:
+        """What is passed through to the merging program."""
+        return [word for option in self.options for word in option.words()]
+
+    def merge(self, one: Merged) -> None:
         """Merge one stream into ``.hkl``, ``.hkl1`` and ``.hkl2``."""
-        words = [word for option in options for word in option.words()]
-        common = ["-i", one.stream, "-y", self.symmetry, *words]
-        if program.name == "partialator":
+        common = ["-i", one.stream, "-y", self.symmetry, *self.words]
+        if self.program.name == "partialator":
             # it writes both half-data sets itself; its pr-logs would go into the current folder
-            logs = (
-                []
-                if any(o.name in ("log-folder", "no-logs") for o in options)
-                else [f"--log-folder={one.hkl.removesuffix('.hkl')}.pr-logs"]
-            )
-            runs = [[*common, *logs, "-o", one.hkl]]
+            if not any(option.name in ("log-folder", "no-logs") for option in self.options):
+                common.append(f"--log-folder={one.hkl.removesuffix('.hkl')}.pr-logs")
+            runs = [[*common, "-o", one.hkl]]
         else:
             runs = [
                 [*common, "-o", one.hkl],
@@ -374,41 +230,25 @@ class _Work:
             ]
         for half in ("", "1", "2"):  # with --force: an earlier run's are not this one's
             Path(f"{one.hkl}{half}").unlink(missing_ok=True)
-        for i, arguments in enumerate(runs):
-            self.report(f"{program.name} {one.stream}" + (f" ({i + 1} of {len(runs)})" if len(runs) > 1 else ""))
-            path = arguments[-1]
-            done = run_program(program, arguments, log=self.log)
-            if not Path(path).is_file():
-                raise ProgramError(
-                    f"it ended well but wrote no {path}; it said: {' | '.join(done.last_lines)}",
-                    program=program.name,
-                    status=done.status,
-                    log=str(self.log),
-                )
-            if b"\nEnd of reflections\n" not in Path(path).read_bytes():
-                raise _half(path, program.name)
-
-    def check(self, one: Merged, limits: tuple[float, float] | None) -> Shells:
-        """Run check_hkl; without limits only its resolution range counts."""
-        path = Path(f"{one.hkl.removesuffix('.hkl')}-check.dat")
-        done = self._shells("check_hkl", [one.hkl], path, limits)
-        shells = read_check(path.read_text(), done)
-        if limits is not None:
-            self.edges = shells.edges
-        return shells
+        for i, arguments in enumerate(runs, 1):
+            self.report(f"{self.program.name} {one.stream}" + (f" ({i} of {len(runs)})" if len(runs) > 1 else ""))
+            done = run_program(self.program, arguments, log=self.log)
+            path = Path(arguments[-1])
+            if not path.is_file():
+                reason = f"it ended well but wrote no {path}"
+                raise failure(self.program, done.status, done.last_lines, self.log, reason)
+            if b"\nEnd of reflections\n" not in path.read_bytes():
+                raise _half(path, self.program)
 
     def limits(self, merged: Sequence[Merged], lowres: float | None, highres: float | None) -> tuple[float, float]:
         """1/d range in nm⁻¹ of the shells: as asked, else what the lists span together."""
-        spans = []
-        for one in merged:
-            path = Path(f"{one.hkl.removesuffix('.hkl')}-check.dat")
-            spans.append(read_range(self._shells("check_hkl", [one.hkl], path, None)))
-        # six decimals are printed: a bit more, so that the outermost reflection stays inside
+        spans = [read_range(self._check(one, None)[1]) for one in merged]
         if all(math.isinf(span[0]) for span in spans):
             raise WaterbgError(
                 f"nothing was merged: the options of the merging program leave no reflection; its messages are in "
                 f"{self.log}"
             )
+        # six decimals are printed: a bit more, so that the outermost reflection stays inside
         low = 10 / lowres if lowres is not None else min(span[0] for span in spans) - 1e-6
         high = 10 / highres if highres is not None else max(span[1] for span in spans) + 1e-6
         if not 0 <= low < high < math.inf:
@@ -418,6 +258,13 @@ class _Work:
             )
         return low, high
 
+    def check(self, one: Merged, limits: tuple[float, float]) -> Shells:
+        """Statistics of one list."""
+        return read_check(*self._check(one, limits))
+
+    def _check(self, one: Merged, limits: tuple[float, float] | None) -> tuple[str, str]:
+        return self._shells("check_hkl", [one.hkl], self.folder / f"{Path(one.hkl).stem}-check.dat", limits)
+
     def compare(
         self, one: Merged, first: str, second: str, figure: str, limits: tuple[float, float], notes: list[str]
     ) -> None:
@@ -425,16 +272,17 @@ class _Work:
         path = self.folder / f"{Path(one.hkl).stem or one.label}-{figure}.dat"
         self.report(f"compare_hkl {figure} {one.label}")
         try:
-            said = self._shells("compare_hkl", [first, second], path, limits, f"--fom={figure}")
-            one.add(read_compare(path.read_text(), said, figure))
+            one.add(
+                read_compare(*self._shells("compare_hkl", [first, second], path, limits, f"--fom={figure}"), figure)
+            )
         except ProgramError as err:
             # too few common reflections to scale by: common in a first look, and no reason to lose the rest
             notes.append(f"no {figure} for {one.label}: {err}")
 
     def _shells(
         self, name: str, lists: Sequence[str], path: Path, limits: tuple[float, float] | None, *more: str
-    ) -> str:
-        """Run check_hkl or compare_hkl, and give back what it said."""
+    ) -> tuple[str, str]:
+        """Run check_hkl or compare_hkl: the table that it wrote, and what it said."""
         path.unlink(missing_ok=True)
         chosen = [] if limits is None else [f"--rmin={limits[0] * 1e9:.9e}", f"--rmax={limits[1] * 1e9:.9e}"]
         arguments = ["-y", self.symmetry, "-p", self.cell, f"--nshells={self.nshells}", f"--shell-file={path}"]
@@ -445,14 +293,13 @@ class _Work:
             file.seek(before)
             said = file.read().decode(errors="replace")
         if not path.is_file():
-            raise ProgramError(
-                f"it wrote no table; it said: {' | '.join(done.last_lines)}", program=name, log=str(self.log)
-            )
-        if path.read_bytes().count(b"\n") <= self.nshells:
-            raise _half(path, name)
-        return said
+            raise failure(self.tools[name], done.status, done.last_lines, self.log, "it wrote no table")
+        table = path.read_text()
+        if table.count("\n") <= self.nshells:
+            raise _half(path, self.tools[name])
+        return table, said
 
 
-def _half(path: str | Path, program: str) -> OutputError:
+def _half(path: Path, program: Program) -> OutputError:
     """What CrystFEL's programs, which ask no disk whether it had room, do not say."""
-    return OutputError(f"{program} did not write it to its end: is the disk full?", path=str(path))
+    return OutputError(f"{program.name} did not write it to its end: is the disk full?", path=str(path))

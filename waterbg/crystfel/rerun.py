@@ -77,14 +77,15 @@ class Plan:
     ----------
     program : Program
     arguments : list of str
+    options : list of Option
+        Of these, what the header and the user said. A geometry or cell among them is the user's own; otherwise those
+        in the stream are used.
     folder : Path
         Solution file, list of frames, geometry, cell, log, and the stream while it grows.
     cwd : str
         Where it runs: the current folder, or that of the stream when the images are found from there only.
-    stream, output : Path
-        The stream while it grows, and where it will be.
-    own_geometry, own_cell : bool
-        Whether the user named them; otherwise they are those in the stream.
+    output : Path
+        Where the new stream will be.
     """
 
     source: str
@@ -93,12 +94,14 @@ class Plan:
     options: list[Option]
     folder: Path
     cwd: str
-    stream: Path
     output: Path
     selection: Selection
     naming: Callable[[str], str]
-    own_geometry: bool
-    own_cell: bool
+
+    @property
+    def stream(self) -> Path:
+        """The new stream while it grows."""
+        return self.folder / self.output.name
 
     @property
     def command(self) -> str:
@@ -152,14 +155,54 @@ def plan_rerun(
     ------
     StreamError, GeometryError, UsageError, OutputError, ProgramError
     """
-    from waterbg.stream import STREAM, OutputFile, StreamFile, refuse_another_kind, refuse_to_replace
+    from waterbg.stream import STREAM, OutputFile, refuse_another_kind, refuse_to_replace
 
     geometry = opt.value_of(changes, "geometry")
     if geometry is not None:
         read_geometry_file(geometry)  # of one without a word indexamajig would say nothing that leads to it
+    recorded = _recorded_run(source, only, needs_geometry=geometry is None)
+    _check_changes(changes)
+    final = Path(output)
+    OutputFile(output, force=force, reads=[source, geometry, opt.value_of(changes, "pdb")])
+    refuse_another_kind(output, STREAM)
+    program = find_program("indexamajig", crystfel_bin)
+    folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
+    refuse_to_replace(folder / final.name, [source])
+    naming = naming_of(changes)
+    cwd = _working_folder(source, naming(recorded.image))
+    chosen = _chosen_options(recorded.options, changes, without, cwd)
+    cell = opt.value_of(chosen, "pdb") or (str(folder / "target.cell") if recorded.has_cell else None)
+    fixed = [
+        Option("i", str(folder / "frames.lst")),
+        Option("o", str(folder / final.name)),
+        Option("g", opt.value_of(chosen, "geometry") or str(folder / "geometry.geom")),
+        *([Option("p", cell)] if cell else []),
+        Option("indexing", "file"),
+        Option("fromfile-input-file", str(folder / "solutions.sol")),  # absolute: workers sit in folders of their own
+        *AS_THEY_ARE,
+        *([] if opt.has(chosen, "temp-dir") else [Option("temp-dir", str(folder))]),
+    ]
+    rest = [option for option in chosen if option.long_name not in ("geometry", "pdb")]
+    arguments = [word for option in [*fixed, *rest] for word in option.words()]
+    return Plan(source, program, arguments, chosen, folder, cwd, final, only, naming)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a stream says of the run that made it: its options, and the image of its first chunk."""
+
+    options: list[Option]
+    has_cell: bool
+    image: str
+
+
+def _recorded_run(source: str, only: Selection, *, needs_geometry: bool) -> _Recorded:
+    """Refuse a stream whose run cannot be repeated."""
+    from waterbg.stream import StreamFile
+
     with StreamFile(source) as stream:
         line, has_cell = stream.command_line, bool(stream.cell_text)
-        if not stream.geometry_text and geometry is None:
+        if needs_geometry and not stream.geometry_text:
             raise StreamError("the stream holds no geometry; give one with -g", path=source)
         chunks = stream.chunks()
         first = next(chunks, None)
@@ -169,41 +212,11 @@ def plan_rerun(
         raise StreamError("the header has no command line to repeat", path=source)
     if first is None:
         raise StreamError("no chunk in it, so nothing to run again", path=source)
-    original = opt.parse_line(line)
+    options = opt.parse_line(line)
     for live in _LIVE:
-        if opt.has(original, live):
+        if opt.has(options, live):
             raise StreamError(f"its images came in over --{live} and cannot be read again", path=source)
-    _check_changes(changes)
-    final = Path(output)
-    OutputFile(output, force=force, reads=[source, geometry, opt.value_of(changes, "pdb")])
-    refuse_another_kind(output, STREAM)
-    program = find_program("indexamajig", crystfel_bin)
-    folder = Path(os.path.abspath(final)).parent / f"{final.name.removesuffix('.stream')}.rerun"
-    refuse_to_replace(folder / final.name, [source])
-    naming = naming_of(changes)
-    cwd = _working_folder(source, naming(first.filename))
-    chosen = _chosen_options(original, changes, without, cwd)
-    fixed = [
-        Option("i", str(folder / "frames.lst")),
-        Option("o", str(folder / final.name)),
-        Option("g", opt.value_of(chosen, "geometry") or str(folder / "geometry.geom")),
-    ]
-    cell = opt.value_of(chosen, "pdb") or (str(folder / "target.cell") if has_cell else None)
-    if cell:
-        fixed.append(Option("p", cell))
-    fixed += [
-        Option("indexing", "file"),
-        Option(
-            "fromfile-input-file", str(folder / "solutions.sol")
-        ),  # absolute: the workers sit in folders of their own
-        *AS_THEY_ARE,
-    ]
-    if not opt.has(chosen, "temp-dir"):
-        fixed.append(Option("temp-dir", str(folder)))
-    rest = [option for option in chosen if option.long_name not in ("geometry", "pdb")]
-    arguments = [word for option in [*fixed, *rest] for word in option.words()]
-    own = [opt.has(chosen, name) for name in ("geometry", "pdb")]
-    return Plan(source, program, arguments, rest, folder, cwd, folder / final.name, final, only, naming, *own)
+    return _Recorded(options, has_cell, first.filename)
 
 
 def _check_changes(changes: Sequence[Option]) -> None:
@@ -299,9 +312,9 @@ def _write_inputs(plan: Plan) -> Frames:
             open(plan.folder / "solutions.sol", "w", errors="surrogateescape") as solved,
         ):
             # the user's own are not written over: they may be these very files of an earlier rerun, edited since
-            if not plan.own_geometry:
+            if not opt.has(plan.options, "geometry"):
                 (plan.folder / "geometry.geom").write_bytes(stream.geometry_text)
-            if stream.cell_text and not plan.own_cell:
+            if stream.cell_text and not opt.has(plan.options, "pdb"):
                 (plan.folder / "target.cell").write_bytes(stream.cell_text)
             for frame, lines in _solutions(stream, plan, frames):
                 listed.write(list_line(*frame) + "\n")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from waterbg.crystfel.printing import shell_label
+
 # Borders in strength, see `Statistics`.
 STRENGTHS = (-math.inf, 0.0, 1.0, 3.0, 10.0, 30.0, 100.0, math.inf)
 
@@ -173,13 +175,13 @@ class Statistics:
         filled = np.flatnonzero(self._slices[:, _N])
         if not len(filled):
             return []
-        low, high = int(filled[0]), int(filled[-1]) + 1
-        volumes = np.linspace((low * _SLICE) ** 3, (high * _SLICE) ** 3, nshells + 1)
+        first, end = int(filled[0]), int(filled[-1]) + 1
+        volumes = np.linspace((first * _SLICE) ** 3, (end * _SLICE) ** 3, nshells + 1)
         borders = np.unique(np.rint(np.cbrt(volumes) / _SLICE).astype(int))
         bins = []
         for i, k in zip(borders, borders[1:]):
-            label = f"{10 / (i * _SLICE):.2f}-{10 / (k * _SLICE):.2f}" if i else f"inf-{10 / (k * _SLICE):.2f}"
-            bins.append(_bin(label, i * _SLICE, k * _SLICE, self._slices[i:k].sum(axis=0)))
+            low, high = i * _SLICE, k * _SLICE
+            bins.append(_bin(shell_label(low, high), low, high, self._slices[i:k].sum(axis=0)))
         return bins
 
     def strengths(self) -> list[Bin]:

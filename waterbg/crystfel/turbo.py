@@ -15,7 +15,7 @@ from pathlib import Path
 
 from waterbg.crystfel.dropin import original_name
 from waterbg.crystfel.events import write_events
-from waterbg.crystfel.options import INDEXAMAJIG, parse_words, replace_value, value_of
+from waterbg.crystfel.options import INDEXAMAJIG, Option, parse_words, replace_value, value_of
 from waterbg.crystfel.programs import find_program
 from waterbg.errors import OutputError, UsageError
 from waterbg.own_command import OWN_COMMAND
@@ -53,39 +53,36 @@ def make_turbo(
         When ``list_events`` fails, or ``indexamajig`` is not there.
     """
     options = parse_words(arguments, INDEXAMAJIG)
-    said = {name: value_of(options, name) for name in ("input", "geometry", "output")}
-    for name, value in said.items():
-        if not value:
-            raise UsageError(f"--slurm needs indexamajig's --{name} on the command line")
+    source, geometry, output = (_needed(options, name) for name in ("input", "geometry", "output"))
     if value_of(options, "serial-start") or value_of(options, "serial-offset"):
         raise UsageError("--slurm sets --serial-start for each block itself; leave it out")
-    output = str(said["output"])
     folder, listing = folder_of(output), f"{output}.events.lst"
-    reads = [said["input"], said["geometry"], value_of(options, "pdb")]
+    reads = [path for path in (source, geometry, value_of(options, "pdb")) if path]
     OutputFile(output, force=force, reads=reads)
     OutputFile(listing, force=True, reads=reads)
     refuse_folder(folder)
     find_program("indexamajig", crystfel_bin)  # better missed now than in every task
-    write_events(
-        str(said["input"]),
-        str(said["geometry"]),
-        Path(listing),
-        options,
-        log=Path(f"{output}.log"),
-        crystfel_bin=crystfel_bin,
-    )
+    log = Path(f"{output}.log")
+    write_events(source, geometry, Path(listing), options, log=log, crystfel_bin=crystfel_bin)
     events = [line + b"\n" for line in Path(listing).read_bytes().split(b"\n") if line]
     blocks = [Block(at, min(at + block_size, len(events)), 0) for at in range(0, len(events), block_size)]
     return JobFolder.create(
         folder,
         input=listing,
         output=output,
-        options={"kind": "indexing", "force": force, "reads": [str(Path(p).absolute()) for p in reads if p]},
+        options={"kind": "indexing", "force": force, "reads": [str(Path(path).absolute()) for path in reads]},
         blocks=blocks,
         files={_list_of(n): b"".join(events[block.start : block.stop]) for n, block in enumerate(blocks)},
         task=_task(arguments, own, Path(folder).absolute(), block_size, crystfel_bin),
         slurm=slurm,
     )
+
+
+def _needed(options: Sequence[Option | str], name: str) -> str:
+    value = value_of(options, name)
+    if not value:
+        raise UsageError(f"--slurm needs indexamajig's --{name} on the command line")
+    return value
 
 
 def _list_of(block: int | str) -> str:

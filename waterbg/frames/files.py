@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from waterbg.errors import ImageError
 from waterbg.frames.hdf5 import HDF5_ERRORS, chunk_cache, damaged, inside, names_in, open_dataset, open_hdf5, said
+from waterbg.frames.places import folders_of
 from waterbg.frames.virtual import Source
 
 MOST_OPEN = 8
@@ -243,8 +244,8 @@ class Files:
 
     def allowed(self, path: str, name: str, what: str, dataset: str) -> None:
         """ImageError if a file that an image names is not in the image's folder, and links are not followed."""
-        homes = {os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))}
-        if not self.follow and not any(inside(os.path.normpath(os.path.join(h, name)), h) for h in homes):
+        homes = folders_of(path)
+        if not self.follow and not any(inside(os.path.normpath(os.path.join(home, name)), home) for home in homes):
             raise ImageError(
                 f"{what} leads to {name}, outside the image's folder{self.advice}",
                 path=path,
@@ -254,7 +255,7 @@ class Files:
     def beside(self, path: str, name: str, what: str, dataset: str) -> str:
         """Where a file is that an image names; ImageError if it is missing or not allowed."""
         self.allowed(path, name, what, dataset)
-        homes = [os.path.dirname(os.path.abspath(path)), os.path.dirname(os.path.realpath(path))]
+        homes = folders_of(path)
         for home in [*homes, os.getcwd()] if self.follow else homes:
             candidate = os.path.normpath(os.path.join(home, name))
             if os.path.exists(candidate):

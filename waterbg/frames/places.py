@@ -34,8 +34,8 @@ class FileFinder:
         if prefix and os.path.isdir(prefix) and not prefix.endswith("/"):
             prefix += "/"
         self.prefix, self.basename, self.complain = prefix, basename, complain
-        self.stream_folders = _folders(stream_path)
-        self.geometry_folders = _folders(geometry_path)
+        self.stream_folders = [] if stream_path in (None, "-") else folders_of(stream_path)
+        self.geometry_folders = [] if geometry_path is None else folders_of(geometry_path)
         self._images: dict[str, str] = {}
         self._masks: dict[str, str] = {}
 
@@ -88,8 +88,6 @@ def _first(paths: list[str], advice: str) -> str:
     raise ImageError(f"no such file{where}; {advice}", path=paths[0])
 
 
-def _folders(path: str | None) -> list[str]:
+def folders_of(path: str) -> list[str]:
     """The folder of a file; of a link, that of what it leads to as well."""
-    if path is None or path == "-":
-        return []
     return list(dict.fromkeys(os.path.dirname(real(path)) for real in (os.path.abspath, os.path.realpath)))

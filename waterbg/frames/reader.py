@@ -21,8 +21,8 @@ from waterbg.frames.kernels import unpack, unpack_and_judge
 from waterbg.frames.layout import Block, Misfit, blocks_of
 from waterbg.frames.places import FileFinder
 from waterbg.geometry import Detector, Length
+from waterbg.geometry.detector import MOST_PIXELS
 
-MOST_PIXELS = 1 << 29  # the largest detectors have 2**25
 _Found = tuple[Dataset, tuple[int, ...], tuple[int, ...]]
 MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
 
@@ -79,9 +79,9 @@ class FrameReader:
             self._complain,
         )
         self.blocks = blocks_of(detector, [panel.data for panel in detector.panels])
-        # blocks that take parts of the same dataset one after the other
+        # each with whether it takes parts of the same dataset as others do, one after the other
         named = [block.location for block in self.blocks]
-        self._part_of_chunk = [named.count(location) > 1 for location in named]
+        self._reads = [(block, named.count(block.location) > 1) for block in self.blocks]
         self._flags = Flags(detector)
         self._masks = Masks(detector, self.files, self.finder.mask)
         self._fixed: dict[int, tuple[Detector, NDArray[np.uint8]]] = {}
@@ -127,8 +127,8 @@ class FrameReader:
         path = self.locate(filename)
         parsed = Event.parse(event, path)
         self.files.begin()
-        for block in self.blocks:
-            self._find(path, event, parsed, block)
+        for read in self._reads:
+            self._find(path, event, parsed, *read)
 
     def read(
         self,
@@ -187,9 +187,7 @@ class FrameReader:
         energy = self._energy(path, parsed) if photon_energy_eV is None else self._unrounded(float(photon_energy_eV))
         clen = self._camera_length(path, parsed, camera_length)
         detector = self._shifted(path, parsed)
-        found = [
-            self._find(path, event, parsed, *block) for block in zip(self.blocks, self._part_of_chunk, strict=True)
-        ]
+        found = [self._find(path, event, parsed, *read) for read in self._reads]
         known = self._known_bad(detector, path, parsed)
         data, bad = self._pixels(event, found, known, copy)
         return Frame(
@@ -234,11 +232,11 @@ class FrameReader:
     def _first(self, filename: str | bytes, event: str | None) -> _Found:
         path = self.locate(filename)
         self.files.begin()
-        return self._find(path, event, Event.parse(event, path), self.blocks[0], self._part_of_chunk[0])
+        return self._find(path, event, Event.parse(event, path), *self._reads[0])
 
     # Pixels ----------------------------------------------------------------------------------------------------------
 
-    def _find(self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool = False) -> _Found:
+    def _find(self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool) -> _Found:
         """Dataset, start and count of a block for an event."""
         name = block.location
         try:

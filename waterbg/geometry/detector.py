@@ -20,6 +20,7 @@ from waterbg.geometry.sources import Length, Wavelength
 
 Dim = str | int | None  # "ss", "fs", "%", a fixed index; None is a hole, which no image fits
 Vector = tuple[float, float, float]
+MOST_PIXELS = 1 << 28  # the largest detectors have 2**25; what says more is damaged, or made to fill the memory
 
 
 @dataclass(frozen=True)

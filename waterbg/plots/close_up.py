@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,20 +114,9 @@ def close_up(look: Look, row: int) -> CloseUp:
     panel = int(spot["panel"])
     half, size = background.half, 2 * background.half + 1
     cf, cs = int(spot["fs"]), int(spot["ss"])
-    n_ss, n_fs = (int(n) for n in detector.shapes[panel])
-
-    # the part of the box that is on the panel
-    rows = slice(max(half - cs, 0), min(half - cs + n_ss, size))
-    columns = slice(max(half - cf, 0), min(half - cf + n_fs, size))
-    source = (
-        slice(cs - half + rows.start, cs - half + rows.stop),
-        slice(cf - half + columns.start, cf - half + columns.stop),
-    )
     begin, end = detector.offsets[panel : panel + 2]
-    observed, flags = np.full((size, size), np.nan), np.full((size, size), BAD, np.uint8)
-    observed[rows, columns] = frame.panel(panel)[0][source] * np.float64(frame.photons_per_adu[panel])
-    flags[rows, columns] = background.flags[begin:end].reshape(n_ss, n_fs)[source]
-
+    counts = frame.panel(panel)[0]
+    flags = _box(background.flags[begin:end].reshape(counts.shape), cs, cf, half, BAD)
     radii = tuple(int(radius) for radius in look.settings.int_radius)
     j, i = np.indices((size, size)) - half
     own = i * i + j * j <= radii[0] ** 2
@@ -166,7 +156,7 @@ def close_up(look: Look, row: int) -> CloseUp:
         fitted=(first_fs + fitted[0], first_ss + fitted[1]),
         radii=(radii[0], radii[1], radii[2]),
         reach=float(fit_reach(likely, radii[0])[row]),
-        observed=observed,
+        observed=_box(counts, cs, cf, half, np.nan) * np.float64(frame.photons_per_adu[panel]),
         background=expected,
         profile=profile,
         bad=(flags & (BAD | FAULTY)) > 0,
@@ -183,3 +173,14 @@ def close_up(look: Look, row: int) -> CloseUp:
         stream_intensity=float(printed["I"]),
         stream_sigma=float(printed["sigma"]),
     )
+
+
+def _box(panel: NDArray[Any], row: int, column: int, half: int, beyond: float) -> NDArray[Any]:
+    """Pixels of a panel from ``half`` before one to ``half`` behind it; ``beyond`` where the panel has none."""
+    size = 2 * half + 1
+    box = np.full((size, size), beyond, panel.dtype)
+    top, left = max(row - half, 0), max(column - half, 0)
+    on = panel[top : row + half + 1, left : column + half + 1]
+    top, left = top - row + half, left - column + half
+    box[top : top + on.shape[0], left : left + on.shape[1]] = on
+    return box

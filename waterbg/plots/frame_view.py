@@ -149,6 +149,13 @@ def _percentile(values: NDArray[np.float64], percent: float) -> float:
     return found if found > 0 else 1.0
 
 
+def limits_of(*parts: NDArray[np.float64]) -> tuple[float, float]:
+    """Least and largest of the values that are known; further apart than nothing, as colours need it."""
+    known = np.concatenate([part[np.isfinite(part)] for part in parts])
+    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
+    return low, high if high > low else low + 1
+
+
 def colour_map(name: str) -> Any:
     """Colours by their name, grey where there is no number."""
     from matplotlib import colormaps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -226,34 +227,26 @@ def choose_reflection(look: Look, hkl: tuple[int, int, int] | None, crystal: int
     """
     scene, result = look.scene, look.found.result
     number = len(scene.crystals)
+    wrong = partial(StreamError, path=look.path, offset=look.chunk.start)
     if crystal is not None and crystal > number:
-        raise StreamError(
-            f"chunk {look.number} has {number} crystal{'s' * (number != 1)}, but no crystal {crystal}",
-            path=look.path,
-            offset=look.chunk.start,
-        )
+        raise wrong(f"chunk {look.number} has {number} crystal{'s' * (number != 1)}, but no crystal {crystal}")
     rows = np.unique(np.concatenate([part for i, part in enumerate(scene.rows) if crystal in (None, i + 1)]))
     where = f"chunk {look.number}" if crystal is None else f"crystal {crystal} of chunk {look.number}"
+    named = "{},{},{}".format(*hkl) if hkl is not None else ""
     if hkl is not None:
         spots = scene.spots[rows]
         rows = rows[(spots["h"] == hkl[0]) & (spots["k"] == hkl[1]) & (spots["l"] == hkl[2])]
         if not len(rows):
-            raise StreamError(
-                f"reflection {hkl[0]},{hkl[1]},{hkl[2]} is not in the list of {where}",
-                path=look.path,
-                offset=look.chunk.start,
-            )
-        on = rows[scene.spots["panel"][rows] >= 0]
-        if not len(on):
-            raise StreamError(
-                f"reflection {hkl[0]},{hkl[1]},{hkl[2]} of {where} falls beside the detector",
-                path=look.path,
-                offset=look.chunk.start,
-            )
-        return int(on[0])
+            raise wrong(f"reflection {named} is not in the list of {where}")
     rows = rows[scene.spots["panel"][rows] >= 0]
     if not len(rows):
-        raise StreamError(f"{where} has no reflections on the detector", path=look.path, offset=look.chunk.start)
+        raise wrong(
+            f"reflection {named} of {where} falls beside the detector"
+            if named
+            else f"{where} has no reflections on the detector"
+        )
+    if named:
+        return int(rows[0])
     kept = rows[result["status"][rows] == Status.OK]
     inv_d = scene.spots["inv_d"][kept]
     under_ring = kept[(inv_d >= WATER[0]) & (inv_d <= WATER[1])]

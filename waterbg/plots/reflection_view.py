@@ -8,7 +8,7 @@ import numpy as np
 
 from waterbg.integrate import Status
 from waterbg.plots.close_up import CloseUp
-from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, RESIDUAL, colour_map
+from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, RESIDUAL, colour_map, limits_of
 from waterbg.plots.look import readable
 
 DATA, GROUND, FIT = "#222222", "#0072b2", "#d55e00"  # Okabe and Ito's
@@ -63,9 +63,7 @@ def _draw_boxes(figure: Any, boxes: list[Any], close: CloseUp) -> None:
 
     counts, left = colour_map(COUNTS), colour_map(RESIDUAL)
     observed = np.where(close.bad, np.nan, close.observed)
-    known = np.concatenate([part[np.isfinite(part)] for part in (observed, close.background)])
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 1.0)
-    norm = Normalize(low, high if high > low else low + 1)
+    norm = Normalize(*limits_of(observed, close.background))
     size = close.observed.shape[0]
     extent = (close.left, close.left + size, close.top, close.top + size)
     pictures = []

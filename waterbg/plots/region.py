@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from waterbg.errors import UsageError
 from waterbg.h5_background_subtraction import ArrayRegion
-from waterbg.plots.frame_view import COUNTS, model_name
+from waterbg.plots.frame_view import COUNTS, limits_of, model_name
 from waterbg.plots.look import Look, readable
 
 
@@ -141,18 +141,11 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
     if region.background is None:
         _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")
         return [look.title, where]
-    known = np.concatenate([part[np.isfinite(part)] for part in (region.observed, region.background)])
-    limits = _limits(known)
+    limits = limits_of(region.observed, region.background)
     _draw_surface(figure, 1, 3, region, region.observed, "Frame", limits)
     _draw_surface(figure, 2, 3, region, region.background, f"Background model ({model_name(look)})", limits)
     _draw_surface(figure, 3, 3, region, region.observed - region.background, "Frame − background")
     return [look.title, where]
-
-
-def _limits(known: NDArray[np.float64]) -> tuple[float, float]:
-    """Least and largest of some values; further apart than nothing."""
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    return low, high if high > low else low + 1
 
 
 def _draw_surface(
@@ -167,9 +160,8 @@ def _draw_surface(
     from matplotlib.colors import Normalize
 
     axes = figure.add_subplot(1, of, number, projection="3d")
-    known = values[np.isfinite(values)]
     if limits is None:
-        limits = _limits(known)
+        limits = limits_of(values)
     fs, ss = np.meshgrid(region.fs, region.ss)
     # a step of 1: matplotlib would leave most pixels of larger regions out
     surface = axes.plot_surface(

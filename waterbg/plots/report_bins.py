@@ -127,8 +127,9 @@ class Resolution:
         known = np.isfinite(rows["b0"]) & np.isfinite(rows["b1"])
         self._n += np.bincount(at, minlength=FINE)
         self._known += np.bincount(at[known], minlength=FINE)
-        values = {**{name: rows[name] for name in ("I0", "I1")}, "z0": rows["I0"] / rows["s0"]}
-        values |= {"z1": rows["I1"] / rows["s1"], **{name: np.where(known, rows[name], 0.0) for name in ("b0", "b1")}}
+        values = {name: np.where(known, rows[name], 0.0) for name in ("b0", "b1")}
+        for i in (0, 1):
+            values |= {f"I{i}": rows[f"I{i}"], f"z{i}": rows[f"I{i}"] / rows[f"s{i}"]}
         for total, name in zip(self._sums, SUMS, strict=True):
             total += np.bincount(at, values[name], FINE)
         _count(self._sigma, at, rows["s1"] / rows["s0"])

@@ -22,6 +22,7 @@ from waterbg.model import Quality, RunModel, check_model
 from waterbg.plots.look import Look, learn_leniently, look_with, surface_of
 from waterbg.plots.report_numbers import Numbers, Place, Provenance
 from waterbg.predict import wavenumber
+from waterbg.run.job import model_beside
 from waterbg.run.worker import Worker
 from waterbg.small_file import read_small_file
 from waterbg.stream import Chunk, StreamFile
@@ -144,7 +145,7 @@ def take_sample(job: Job, numbers: Numbers, provenance: Provenance, model_path: 
     sample = Sample(wanted=len(numbers.sample))
     uses_model = provenance.settings.uses_model
     if uses_model:
-        _read_model(sample, model_path, f"{numbers.after}.model.json")
+        _read_model(sample, model_path, model_beside(numbers.after))
         sample.model = sample.model and sample.model.under(job.settings)
     worker = Worker(job)
     try:

@@ -140,7 +140,9 @@ def not_looked_at(findings: Findings) -> str:
     """Which images were not looked at, and why; empty when all were that should be."""
     sample = findings.sample
     if findings.numbers.listed and not sample.wanted:
-        return "No images were looked at, as asked for (--frames=0), so the parts that need them are left out."
+        left = f"as no reflection is left in {name_of(findings.numbers.after)}"
+        why = "as asked for (--frames=0)" if findings.numbers.kept else left
+        return f"No images were looked at, {why}, so the parts that need them are left out."
     if not sample.unreadable:
         return ""
     first = readable(sample.unreadable[0])

@@ -10,6 +10,7 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,14 @@ import waterbg
 from waterbg.errors import OutputError, StreamError, UsageError
 from waterbg.kernel_cache import say_when_compiling
 from waterbg.own_command import OWN_COMMAND
+from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Spans
-from waterbg.run.job import Images, Job, resolve_job
-from waterbg.run.local import (
-    doubt_geometry,
-    doubt_learning,
-    doubts,
-    learn_run_model,
-    open_output,
-    prove,
-    refuse_input,
-    run_spans,
-    verdict,
-)
+from waterbg.run.job import Images, Job, model_to_write, resolve_job
+from waterbg.run.local import learn_run_model, open_output, output_header, prove, refuse_input, run_spans
 from waterbg.run.pool import Pool
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
-from waterbg.stream import OutputFile, StreamFile, add_provenance, write_file
+from waterbg.stream import OutputFile, write_file
 from waterbg.subtract import Tally
 
 GEOMETRY, MODEL = "geometry.geom", "model.json"
@@ -97,12 +89,12 @@ def make_folder(
     path = folder_of(output)
     open_output(job, output, force=force, model_path=model)
     refuse_folder(path)
-    header = _header(job)
+    header = output_header(job)
     say_when_compiling()
     worker = Worker(job)
     notes = doubt_geometry(job, worker.detector)
     refuse_input(worker, 1, _quiet)
-    is_given = model is not None and Path(model).exists()
+    is_given = model_to_write(model, output) is None
     learnt = learn_run_model(worker, model, None)
     files = {} if job.geometry_path is None else {GEOMETRY: job.geometry}
     if learnt is not None:
@@ -141,11 +133,6 @@ def _absolute(path: str | None) -> str | None:
     return None if path is None else str(Path(path).absolute())
 
 
-def _header(job: Job) -> bytes:
-    with StreamFile(job.input) as stream:
-        return add_provenance(stream.header, job.provenance, job.input)
-
-
 def _job(folder: JobFolder) -> Job:
     """The job as it was when the folder was made.
 
@@ -166,7 +153,7 @@ def _job(folder: JobFolder) -> Job:
     provenance = options["provenance"].encode("utf-8", "surrogateescape")
     # masks are looked for beside the user's own geometry
     job = dataclasses.replace(job, geometry_path=geometry, provenance=provenance)
-    if hashlib.sha256(_header(job)).hexdigest() != options["header"]:
+    if hashlib.sha256(output_header(job)).hexdigest() != options["header"]:
         raise StreamError(
             f"has another header than when job folder {folder.path} was made; make a new one", path=job.input
         )
@@ -234,7 +221,7 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
     with out.begin():
         together = chunks_per_span(worker)
         spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
-        with Pool(jobs, prepare, (worker,), report) as pool:
+        with Pool(jobs, partial(prepare, worker), report) as pool:
             for piece in run_spans(worker, model, spans, pool):
                 out.write(piece.text)
                 size += len(piece.text)
@@ -261,13 +248,13 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
     reads = [job.input, folder.options["geometry"], folder.options["model"]]
     force = force or folder.options["force"]
     out = OutputFile(folder.output, force=force, reads=reads)
-    mine = folder.options["model"]
-    is_learnt = (folder.path / MODEL).exists() and (mine is None or not Path(mine).exists())
-    if is_learnt:
-        OutputFile(mine or f"{folder.output}.model.json", force=force, reads=reads)
+    has_model = (folder.path / MODEL).exists()
+    learnt = model_to_write(folder.options["model"], folder.output) if has_model else None
+    if learnt:
+        OutputFile(learnt, force=force, reads=reads)
     summary = Summary(output=folder.output, notes=list(folder.options["notes"]))
     with out.begin():
-        out.write(_header(job))
+        out.write(output_header(job))
         for index in range(len(folder.blocks)):
             with folder.block_path(index).open("rb") as file:
                 while data := file.read(8 << 20):
@@ -278,15 +265,14 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
         if verify:
             prove(job, out, 1, _quiet)
         out.finish()
-    if (folder.path / MODEL).exists():
+    if has_model:
         from waterbg.model import RunModel
         from waterbg.run.worker import Worker
 
-        if is_learnt:
-            write_file(mine or f"{folder.output}.model.json", (folder.path / MODEL).read_bytes())
+        if learnt:
+            write_file(learnt, (folder.path / MODEL).read_bytes())
         model = RunModel.load(folder.path / MODEL)
-        summary.notes += verdict(model, folder.options["model_is_given"], job.settings)
-        summary.notes += doubt_learning(model, summary.tally)
-        summary.notes += doubts(model, Worker(job).detector)
+        is_given = folder.options["model_is_given"]
+        summary.notes += conclusions(model, is_given, job.settings, summary.tally, Worker(job).detector)
     summary.seconds = time.monotonic() - began
     return summary

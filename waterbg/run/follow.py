@@ -68,9 +68,8 @@ def wait_for_first_chunk(path: str, follow: Follow) -> bool:
     """Wait until a stream is there and its header is whole; False when nothing more is expected before."""
     size, grown = -1, time.monotonic()
     while True:
-        finished = follow.finished(
-            time.monotonic() - grown
-        )  # asked first: what was written before the end is still seen
+        # asked first: what was written before the end is still seen
+        finished = follow.finished(time.monotonic() - grown)
         try:
             with open(path, "rb") as file:
                 if _BEGIN in file.read(_HEADER):

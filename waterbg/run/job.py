@@ -31,6 +31,18 @@ class Images:
             raise UsageError(f"--on-missing={self.on_missing}: one of {', '.join(ON_MISSING)} is needed")
 
 
+def model_beside(output: str) -> str:
+    """Where the run model of an output lies unless the user names another place."""
+    return f"{output}.model.json"
+
+
+def model_to_write(named: str | None, output: str) -> str | None:
+    """Where the run model will be written; None when the one that the user named is there: it is used."""
+    if named is None:
+        return model_beside(output)
+    return None if Path(named).exists() else named
+
+
 @dataclass(frozen=True)
 class Job:
     """What a worker needs to know; picklable.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import sys
@@ -15,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from waterbg.errors import GeometryError, OutputError, StreamError, WaterbgError
-from waterbg.geometry import parse_geometry
+from waterbg.errors import OutputError, StreamError, WaterbgError
 from waterbg.interrupts import answering
 from waterbg.kernel_cache import say_when_compiling
+from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Follow, Span, Spans
-from waterbg.run.job import Job
+from waterbg.run.job import Job, model_to_write
 from waterbg.run.pool import Pool
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
@@ -32,17 +31,8 @@ from waterbg.stream.differences import Differences
 from waterbg.stream.grammar import BEGIN_CHUNK
 
 if TYPE_CHECKING:
-    from waterbg.geometry import Detector
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
-    from waterbg.settings import Settings
-    from waterbg.subtract import Tally
-
-SHIFTED = 1.0  # px from where the geometry has the detector: what is less is usual
-MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
-NAMED = 3  # such panels, the farthest ones first; statements without effect
-WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
-GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
 def run_subtract(
@@ -91,24 +81,18 @@ def run_subtract(
     began = time.monotonic()
     size = _size(job.input)
     out = open_output(job, output, force=force, resume=resume, model_path=model_path)
-    header = add_provenance(_read(job.input, 0, job.header_end), job.provenance, job.input)
+    header = output_header(job)
     summary = Summary(output=output)
     worker = Worker(job)
-    is_given = model_path is not None and Path(model_path).exists()
+    is_given = model_to_write(model_path, output) is None
     if follow is None:
         refuse_input(worker, jobs, report)
     summary.notes += doubt_geometry(job, worker.detector)
     say_when_compiling()
-    with _ending(follow) as follow, Pool(jobs, prepare, (worker,), report) as pool:
+    with _ending(follow) as follow, Pool(jobs, partial(prepare, worker), report) as pool:
         model = learn_run_model(worker, model_path, follow, pool)
-        restart = Restart(0, job.header_end, 0)
-        if resume and out.partial.exists():
-            may_lack = job.images.on_missing == "drop"
-            restart = find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
-        elif left := out.left():
-            report(f"{out.partial.name}, {left} bytes of an interrupted run, is begun anew: no --resume")
+        restart = _restart(job, out, header, resume, report)
         summary.chunks_before = restart.chunks
-        written = restart.chunks
         with out.begin(restart.partial):
             try:
                 if not restart.partial:
@@ -124,7 +108,6 @@ def run_subtract(
                         )
                     out.write(piece.text)
                     summary.tally.add(piece.tally)
-                    written += piece.tally.chunks
                     progress.update(piece.span.stop, piece.tally.chunks)
                 progress.clear()
                 if follow is None:
@@ -132,79 +115,29 @@ def run_subtract(
                 out.flush()
                 if verify:
                     prove(job, out, jobs, report, None if follow is None else reached)
-                if model is not None and not (model_path is not None and Path(model_path).exists()):
-                    model.save(model_path or f"{output}.model.json")
+                if model is not None and (learnt := model_to_write(model_path, output)):
+                    model.save(learnt)
                 out.finish()
             except BaseException as err:
-                if not written:  # nothing to go on with
+                if not summary.chunks_before + summary.tally.chunks:  # nothing to go on with
                     out.discard()
                 elif isinstance(err, WaterbgError) and not isinstance(err, Unproven):
                     err.advise(f"what is done is kept in {out.partial.name}, and --resume goes on with it")
                 raise
     if model is not None:
-        summary.notes += verdict(model, is_given, job.settings) + doubt_learning(model, summary.tally)
-        summary.notes += doubts(model, worker.detector)
+        summary.notes += conclusions(model, is_given, job.settings, summary.tally, worker.detector)
     summary.seconds = time.monotonic() - began
     return summary
 
 
-def doubts(model: RunModel, detector: Detector) -> list[str]:
-    """What a run's frames say against its geometry and masks."""
-    from waterbg.background.faulty import pixels_of
-
-    said = []
-    if model.frames and not GAIN[0] <= model.noise.gain <= GAIN[1]:
-        said.append(
-            f"the variance of pixels is {model.noise.gain:.2f} of what adu_per_photon says: it is wrong, or pixels "
-            "share light (a phosphor's do; sigma of strong reflections is then up to a fifth too small)"
-        )
-    faulty = len(pixels_of(model.faulty))
-    if faulty > WORTH_A_MASK * detector.n_pixels:
-        said.append(f"{faulty} pixels are wrong in all frames, and are left out: a mask should say so")
-    return said + _shifted_detector(model) + _moved_panels(model, detector)
-
-
-def _shifted_detector(model: RunModel) -> list[str]:
-    """Say when spots near the beam are, in all frames, elsewhere by more than is usual; farther out they stray more."""
-    at_beam = model.spots.map.coefficients[:1]  # empty where no map was found
-    shift = math.hypot(*at_beam[0]) if at_beam else 0.0
-    if shift <= SHIFTED:
-        return []
-    return [f"the detector is {shift:.1f} px from where the geometry has it (followed here; refine the geometry)"]
-
-
-def _moved_panels(model: RunModel, detector: Detector) -> list[str]:
-    """Name the panels whose spots are, in all frames, not where the geometry has them."""
-    apart = [math.hypot(*offset) for offset in model.spots.map.panels]  # empty where none is known to be off
-    names = [panel.name for panel in detector.panels]
-    far = sorted((pair for pair in zip(apart, names, strict=False) if pair[0] > MOVED), reverse=True)
-    if not far:
-        return []
-    named = ", ".join(f"{name} by {distance:.1f} px" for distance, name in far[:NAMED])
-    more = f" and {len(far) - NAMED} more" if len(far) > NAMED else ""
-    return [f"panels are not where the geometry has them: {named}{more} (followed here; refine the geometry)"]
-
-
-def doubt_learning(model: RunModel, tally: Tally) -> list[str]:
-    """Say when reflections were integrated by what no frame of the run has shown."""
-    if model.frames or not tally.integrated:
-        return []
-    return ["the run's model was learnt from no frame: spot widths, noise and the scale of sigma are the defaults"]
-
-
-def verdict(model: RunModel, is_given: bool, settings: Settings) -> list[str]:
-    """What decoys and strong spots said, and of which run and options, where the model is not this one's."""
-    if not settings.decoys:
-        return []
-    lines = model.quality.lines()
-    if not is_given:
-        return lines
-    lines = [f"{line} (in the run that the model is of)" for line in lines]
-    if model.learnt_otherwise(settings):
-        lines.append(
-            f"the model's decoys and scale of sigma are those of {model.options}: leave out --model to learn this run's"
-        )
-    return lines
+def _restart(job: Job, out: OutputFile, header: bytes, resume: bool, report: Callable[[str], None]) -> Restart:
+    """Where the work begins: at the first chunk, or behind what an interrupted run left, if that is wanted."""
+    if resume and out.partial.exists():
+        may_lack = job.images.on_missing == "drop"
+        return find_restart(str(out.partial), header, job.input, job.header_end, chunks_may_lack=may_lack)
+    if left := out.left():
+        report(f"{out.partial.name}, {left} bytes of an interrupted run, is begun anew: no --resume")
+    return Restart(0, job.header_end, 0)
 
 
 def open_output(job: Job, output: str, *, force: bool, model_path: str | None, resume: bool = False) -> OutputFile:
@@ -215,8 +148,8 @@ def open_output(job: Job, output: str, *, force: bool, model_path: str | None, r
     reads = [job.input, job.geometry_path, model_path]
     out = OutputFile(output, force=force, reads=reads)
     refuse_another_kind(output, STREAM)
-    if job.settings.uses_model and not (model_path is not None and Path(model_path).exists()):
-        OutputFile(model_path or f"{output}.model.json", force=force or resume, reads=reads)
+    if job.settings.uses_model and (learnt := model_to_write(model_path, output)):
+        OutputFile(learnt, force=force or resume, reads=reads)
     return out
 
 
@@ -253,9 +186,10 @@ def learn_run_model(
     return learn_model(sample, job.settings) if pool is None else learn_model(sample, job.settings, sample.walk(pool))
 
 
-def _read(path: str, start: int, stop: int) -> bytes:
-    with StreamFile(path) as stream:
-        return stream.read(start, stop)
+def output_header(job: Job) -> bytes:
+    """Header of the stream with the line that says what is done."""
+    with StreamFile(job.input) as stream:
+        return add_provenance(stream.read(0, job.header_end), job.provenance, job.input)
 
 
 def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> None:
@@ -286,27 +220,6 @@ def refuse_damage(job: Job) -> NamedImages:
             if chunk.n_reflections:
                 add_image(images, chunk.filename, chunk.event)
     return images
-
-
-def doubt_geometry(job: Job, detector: Detector) -> list[str]:
-    """What in the geometry has no effect, and whether only an older CrystFEL opens it."""
-    without_effect = [said for said in detector.warnings if "ignored" in said]  # a misspelt mask, say
-    masks = {mask.data for panel in detector.panels for mask in panel.masks if not (mask.good_bits or mask.bad_bits)}
-    without_effect += [f"the mask {name} marks nothing: it has no good and no bad bits" for name in sorted(masks)]
-    more = [f"and {len(without_effect) - NAMED} more of the geometry"] if len(without_effect) > NAMED else []
-    return without_effect[:NAMED] + more + _doubt_age(job)
-
-
-def _doubt_age(job: Job) -> list[str]:
-    """Say when the stream's own geometry is one that only an older CrystFEL opens: so is the output's."""
-    if not job.lenient:
-        return []
-    try:
-        parse_geometry(job.geometry)
-    except GeometryError as err:
-        where = f"line {job.geometry_line + max(err.line - 1, 0)}: {err.reason}"
-        return [f"CrystFEL 0.12 opens neither this stream nor the output, for the geometry in it ({where})"]
-    return []
 
 
 def refuse_missing_images(worker: Worker, images: NamedImages) -> None:

@@ -39,12 +39,11 @@ def ordered_map(
     items: Iterable[Item | None],
     *,
     jobs: int,
-    prepare: Callable[..., None],
-    prepare_args: tuple[Any, ...] = (),
+    prepare: Callable[[], None],
     report: Callable[[str], None] = lambda message: None,
 ) -> Generator[Result, None, None]:
     """Do :meth:`Pool.map` with processes of its own, which end with it."""
-    with Pool(jobs, prepare, prepare_args, report) as pool:
+    with Pool(jobs, prepare, report) as pool:
         yield from pool.map(work, items)
 
 
@@ -55,22 +54,18 @@ class Pool:
     ----------
     jobs : int
         Number of processes; 1 works in this one. They are started when there is something for them.
-    prepare, prepare_args
-        Called once in each process before its first item (file handles, maps). These are inherited, not sent.
+    prepare : callable
+        Called once in each process before its first item (file handles, maps). What it holds is inherited, not sent.
     report : callable
         Called with one line when a worker died and its piece is tried again.
     """
 
     def __init__(
-        self,
-        jobs: int,
-        prepare: Callable[..., None],
-        prepare_args: tuple[Any, ...] = (),
-        report: Callable[[str], None] = lambda message: None,
+        self, jobs: int, prepare: Callable[[], None], report: Callable[[str], None] = lambda message: None
     ) -> None:
         self.jobs = jobs
-        self._prepare: Callable[[], None] | None = lambda: prepare(*prepare_args)
-        self._crew = _Crew(jobs, prepare, prepare_args, report)
+        self._prepare: Callable[[], None] | None = prepare
+        self._crew = _Crew(jobs, prepare, report)
 
     def __enter__(self) -> Pool:
         return self
@@ -164,12 +159,12 @@ class _Task(Generic[Item, Result]):
 class _Worker:
     """A process, this end of its pipe, and what it was given and has not given back, oldest first."""
 
-    def __init__(self, *args: Any) -> None:
+    def __init__(self, prepare: Callable[[], None]) -> None:
         # fork: workers share compiled kernels and per-detector maps with the parent, and start in milliseconds
         context = multiprocessing.get_context("fork")
         self.pipe, theirs = context.Pipe()
         self.tasks: deque[_Task[Any, Any]] = deque()
-        self.process = context.Process(target=_serve, args=(theirs, self.pipe, *args), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, self.pipe, prepare), daemon=True)
         with warnings.catch_warnings():
             # Python 3.12 warns of forking beside threads; ours are OpenBLAS's sleeping ones, which survive a fork
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -187,15 +182,8 @@ class _Worker:
 class _Crew:
     """The workers, started when there is something for them, and the tasks that none of them has yet."""
 
-    def __init__(
-        self,
-        jobs: int,
-        prepare: Callable[..., None],
-        prepare_args: tuple[Any, ...],
-        report: Callable[[str], None],
-    ) -> None:
-        self.jobs, self.report = jobs, report
-        self._start = prepare, prepare_args
+    def __init__(self, jobs: int, prepare: Callable[[], None], report: Callable[[str], None]) -> None:
+        self.jobs, self.prepare, self.report = jobs, prepare, report
         self._workers: list[_Worker] = []
         self._ready: deque[_Task[Any, Any]] = deque()
         self._idle_deaths = 0  # since something was done
@@ -209,7 +197,7 @@ class _Crew:
         while self._ready:
             least = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
             if (least is None or least.tasks) and len(self._workers) < self.jobs:
-                least = _Worker(*self._start)
+                least = _Worker(self.prepare)
                 self._workers.append(least)
             room = 1 if len(self._ready[0].sent) > _SMALL else _DEEP
             if least is None or len(least.tasks) >= room:
@@ -279,12 +267,7 @@ class _Crew:
             self._workers.pop().end()
 
 
-def _serve(
-    pipe: Connection,
-    parents: Connection,
-    prepare: Callable[..., None],
-    prepare_args: tuple[Any, ...],
-) -> None:
+def _serve(pipe: Connection, parents: Connection, prepare: Callable[[], None]) -> None:
     """Work until the parent ends this process, or ends itself."""
     parents.close()
     # Ctrl-C reaches every process of the terminal: the parent alone answers it
@@ -300,7 +283,7 @@ def _serve(
         try:
             work, item = pickle.loads(sent)
             if not prepared:
-                prepare(*prepare_args)
+                prepare()
                 prepared = True
             answer = pickle.dumps((True, work(item)))
         except BaseException as err:  # whatever it is, it is raised where the result is waited for

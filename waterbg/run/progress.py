@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TextIO
 
 
 class Progress:
@@ -18,10 +17,9 @@ class Progress:
         Bytes done before (resume), which do not count for the rate.
     """
 
-    def __init__(self, total: int, start: int = 0, out: TextIO | None = None) -> None:
+    def __init__(self, total: int, start: int) -> None:
         self.total, self.start = total, start
-        self.out = sys.stderr if out is None else out
-        self.shown = self.out.isatty()
+        self.shown = sys.stderr.isatty()
         self.began = time.monotonic()
         self.last = 0.0
         self.chunks = 0
@@ -38,14 +36,16 @@ class Progress:
         if self.total and done > self.start:
             left = (self.total - done) * elapsed / (done - self.start)
             text = f"{100 * done / self.total:.0f} %, {text}, {_duration(left)} left"
-        self.out.write(f"\r\x1b[Kwaterbg: {text}")
-        self.out.flush()
+        self._write(f"waterbg: {text}")
 
     def clear(self) -> None:
         """Remove the line, so that the summary stands alone."""
         if self.shown and self.last:
-            self.out.write("\r\x1b[K")
-            self.out.flush()
+            self._write("")
+
+    def _write(self, text: str) -> None:
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
 
 
 def _duration(seconds: float) -> str:

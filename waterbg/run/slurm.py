@@ -108,8 +108,10 @@ class JobFolder:
             said = json.loads((self.path / DESCRIPTION).read_text())
             self.input, self.output = str(said["input"]), str(said["output"])
             self.size = int(said["size"])
-            self.options: dict[str, Any] = said["options"]
-            self.blocks = [Block(*block) for block in said["blocks"]]
+            self.options: dict[str, Any] = {**said["options"]}
+            self.blocks = [Block(*map(int, block)) for block in said["blocks"]]
+            if not self.blocks:
+                raise ValueError
         except OSError as err:
             raise OutputError(f"is not a job folder of waterbg ({DESCRIPTION}: {err.strerror})", path=path) from None
         except (ValueError, KeyError, TypeError):
@@ -330,8 +332,3 @@ def _run(program: str, *arguments: str) -> str:
     except ProcessExecutionError as err:
         said = " / ".join((err.stderr or err.stdout or "").strip().splitlines()[-3:])
         raise ProgramError(said or "said nothing", program=program, status=err.retcode) from None
-
-
-def slurm_options(given: dict[str, Any]) -> SlurmOptions:
-    """Options of those switches that were given; the names are those of the fields."""
-    return SlurmOptions(**{name: value for name, value in given.items() if value})

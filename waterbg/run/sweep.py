@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 
 from waterbg.run.follow import Span, Spans
@@ -69,7 +70,7 @@ def find_images(path: str, header_end: int, jobs: int, report: Report) -> NamedI
             return None
     images: NamedImages = {}
     jobs = _processes(path, jobs)
-    pieces = ordered_map(_look, _spans(path, header_end), jobs=jobs, prepare=_open, prepare_args=(path,), report=report)
+    pieces = ordered_map(_look, _spans(path, header_end), jobs=jobs, prepare=partial(_open, path), report=report)
     with closing(pieces), _closed_in_the_end():
         for piece in pieces:
             if not piece.clean:
@@ -93,7 +94,7 @@ def agree(before: str, after: str, starts: tuple[int, int], jobs: int, report: R
     """
     pairs = _pairs(_spans(before, starts[0]), _spans(after, starts[1]))
     jobs = _processes(before, jobs)
-    pieces = ordered_map(_compare, pairs, jobs=jobs, prepare=_open, prepare_args=(before, after), report=report)
+    pieces = ordered_map(_compare, pairs, jobs=jobs, prepare=partial(_open, before, after), report=report)
     with closing(pieces), _closed_in_the_end():
         return all(pieces)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from subprocess import PIPE
 from typing import Any, NamedTuple
 
 from plumbum import CommandNotFound, local
@@ -94,7 +95,8 @@ def run(name: str, *args: str | os.PathLike[str], stdin: str | bytes | None = No
     Returns
     -------
     Finished
-        Exit status, standard output, standard error; in the order of plumbum's own ``run``.
+        Exit status, standard output, standard error; in the order of plumbum's own ``run``. Bytes that are no UTF-8
+        are as in `os.fsdecode`.
 
     Raises
     ------
@@ -108,8 +110,11 @@ def run(name: str, *args: str | os.PathLike[str], stdin: str | bytes | None = No
     >>> from waterbg import scripts
     >>> geometry = scripts.run("extract-geom", "run.stream").output  # doctest: +SKIP
     """
-    command = script_command(name, *args) << (stdin if stdin is not None else "")
-    status, output, errors = command.run(retcode=None, env=environment())
+    process = script_command(name, *args).popen(stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environment())
+    sent = stdin.encode("utf-8", "surrogateescape") if isinstance(stdin, str) else stdin
+    # plumbum's own run would leave out the bytes of a name or a comment that are no UTF-8
+    output, errors = (said.decode("utf-8", "surrogateescape") for said in process.communicate(sent))
+    status = process.returncode
     if check and status != 0:
         said = [line for line in (errors.strip() or output.strip()).splitlines() if line.strip()]
         raise ProgramError(

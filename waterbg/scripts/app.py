@@ -105,11 +105,7 @@ def open_output(path: str, force: bool = False, reads: Iterable[str] = ()) -> Ou
 
 def write_text(text: str, path: str | None, force: bool = False) -> None:
     """Write to a new file, or to standard output for None and ``-``."""
-    data = text.encode("utf-8", "surrogateescape")
-    if path in (None, "-"):
-        write_stdout(data)
-        return
-    write_pieces([data], path, force)
+    write_pieces([text.encode("utf-8", "surrogateescape")], path, force)
 
 
 def write_pieces(pieces: Iterable[bytes], path: str | None, force: bool = False) -> None:

@@ -21,8 +21,6 @@ from waterbg.stream.reader import is_pipe
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame, FrameReader
-    from waterbg.geometry import Detector
-    from waterbg.predict import Scene
 
 
 LONGEST_LINE = 1 << 16  # letters, in a list of frames
@@ -87,12 +85,6 @@ def listed_frames(path: str) -> Iterator[Named]:
                 raise UsageError(f"{path}: a stream from a pipe is read as standard input: give - for it")
             if line.strip():
                 yield Named(*frame_of(line))
-
-
-def read_dark(path: str, dataset: str | None) -> NDArray[Any]:
-    """Image to be taken off all others: 2-D, or 3-D for detectors whose panels are a stack."""
-    with ImageStack(path, dataset) as stack:
-        return stack.read_all() if len(stack) > 1 else stack.read()
 
 
 @contextmanager
@@ -309,9 +301,9 @@ def whole_background(frame: Frame, chunk: Chunk | None = None) -> NDArray[np.flo
     from waterbg.predict import build_scene
 
     crystals = [crystal for crystal in (chunk.crystals if chunk is not None else []) if crystal.axes is not None]
-    scene: Scene = build_scene(crystals, frame.detector, frame.clen, frame.photon_energy_eV)
+    scene = build_scene(crystals, frame.detector, frame.clen, frame.photon_energy_eV)
     flags = flag_pixels(frame, scene, (4.0, 5.0, 7.0))
     surface = fit_surface(frame, flags, frame_rays(frame, scene, "horiz"), (1.0, 0.0))
-    detector: Detector = frame.detector
+    detector = frame.detector
     adu = np.repeat(np.asarray(frame.adu_per_photon, np.float32), np.diff(detector.offsets))
     return surface.everywhere(detector.shapes) * adu

@@ -106,9 +106,7 @@ def move_detector(text: bytes, x: float, y: float, z: float, path: str = "geomet
             ("coffset", old.coffset + z, new.coffset),
         ):
             if not np.isclose(found, wanted, rtol=0, atol=1e-6 if name != "coffset" else 1e-9):
-                added.append(
-                    old.name.encode("utf-8", "surrogateescape") + f"/{name} = ".encode() + _text(wanted) + b"\n"
-                )
+                added.append(_line(old.name, name, wanted))
     return _checked(_append(moved, added), before, np.array([x, y, z]), path)
 
 
@@ -164,7 +162,7 @@ def transfer_geometry(source: bytes, template: bytes, paths: tuple[str, str]) ->
     result = parse_geometry(text, paths[1], lenient=True)
     pairs = [(panel, there.panels[there.panel_index[panel.name]]) for panel in result.panels]
     added = [
-        f"{panel.name}/{what} = ".encode("utf-8", "surrogateescape") + _text(getattr(wanted, what)) + b"\n"
+        _line(panel.name, what, getattr(wanted, what))
         for panel, wanted in pairs
         for what in _PLACES
         if getattr(panel, what) != getattr(wanted, what)
@@ -182,6 +180,10 @@ def _append(text: bytes, lines: list[bytes]) -> bytes:
     if not lines:
         return text
     return text + (b"" if text.endswith((b"\n", b"\r")) else b"\n") + b"".join(lines)
+
+
+def _line(panel: str, name: str, value: float | tuple[float, ...]) -> bytes:
+    return f"{panel}/{name} = ".encode("utf-8", "surrogateescape") + _text(value) + b"\n"
 
 
 def _text(value: float | tuple[float, ...]) -> bytes:

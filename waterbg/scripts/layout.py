@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from waterbg.errors import GeometryError
 from waterbg.geometry import Detector, parse_geometry
+from waterbg.geometry.detector import MOST_PIXELS
 from waterbg.stream import StreamFile
 
 DATASET = "/data/data"
-_MOST_PIXELS = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class ImageLayout:
                 max(place.rows.stop for place in mine),
                 max(place.columns.stop for place in mine),
             )
-            if shape[0] * shape[1] * shape[2] > _MOST_PIXELS:
+            if shape[0] * shape[1] * shape[2] > MOST_PIXELS:
                 raise GeometryError(f"an image of {shape} pixels: no detector has so many", path=detector.path)
             self.arrays[dataset] = np.zeros(shape if shape[0] > 1 else shape[1:])
 

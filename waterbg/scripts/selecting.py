@@ -148,24 +148,36 @@ def is_indexed(chunk: Chunk) -> bool:
 
 
 @dataclass
-class CrystalWindow:
-    """Takes crystals number ``start`` (from 0 on) to ``stop`` (exclusive; None is the end), with their chunks."""
+class _Window:
+    """Takes number ``start`` (from 0 on) to ``stop`` (exclusive; None is the end) of what is counted."""
 
     start: int
     stop: int | None
     seen: int = 0
     taken: int = 0
 
+    def _next(self, count: int) -> list[bool]:
+        """Whether each of the next ones is inside."""
+        numbers = range(self.seen, self.seen + count)
+        inside = [self.start <= number and (self.stop is None or number < self.stop) for number in numbers]
+        self.seen += count
+        self.taken += sum(inside)
+        return inside
+
+    @property
+    def done(self) -> bool:
+        """Whether no more can come."""
+        return self.stop is not None and self.seen >= self.stop
+
+
+class CrystalWindow(_Window):
+    """Counts crystals; their chunks go with them."""
+
     def __call__(self, chunk: Chunk) -> bytes | None:
         """Bytes of a chunk without the crystals outside the window; None when none is inside."""
-        first = self.seen
-        self.seen += len(chunk.crystals)
-        keep = [
-            first + i >= self.start and (self.stop is None or first + i < self.stop) for i in range(len(chunk.crystals))
-        ]
+        keep = self._next(len(chunk.crystals))
         if not any(keep):
             return None
-        self.taken += sum(keep)
         parts, at = [], 0
         for crystal, kept in zip(chunk.crystals, keep):
             if not kept:
@@ -173,30 +185,10 @@ class CrystalWindow:
                 at = crystal.stop
         return b"".join([*parts, chunk.bytes[at:]])
 
-    @property
-    def done(self) -> bool:
-        """Whether no more can come."""
-        return self.stop is not None and self.seen >= self.stop
 
-
-@dataclass
-class ChunkWindow:
-    """Takes chunks number ``start`` (from 0 on) to ``stop`` (exclusive; None is the end)."""
-
-    start: int
-    stop: int | None
-    seen: int = 0
-    taken: int = 0
+class ChunkWindow(_Window):
+    """Counts chunks."""
 
     def __call__(self, chunk: Chunk) -> bytes | None:
         """Bytes of a chunk, None outside the window."""
-        self.seen += 1
-        if self.seen <= self.start or (self.stop is not None and self.seen > self.stop):
-            return None
-        self.taken += 1
-        return chunk.bytes
-
-    @property
-    def done(self) -> bool:
-        """Whether no more can come."""
-        return self.stop is not None and self.seen >= self.stop
+        return chunk.bytes if self._next(1)[0] else None

@@ -25,7 +25,8 @@ def resolution_limits(streams: Iterable[StreamFile]) -> Values:
         for crystal in chunk.crystals
         if crystal.resolution_limit is not None
     )
-    return np.fromiter(limits, float)
+    found = np.fromiter(limits, float)
+    return found[np.isfinite(found)]  # CrystFEL prints inf for a crystal whose limit nobody estimated
 
 
 def peak_resolutions(streams: Iterable[StreamFile]) -> Values:
@@ -53,7 +54,8 @@ def radii_and_limits(streams: Iterable[StreamFile]) -> tuple[Values, Values]:
         if crystal.profile_radius and crystal.resolution_limit
     ]
     radius, limit = np.array(pairs, float).reshape(-1, 2).T
-    return radius, limit
+    known = np.isfinite(radius) & np.isfinite(limit)
+    return radius[known], limit[known]
 
 
 def detector_shifts(streams: Iterable[StreamFile]) -> Values:

@@ -23,6 +23,8 @@ from waterbg.simulate.truth import TruthWriter, hkl_text
 from waterbg.stream import OutputFile
 from waterbg.stream.grammar import LONGEST_PIECE
 
+INT_RADIUS = (3.0, 5.0, 7.0)  # px, of the rings integration in the stream
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -35,14 +37,11 @@ class Dataset:
         Stem of all names in the folder.
     images : Path
         Multi-event HDF5.
-    int_radius : tuple of int
-        Radii of the rings integration, pixels.
     """
 
     folder: Path
     name: str
     images: Path
-    int_radius: tuple[int, int, int] = (3, 5, 7)
 
     def _beside(self, suffix: str) -> Path:
         return self.folder / f"{self.name}{suffix}"
@@ -105,7 +104,7 @@ def indexamajig_words(dataset: Dataset, experiment: Experiment) -> list[str]:
         "--local-bg-radius=4",
         f"--fix-profile-radius={experiment.profile_radius:.15g}e9",
         "--integration=rings-nocen-nosat-nograd",
-        "--int-radius=" + ",".join(f"{radius:g}" for radius in dataset.int_radius),
+        "--int-radius=" + ",".join(f"{radius:g}" for radius in INT_RADIUS),
     ]
 
 
@@ -117,7 +116,6 @@ def write_dataset(
     *,
     images: str | Path | None = None,
     made_by: str = "",
-    int_radius: tuple[int, int, int] = (3, 5, 7),
     structure: bool = False,
     force: bool = False,
     on_frame: Callable[[SimulatedFrame], None] | None = None,
@@ -136,8 +134,6 @@ def write_dataset(
         Image file, if it shall lie elsewhere than in the folder; the stream names it relative to the folder.
     made_by : str
         Command that repeats the run; goes into the header of the stream.
-    int_radius : 3 ints
-        Radii in pixels of the rings integration in the stream.
     structure : bool
         Write the |F|² that were used, too, as a CrystFEL reflection list.
     force : bool
@@ -159,7 +155,7 @@ def write_dataset(
     if not name or "/" in name:
         raise UsageError(f"{name!r} cannot begin the names of files in a folder")
     folder = Path(folder)
-    dataset = Dataset(folder, name, Path(images) if images else folder / f"{name}.h5", int_radius)
+    dataset = Dataset(folder, name, Path(images) if images else folder / f"{name}.h5")
     files = [
         dataset.images,
         dataset.geometry,
@@ -264,13 +260,11 @@ def _write(
     command = " ".join(indexamajig_words(dataset, experiment))
     write(dataset.stream, stream_header(experiment, geometry, provenance, command))
     # last, because its numbers come from the other files as a reader finds them
-    for chunk in integrate_by_rings(chunks, geometry, out[dataset.images].partial, dataset.int_radius):
+    for chunk in integrate_by_rings(chunks, geometry, out[dataset.images].partial):
         out[dataset.stream].write(chunk)
 
 
-def integrate_by_rings(
-    chunks: list[str], geometry: str, images: Path, int_radius: tuple[int, int, int]
-) -> Iterator[bytes]:
+def integrate_by_rings(chunks: list[str], geometry: str, images: Path) -> Iterator[bytes]:
     """Give chunks CrystFEL's own rings numbers; what CrystFEL drops is dropped.
 
     Parameters
@@ -280,7 +274,6 @@ def integrate_by_rings(
         Text of the geometry file.
     images : Path
         Where the images are, whatever the chunks call them.
-    int_radius : 3 ints
     """
     # here, because numba costs half a second
     from waterbg.frames import FrameReader
@@ -293,9 +286,7 @@ def integrate_by_rings(
         def locate(self, filename: str | bytes) -> str:
             return str(images)
 
-    settings = Settings(
-        integration="rings", int_radius=(float(int_radius[0]), float(int_radius[1]), float(int_radius[2]))
-    )
+    settings = Settings(integration="rings", int_radius=INT_RADIUS)
     with Reader(parse_geometry(geometry)) as reader:
         work = Subtractor(reader, settings, "fail", None)
         for chunk in chunks:
