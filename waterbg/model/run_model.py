@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.geometry import Detector
 
-_FORMAT = "waterbg run model 6"
+_FORMAT = "waterbg run model 7"
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ class RunModel:
             spots = data.pop("spots")
             psf = spots.pop("psf")
             return cls(
-                noise=Noise(**data.pop("noise")),
+                noise=_noise(**data.pop("noise")),
                 trust=_trust(**data.pop("trust")),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
@@ -179,6 +179,11 @@ def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: li
         raise ValueError
     pairs = (tuple((float(x), float(y)) for x, y in column) for column in (coefficients, panels))
     return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))
+
+
+def _noise(per_photon: list[float], offsets: list[float], **known: float) -> Noise:
+    between, about = offsets
+    return Noise(**known, per_photon=tuple(map(float, per_photon)), offsets=(float(between), float(about)))
 
 
 def _trust(edges: list[float], tau2: list[float], stray: float) -> Trust:
