@@ -276,7 +276,7 @@ def test_a_model_without_anything_learnt_can_be_saved(tmp_path):
 
 def test_a_model_holds_every_number(tmp_path):
     odd = RunModel(
-        noise=Noise(0.7, 0.2, -0.3),
+        noise=Noise(0.7, 0.2, -0.3, (1.1, 0.9), 0.4),
         trust=Trust((1.0, 2.0), (1e-4, 2e-4, 3e-4)),
         spots=Spots(
             psf=Psf(Lines(1, 2, 3, 4), 0.1, 0.2),
@@ -297,7 +297,7 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 6"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 7"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"

@@ -47,15 +47,15 @@ class Noise:
     per_photon : tuple of float
         Variance that a photon of a spot adds on each panel, where ``gain`` does not say it: where levels without light
         differ, see :mod:`waterbg.background.photons`. Empty elsewhere.
-    offsets : (float, float)
-        By how much these levels then differ from panel to panel, and from frame to frame.
+    drift : float
+        How far these levels then stray from frame to frame, standard deviation.
     """
 
     gain: float = 1.0
     read2: float = 0.0
     pedestal: float = 0.0
     per_photon: tuple[float, ...] = ()
-    offsets: tuple[float, float] = (0.0, 0.0)
+    drift: float = 0.0
 
     def variance(self, level: float) -> float:
         """Of a pixel that shows so many photons, pedestal and all."""

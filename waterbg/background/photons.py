@@ -23,10 +23,10 @@ _GROUPS = 6  # of the tiles of each panel, by level
 
 
 class Photons(NamedTuple):
-    """Variance that a photon adds, of each panel; spread of the level without light between panels, and frames."""
+    """Variance that a photon adds on each panel; how far panels' levels without light stray from frame to frame."""
 
     variance: tuple[float, ...] = ()
-    offsets: tuple[float, float] = (0.0, 0.0)
+    drift: float = 0.0
 
 
 def panel_groups(surface: Surface, pedestal: float) -> NDArray[np.float64]:
@@ -82,7 +82,7 @@ def learn_photons(frames: Sequence[NDArray[np.float64]], n_panels: int) -> Photo
     slope = _drawn_together(best.slope, best.variance)
     by_panel = np.full(n_panels, np.median(slope))
     by_panel[np.unique(panel).astype(int)] = slope
-    return Photons(tuple(by_panel.tolist()), _offsets(lines, panels, each, slope))
+    return Photons(tuple(by_panel.tolist()), _drift(lines, panels, each, slope))
 
 
 class _Fit(NamedTuple):
@@ -144,17 +144,11 @@ def _drawn_together(slope: NDArray[np.float64], variance: NDArray[np.float64]) -
     return np.maximum(mean + spread2 * weight * (slope - mean), 1e-3)
 
 
-def _offsets(
-    lines: _Lines, panels: NDArray[np.int64], each: NDArray[np.int64], slope: NDArray[np.float64]
-) -> tuple[float, float]:
-    """Spread of the level without light from panel to panel, and of a panel's from frame to frame."""
+def _drift(lines: _Lines, panels: NDArray[np.int64], each: NDArray[np.int64], slope: NDArray[np.float64]) -> float:
+    """How far the level without light strays from frame to frame; between panels read noise differs as well."""
     _, first = np.unique(each, return_index=True)
     panel = panels[first]
     dark = (lines.means(each, lines.level) - lines.means(each, lines.variance) / slope[panels])[first]
     middle = np.array([np.median(dark[panel == number]) for number in range(len(slope))])
-    return _spread(middle), _spread(dark - middle[panel])
-
-
-def _spread(values: NDArray[np.float64]) -> float:
-    low, high = np.quantile(values, [0.16, 0.84])
+    low, high = np.quantile(dark - middle[panel], [0.16, 0.84])
     return float(high - low) / 2

@@ -188,7 +188,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
 
 
 def _with_photons(noise: Noise, photons: Photons) -> Noise:
-    return dataclasses.replace(noise, per_photon=photons.variance, offsets=photons.offsets)
+    return dataclasses.replace(noise, per_photon=photons.variance, drift=photons.drift)
 
 
 def _alone(frame: Frame, scene: Scene, inner: int) -> NDArray[np.bool_]:

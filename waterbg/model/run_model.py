@@ -181,9 +181,8 @@ def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: li
     return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))
 
 
-def _noise(per_photon: list[float], offsets: list[float], **known: float) -> Noise:
-    between, about = offsets
-    return Noise(**known, per_photon=tuple(map(float, per_photon)), offsets=(float(between), float(about)))
+def _noise(per_photon: list[float], **known: float) -> Noise:
+    return Noise(**known, per_photon=tuple(map(float, per_photon)))
 
 
 def _trust(edges: list[float], tau2: list[float], stray: float) -> Trust:

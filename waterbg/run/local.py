@@ -42,7 +42,7 @@ SHIFTED = 1.0  # px from where the geometry has the detector: what is less is us
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first; statements without effect
 WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
-DARK = 0.1  # photons, standard deviation of the level without light, that is worth a word
+DRIFT = 0.1  # photons of the level without light that are worth a word
 GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
@@ -154,12 +154,10 @@ def doubts(model: RunModel, detector: Detector) -> list[str]:
     from waterbg.background.faulty import pixels_of
 
     said = []
-    between, about = model.noise.offsets
-    if max(between, about) > DARK:
-        whence = "frame to frame" if about > between else "panel to panel"
+    if model.noise.drift > DRIFT:
         said.append(
-            f"the level without light differs by {max(between, about):.1f} photons from {whence}: dark frames or a "
-            "common-mode correction should take that off (sigma allows for it)"
+            f"the level without light drifts from frame to frame by {model.noise.drift:.1f} photons: a common-mode "
+            "correction should take that off (sigma allows for it)"
         )
     if model.frames and not GAIN[0] <= model.noise.light <= GAIN[1]:
         said.append(
