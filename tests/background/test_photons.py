@@ -72,22 +72,23 @@ def test_frames_without_a_group_say_nothing():
     assert learn_photons([np.tile([1.0, 0.0, 100.0, 0.0], (6, 1))], 1) == Photons()
 
 
-def test_groups_are_tiles_of_similar_level_on_one_panel():
+def test_groups_are_tiles_of_similar_level_in_the_profile_on_one_panel():
     grid = TileGrid.of(np.array([[64, 64], [16, 16], [48, 80]]))  # the second has too few tiles
     rng = np.random.default_rng(7)
     pixels = rng.integers(0, 65, grid.n_tiles).astype(np.float32) * (rng.random(grid.n_tiles) > 0.1)
-    level, spread = rng.uniform(0.1, 5, grid.n_tiles), rng.uniform(0.1, 5, grid.n_tiles)
-    surface = SimpleNamespace(grid=grid, pixels=pixels, expected=level * pixels, scatter=spread * pixels)
+    level, spread, ratio = rng.uniform(0.1, 5, (3, grid.n_tiles))
+    sums = {"counts": (level + 0.3) * pixels, "expected": level * pixels, "scatter": spread * pixels}
+    surface = SimpleNamespace(grid=grid, pixels=pixels, ratio=ratio, **sums)
     found = panel_groups(surface, -0.5)
     expected = []
     for p in (0, 2):
         tiles = [t for t in range(*grid.offsets[p : p + 2]) if pixels[t] > 0]
-        tiles.sort(key=lambda t: level[t])
+        tiles.sort(key=lambda t: level[t] / ratio[t])
         for g in range(6):
             some = [t for i, t in enumerate(tiles) if i * 6 // len(tiles) == g]
             n = sum(pixels[t] for t in some)
             mean, variance = (sum(values[t] * pixels[t] for t in some) / n for values in (level, spread))
-            expected.append([mean - 0.5, variance, n, p])
+            expected.append([mean - 0.2, variance, n, p])
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 

@@ -32,13 +32,16 @@ class Photons(NamedTuple):
 def panel_groups(surface: Surface, pedestal: float) -> NDArray[np.float64]:
     """Mean counts with the pedestal, variance, number of pixels, and panel, of tiles of similar level: (n, 4).
 
+    Similar in the radial profile: a line through groups that were chosen by what is noise in their levels is too flat.
+    Counts and not what is expected: a surface of factors does not know that a dark level has no slope.
     All groups of panels that have enough tiles for them, none of others.
     """
     offsets = surface.grid.offsets
     used = np.flatnonzero(surface.pixels > 0)
     panel = np.searchsorted(offsets, used, side="right") - 1
-    sums = np.stack([surface.expected[used], surface.scatter[used], surface.pixels[used]]).astype(float)
-    order = np.lexsort((sums[0] / sums[2], panel))
+    sums = np.stack([surface.counts[used], surface.scatter[used], surface.pixels[used]]).astype(float)
+    by_profile = surface.expected[used] / surface.pixels[used] / np.maximum(surface.ratio[used], 1e-6)
+    order = np.lexsort((by_profile, panel))
     tiles = np.bincount(panel, minlength=len(offsets) - 1)
     rank = np.arange(len(used)) - np.repeat(np.cumsum(tiles) - tiles, tiles)
     panel, sums = panel[order], sums[:, order]
