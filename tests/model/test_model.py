@@ -314,6 +314,13 @@ def test_a_model_of_another_detector_is_refused(run, model):
         process_frame(frame, scene, other, SETTINGS)
 
 
+def test_a_model_of_another_number_of_panels_is_refused(run, model):
+    frame, scene, _ = run[0]
+    other = dataclasses.replace(model, noise=dataclasses.replace(model.noise, per_photon=(1.0, 1.0, 1.0)))
+    with pytest.raises(UsageError, match="another detector"):
+        process_frame(frame, scene, other, SETTINGS)
+
+
 def test_pixels_beyond_the_detector_are_refused(run, model):
     frame, scene, _ = run[0]
     with pytest.raises(UsageError, match="names pixels beyond the detector"):

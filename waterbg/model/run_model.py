@@ -85,7 +85,8 @@ class RunModel:
         UsageError
             When the model was learnt on a detector with other panels.
         """
-        if self.detector not in ("", detector.sizes):
+        other = self.noise.per_photon and len(self.noise.per_photon) != len(detector.panels)
+        if other or self.detector not in ("", detector.sizes):
             raise UsageError(
                 f"the run model was learnt on another detector ({self.detector}; this one has {detector.sizes}); "
                 "leave out --model, and it is learnt again"
