@@ -110,7 +110,7 @@ def known(w):
     expected, factor = np.full((n, 23, 23), 20.0, np.float32), np.ones(n)
     flags = flag_pixels(w.frame, w.scene, RADII)
     least = least_variance(expected, factor, Noise())
-    return without_surface(expected, np.full(n, 1e-4), factor, least, Noise(), flags)
+    return without_surface(expected, np.full(n, 1e-4), factor, least, Noise(), flags, w.scene.spots["panel"])
 
 
 def integrate():

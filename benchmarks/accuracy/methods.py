@@ -113,4 +113,5 @@ def known_background(frame, scene, spots, radii, panels, noise):
         expected[here] = padded[rows[:, None, None] + box[:, None], columns[:, None, None] + box]
     factor = np.ones(len(spots))
     least = least_variance(expected, factor, noise)
-    return without_surface(expected, np.zeros(len(spots)), factor, least, noise, flag_pixels(frame, scene, radii))
+    flags = flag_pixels(frame, scene, radii)
+    return without_surface(expected, np.zeros(len(spots)), factor, least, noise, flags, spots["panel"])

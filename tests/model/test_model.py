@@ -276,7 +276,7 @@ def test_a_model_without_anything_learnt_can_be_saved(tmp_path):
 
 def test_a_model_holds_every_number(tmp_path):
     odd = RunModel(
-        noise=Noise(0.7, 0.2, -0.3),
+        noise=Noise(0.7, 0.2, -0.3, (1.1, 0.9), 0.4),
         trust=Trust((1.0, 2.0), (1e-4, 2e-4, 3e-4)),
         spots=Spots(
             psf=Psf(Lines(1, 2, 3, 4), 0.1, 0.2),
@@ -297,7 +297,7 @@ def test_a_model_holds_every_number(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 6"}']
+    "text", ["", "{}", "[1]", '{"format": "another run model 1"}', '{"format": "waterbg run model 7"}']
 )
 def test_what_is_no_model_is_refused(tmp_path, text):
     path = tmp_path / "model.json"
@@ -311,6 +311,13 @@ def test_a_model_of_another_detector_is_refused(run, model):
     assert model.detector == frame.detector.sizes
     other = dataclasses.replace(model, detector="1 panel of 2527 x 2463 pixels")
     with pytest.raises(UsageError, match=r"another detector \(1 panel of 2527 x 2463 pixels; .*leave out --model"):
+        process_frame(frame, scene, other, SETTINGS)
+
+
+def test_a_model_of_another_number_of_panels_is_refused(run, model):
+    frame, scene, _ = run[0]
+    other = dataclasses.replace(model, noise=dataclasses.replace(model.noise, per_photon=(1.0, 1.0, 1.0)))
+    with pytest.raises(UsageError, match="another detector"):
         process_frame(frame, scene, other, SETTINGS)
 
 

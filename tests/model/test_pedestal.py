@@ -29,12 +29,17 @@ def with_data(frame, data):
     return dataclasses.replace(frame, data=np.asarray(data, np.float32))
 
 
-def integrate(run, offset=0.0, by_chip=0.0):
-    """Results of all frames, and the model, when all pixels have ``offset`` more, and quarters of panels scatter."""
+def integrate(run, offset=0.0, by_chip=0.0, by_panel=0.0, by_frame=0.0):
+    """Results of all frames, and the model, when all pixels have ``offset`` more, and quarters of panels scatter.
+
+    Or whole panels, or frames.
+    """
     rng = np.random.default_rng(9)
+    drifts = np.random.default_rng(11)
     frames = []
     for frame, scene, _ in run:
-        data = frame.data + np.float32(offset)
+        data = frame.data + np.float32(offset + by_frame * drifts.normal())
+        data += np.repeat(by_panel * drifts.normal(size=2), np.diff(frame.detector.offsets)).astype(np.float32)
         for number in range(2):
             begin, end = frame.detector.offsets[number : number + 2]
             panel = data[begin:end].reshape(frame.detector.shapes[number])
@@ -76,6 +81,26 @@ def test_chips_that_lost_more_than_others_do_no_harm(run):
     z = deviations(run, integrate(run, -0.4, by_chip=0.3)[0])
     assert abs(z.mean()) < 0.15
     assert 0.9 < z.std() < 1.25
+
+
+@pytest.mark.parametrize("drift", [{"by_frame": 1.3}, {"by_frame": 3.0}, {"by_panel": 1.3}])
+def test_sigma_of_strong_reflections_is_right_where_the_level_without_light_drifts(run, drift):
+    """A line of variance over level through all frames is too flat by far, and its gain not that of a photon."""
+    results, model = integrate(run, **drift)
+    assert model.noise.gain < 0.7
+    assert model.noise.per_photon == pytest.approx((1.0, 1.0), abs=0.06)
+    assert model.noise.drift == pytest.approx(next(iter(drift.values())), rel=0.6)
+    plain, _ = integrate(run)
+    strong = np.concatenate([result["I"] > 8 * result["sigma"] for result in plain])
+    sigma, usual = (np.concatenate([each["sigma"] for each in some]) for some in (results, plain))
+    kept = np.concatenate([(a["status"] == Status.OK) & (b["status"] == Status.OK) for a, b in zip(results, plain)])
+    assert np.median((sigma / usual)[strong & kept]) == pytest.approx(1, abs=0.04)
+    assert deviations(run, results).std() == pytest.approx(deviations(run, plain).std(), abs=0.05)
+
+
+def test_frames_of_one_level_without_light_have_no_drift(run):
+    _, model = integrate(run)
+    assert (model.noise.per_photon, model.noise.drift) == ((), 0.0)
 
 
 def test_levels_below_zero_are_found_only_where_they_are_certain(run):

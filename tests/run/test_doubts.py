@@ -24,6 +24,15 @@ def test_pixels_that_scatter_otherwise_are_named():
         assert said.startswith(f"the variance of pixels is {gain:.2f} of what adu_per_photon says")
 
 
+def test_a_level_without_light_that_drifts_is_told_from_a_wrong_calibration():
+    noise = Noise(gain=0.3, per_photon=(1.0,) * 5 + (1.4,), drift=0.84)
+    (said,) = doubts(RunModel(frames=3, noise=noise), DETECTOR)
+    assert said.startswith("the level without light drifts from frame to frame by 0.8 photons")
+    (said,) = doubts(RunModel(frames=3, noise=Noise(per_photon=(0.3,) * 6)), DETECTOR)
+    assert said.startswith("the variance of pixels is 0.30 of what adu_per_photon says")
+    assert doubts(RunModel(frames=3, noise=Noise(per_photon=(1.0,) * 6, drift=0.05)), DETECTOR) == []
+
+
 def test_faulty_pixels_are_counted_where_they_are_worth_a_mask():
     (said,) = doubts(RunModel(frames=3, faulty="17 1000-1399"), DETECTOR)
     assert said == "401 pixels are wrong in all frames, and are left out: a mask should say so"

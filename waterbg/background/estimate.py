@@ -22,6 +22,7 @@ class BackgroundArrays(NamedTuple):
     expected: NDArray[np.float32]
     scale_variance: NDArray[np.float64]
     factor: NDArray[np.float64]
+    per_photon: NDArray[np.float64]
     least: NDArray[np.float64]
     gain: float
     read2: float
@@ -43,15 +44,33 @@ class Noise:
     pedestal : float
         What every pixel has without light (negative where too much was taken off), and which is to be taken off before
         counts are expected. Where there are levels below zero, read noise may be taken for light, and lowers it.
+    per_photon : tuple of float
+        Variance that a photon of a spot adds on each panel, where ``gain`` does not say it: where levels without light
+        differ, see :mod:`waterbg.background.photons`. Empty elsewhere.
+    drift : float
+        How far these levels then stray from frame to frame, standard deviation.
     """
 
     gain: float = 1.0
     read2: float = 0.0
     pedestal: float = 0.0
+    per_photon: tuple[float, ...] = ()
+    drift: float = 0.0
 
     def variance(self, level: float) -> float:
         """Of a pixel that shows so many photons, pedestal and all."""
         return self.gain * (level - self.pedestal) + self.read2
+
+    @property
+    def light(self) -> float:
+        """Variance that a photon adds on the usual panel."""
+        return float(np.median(self.per_photon)) if self.per_photon else self.gain
+
+    def of_photons(self, factor: NDArray[np.float64], panel: NDArray[np.int32]) -> NDArray[np.float64]:
+        """(n,) variance that a photon of a spot adds on the given panels, where the background has this factor."""
+        if not self.per_photon:
+            return factor * self.gain
+        return np.asarray(self.per_photon)[np.maximum(panel, 0)]
 
 
 @dataclass
@@ -67,6 +86,8 @@ class BackgroundEstimate:
         Relative variance of ``expected`` as a whole.
     factor : (n,) float64
         A pixel of mu expected counts has variance ``factor * (noise.gain * mu + noise.read2)``.
+    per_photon : (n,) float64
+        What each photon of the spot itself adds to it.
     least : (n,) float64
         Variance, photons², below which no pixel is believed: a plane, or a level below zero, may expect less than
         nothing of single pixels, which would decide alone.
@@ -87,6 +108,7 @@ class BackgroundEstimate:
     expected: NDArray[np.float32]
     scale_variance: NDArray[np.float64]
     factor: NDArray[np.float64]
+    per_photon: NDArray[np.float64]
     least: NDArray[np.float64]
     noise: Noise
     flags: NDArray[np.uint8]
@@ -100,14 +122,15 @@ class BackgroundEstimate:
         """For kernels."""
         noise = self.noise
         return BackgroundArrays(
-            self.expected, self.scale_variance, self.factor, self.least, float(noise.gain), float(noise.read2)
-        )
+            self.expected, self.scale_variance, self.factor, self.per_photon, self.least,
+            float(noise.gain), float(noise.read2),
+        )  # fmt: skip
 
     @property
     def lit(self) -> NDArray[np.float64]:
         """(n,) share of the stray light in the variance of pixels under the middle of each spot."""
-        light = self.noise.gain * self.stray.astype(float)
-        variance = self.noise.gain * self.expected[:, self.half, self.half] + self.noise.read2
+        light = self.per_photon * self.stray.astype(float)
+        variance = self.factor * (self.noise.gain * self.expected[:, self.half, self.half] + self.noise.read2)
         return np.where(light > 0, np.minimum(light / np.maximum(variance, 1e-9), 1), 0)
 
     @property
@@ -122,6 +145,7 @@ class BackgroundEstimate:
             expected=self.expected[:n],
             scale_variance=self.scale_variance[:n],
             factor=self.factor[:n],
+            per_photon=self.per_photon[:n],
             least=self.least[:n],
             stray=self.stray[:n],
             own_ring=self.own_ring[:n],
@@ -142,10 +166,12 @@ def without_surface(
     least: NDArray[np.float64],
     noise: Noise,
     flags: NDArray[np.uint8],
+    panel: NDArray[np.int32],
 ) -> BackgroundEstimate:
     """Make the estimate of somebody who knows no surface of the frame that rings could be compared with."""
     no_stray, no_ring = np.zeros(len(expected), np.float32), np.zeros(len(expected), bool)
-    return BackgroundEstimate(expected, scale_variance, factor, least, noise, flags, no_stray, no_ring)
+    per_photon = noise.of_photons(factor, panel)
+    return BackgroundEstimate(expected, scale_variance, factor, per_photon, least, noise, flags, no_stray, no_ring)
 
 
 class Estimator(Protocol):

@@ -53,7 +53,7 @@ class Ring:
         spots = scene.spots if targets is None else targets
         flags = _flag_discs(frame, scene, radii)
         found = ring_estimate(frame, flags, spots, radii, self.noise, self.gradient)
-        return without_surface(*found, self.noise, flags)
+        return without_surface(*found, self.noise, flags, spots["panel"])
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ class Radial:
             return _from_rings(frame, scene, radii, spots, self.noise)
         expected, factor = surface.boxes(*columns_of(spots), box_half(radii), frame.detector.shapes)
         least = least_variance(expected, factor, self.noise)
-        estimate = without_surface(expected, np.zeros(len(spots)), factor, least, self.noise, flags)
+        none = np.zeros(len(spots))
+        estimate = without_surface(expected, none, factor, least, self.noise, flags, spots["panel"])
         return replace(estimate, dead=surface.dead)
 
 
@@ -185,7 +186,11 @@ def water_estimate(
         )
     own = rings.doubted.copy()
     own[wrong], stray[wrong] = True, 0
-    return BackgroundEstimate(expected, variance, factor, least, noise, flags, stray, own, dead=surface.dead), rings
+    per_photon = noise.of_photons(factor, targets["panel"])
+    estimate = BackgroundEstimate(
+        expected, variance, factor, per_photon, least, noise, flags, stray, own, dead=surface.dead
+    )
+    return estimate, rings
 
 
 def make_estimator(

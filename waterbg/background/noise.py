@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 _GROUPS = 24
 _PLENTY = 8.0  # photons a pixel: quartiles of fewer are steps
-_TOLERANCE = 0.03  # relative, of a group's variance, beyond its statistics
-_PRIOR = 0.3  # of the gain about 1
+TOLERANCE = 0.03  # relative, of a group's variance, beyond its statistics
+PRIOR = 0.3  # of the gain about 1
 _BLOCKS, _SAMPLE = 256, 256  # of a frame and pixels of each, that are looked at for levels below zero
 _GLANCE, _FEW_NEGATIVE = 1 << 16, 0.01  # pixels that are looked at first; share of them below which none is looked for
 _FEWEST = 64  # clean ones of these pixels
 _LOW = 0.05  # share of the blocks that may be lower yet: a chip that does not work decides nothing
-_SURE = 3.0  # standard deviations
+SURE = 3.0  # standard deviations
 _LEAST = 0.1  # share of the lowest level that a pedestal must be
 # share of the least scatter (before that is known, of the lift) that stays read noise: where less than no light is
 # left, weights must end
@@ -77,7 +77,7 @@ def lowest_level(frame: Frame, flags: NDArray[np.uint8]) -> float:
                 low, level, high = np.sort(values)[[len(values) * percent // 100 for percent in (16, 50, 84)]]
                 if high > low:
                     error = 1.25 * 0.5 * (high - low) / len(values) ** 0.5
-                    levels.append(level if level < -_SURE * error else max(level, 0.0))
+                    levels.append(level if level < -SURE * error else max(level, 0.0))
     return min(float(np.quantile(levels, _LOW)), 0.0) if levels else 0.0
 
 
@@ -124,9 +124,9 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
         return Noise(1.0, -_STAYS * lowest, lowest)
     mean, variance, pixels = groups.T
     likely = np.maximum(variance, 1 / pixels)  # where nothing is counted, one photon might have been
-    tie = 1 / _PRIOR**2
+    tie = 1 / PRIOR**2
     for _ in range(2):  # what came out low by chance must not weigh more for it
-        weight = 1 / (likely**2 * (2 / pixels + _TOLERANCE**2) + likely / pixels)  # the last by Poisson's kurtosis
+        weight = 1 / (likely**2 * (2 / pixels + TOLERANCE**2) + likely / pixels)  # the last by Poisson's kurtosis
         gain, read2 = _line(mean, variance, weight, 0.0)
         # where levels do not say how pixels scatter (a background was taken off), the line is not known from them
         weight /= max(float((weight * (variance - gain * mean - read2) ** 2).mean()), 1.0)
@@ -141,7 +141,7 @@ def learn_noise(groups: NDArray[np.float64], lowest: float = 0.0) -> Noise:
     if read2 >= 0:
         return Noise(gain, read2)
     chi2 = float((weight * (variance - gain * mean - read2) ** 2).sum())
-    certain = _chi2_without_pedestal(mean, variance, weight) > chi2 + _SURE**2
+    certain = _chi2_without_pedestal(mean, variance, weight) > chi2 + SURE**2
     if certain and -read2 > _LEAST * gain * float(mean.min()):
         return Noise(gain, 0.0, -read2 / gain)
     through_zero = ((weight * mean * variance).sum() + tie) / ((weight * mean * mean).sum() + tie)

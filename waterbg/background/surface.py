@@ -50,8 +50,8 @@ class Surface:
         Gain and read noise²: a pixel of expected counts mu has variance factor·(noise[0]·mu + noise[1]).
     factor : (n_tiles,) float32
         What the frame's own scatter says on top of that, about 1.
-    expected, scatter, pixels : (n_tiles,) float32
-        Of the clean pixels of each tile: sum of expected counts, sum of squared deviations from them, number.
+    counts, expected, scatter, pixels : (n_tiles,) float32
+        Of the clean pixels of each tile: sum of counts, of what is expected, of squared deviations from that, number.
     clean : int
         Number of clean pixels.
     counted : float
@@ -66,6 +66,7 @@ class Surface:
     ratio: NDArray[np.float32]
     noise: tuple[float, float]
     factor: NDArray[np.float32]
+    counts: NDArray[np.float32]
     expected: NDArray[np.float32]
     scatter: NDArray[np.float32]
     pixels: NDArray[np.float32]
@@ -185,7 +186,10 @@ def fit_surface(frame: Frame, flags: NDArray[np.uint8], rays: Rays, noise: tuple
     model = (noise[0] * sums.tile_s + noise[1] * used).astype(np.float32)
     factor = smooth_ratio(grid, scatter, model)
     clean, counted = int(used.sum()), float(sums.tile_n.sum())
-    return Surface(rays, grid, curve(means), ratio, noise, factor, sums.tile_s, scatter, used, clean, counted, dead)
+    counts, expected = sums.tile_n, sums.tile_s
+    return Surface(
+        rays, grid, curve(means), ratio, noise, factor, counts, expected, scatter, used, clean, counted, dead
+    )
 
 
 def _update_means(

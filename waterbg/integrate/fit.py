@@ -140,7 +140,7 @@ def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, 
     CrystFEL never looks. CrystFEL's acceptance does not know of them, but the sum is without.
     """
     counts, photons_per_adu, flags, offsets, shapes = pixels
-    expected, scale_variance, factor, least, gain, read2 = background
+    expected, scale_variance, factor, per_photon, least, gain, read2 = background
     half, far_out2 = expected.shape[1] // 2, FAR_OUT * FAR_OUT
     for k in range(panel.size):
         p = panel[k]
@@ -195,7 +195,7 @@ def sum_spots(pixels, saturation, has_map, max_adu, panel, fs, ss, outer, peak, 
         else:
             signal = total * photons_per_adu[p] - under
             empty = max(factor[k] * (gain * under + read2 * n_summed), least[k] * n_summed)
-            variance = empty + factor[k] * gain * max(signal - 0.5 * np.sqrt(empty), 0.0)
+            variance = empty + per_photon[k] * max(signal - 0.5 * np.sqrt(empty), 0.0)
             result.disc, result.background = signal, under / n_summed
             result.disc_sigma = np.sqrt(variance + under * under * scale_variance[k])
             if not result.disc_sigma > 0:  # also where the background has no answer
@@ -242,7 +242,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
         Rows whose status is 0 are filled.
     """
     counts, photons_per_adu, flags, offsets, shapes = pixels
-    expected, scale_variance, factor, least, gain, read2 = background
+    expected, scale_variance, factor, per_photon, least, gain, read2 = background
     reach, shift, widths, blur, tail = profiles
     half = expected.shape[1] // 2
     n_box = expected.shape[1] * expected.shape[2]
@@ -298,7 +298,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
         for iteration in range(ITERATIONS):
             top = information = pull = 0.0
             for q in range(used):  # apart, for divisions become vector instructions
-                weight[q] = P[q] / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least[k])
+                weight[q] = P[q] / max(factor[k] * (gain * B[q] + read2) + per_photon[k] * guess * P[q], least[k])
             for q in range(used):
                 top += weight[q] * (n[q] - B[q])
                 information += weight[q] * P[q]
@@ -322,12 +322,12 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
             guess = likely_intensity(intensity, np.sqrt(1 / information), usual[k])
             information = chi2 = pull = flat = whole = 0.0
             for q in range(used):
-                weight[q] = 1 / max(factor[k] * (gain * (B[q] + guess * P[q]) + read2), least[k])
+                weight[q] = 1 / max(factor[k] * (gain * B[q] + read2) + per_photon[k] * guess * P[q], least[k])
             for q in range(used):
                 inverse, w = weight[q], P[q] * weight[q]
                 information += w * P[q]
                 whole += w
-                flat += w * P[q] * (1 - factor[k] * gain * guess * w)
+                flat += w * P[q] * (1 - per_photon[k] * guess * w)
                 pull += w * B[q]
                 left = n[q] - B[q] - intensity * P[q]
                 chi2 += left * left * inverse
@@ -335,7 +335,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
         complete = 1 + lost / in_disc if in_disc > 0 else np.nan
         empty = max(factor[k] * (gain * disc_b + read2 * disc_pixels), least[k] * disc_pixels)
         result.sum, result.sum_sigma, result.sum_zero = completed_sum(
-            disc_n - disc_b, complete, empty, disc_b * disc_b * scale_variance[k], factor[k] * gain, guess, usual[k]
+            disc_n - disc_b, complete, empty, disc_b * disc_b * scale_variance[k], per_photon[k], guess, usual[k]
         )
         result.I = intensity
         result.sigma = np.sqrt(1 / information + (pull / information) ** 2 * scale_variance[k])

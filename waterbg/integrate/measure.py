@@ -67,7 +67,7 @@ def measure_spots(
     answer have none now); empty for a fresh start. ``out`` (len(which),) MEASURED.
     """
     counts, photons_per_adu, flags, offsets, shapes = pixels
-    expected, _, factor, least, gain, read2 = background
+    expected, _, factor, per_photon, least, gain, read2 = background
     half = expected.shape[1] // 2
     wide2 = 1 / (TAIL_WIDTH * TAIL_WIDTH)
     share = tail * wide2 / (1 - tail)
@@ -169,7 +169,8 @@ def measure_spots(
                     P, Pu, Pv, Pr, Pt = norm * P, norm_r * Pu, norm_t * Pv, norm_r * Pr, norm_t * Pt
                     under = expected[k, half + j, half + i]
                     value = counts[row + i] * photons_per_adu[p]
-                    variance = max(factor[k] * (gain * (under + max(intensity, 0.0) * P) + read2), least[k], 1e-3)
+                    variance = factor[k] * (gain * under + read2) + per_photon[k] * max(intensity, 0.0) * P
+                    variance = max(variance, least[k], 1e-3)
                     weight = 1 / variance
                     d[0], d[1], d[2], d[3], d[4] = P, intensity * Pu, intensity * Pv, intensity * Pr, intensity * Pt
                     left = value - under - intensity * P

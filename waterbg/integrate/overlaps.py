@@ -73,7 +73,7 @@ def refit_neighbours(
     first fits and gets the new I, sigma, sigma_zero, chi2 and flat, and sums without what neighbours have in the disc.
     """
     counts, photons_per_adu, flags, offsets, shapes = pixels
-    expected, scale_variance, factor, least, gain, read2 = background
+    expected, scale_variance, factor, per_photon, least, gain, read2 = background
     reach, shift, widths, blur, tail = profiles
     half = expected.shape[1] // 2
     size = expected.shape[1]
@@ -133,11 +133,11 @@ def refit_neighbours(
                             others_n += taken[q] * Q
                             others_v += guess[q] * Q
                     n = counts[at] * photons_per_adu[p] - b - others_n
-                    v = max(factor[k] * (gain * (b + others_v + guess[k] * P) + read2), least[k])
-                    v_bare = max(factor[k] * (gain * (b + others_v) + read2), least[k])
+                    v_bare = factor[k] * (gain * b + read2) + per_photon[k] * others_v
+                    v, v_bare = max(v_bare + per_photon[k] * guess[k] * P, least[k]), max(v_bare, least[k])
                     top += P * n / v
                     information += P * P / v
-                    flat += P * P / v * (1 - factor[k] * gain * guess[k] * P / v)
+                    flat += P * P / v * (1 - per_photon[k] * guess[k] * P / v)
                     pull += P * b / v
                     bare += P * P / v_bare
                     bare_pull += P * b / v_bare
@@ -182,7 +182,8 @@ def refit_neighbours(
             out[k].sigma = np.sqrt(1 / (information * kept) + (pull / information) ** 2 * scale_variance[k])
             out[k].chi2 = chi2 / max(used - 1, 1)
             out[k].flat = flat / information
-            empty = max(factor[k] * (gain * (disc_b + disc_others) + read2 * disc_pixels), least[k] * disc_pixels)
+            empty = factor[k] * (gain * disc_b + read2 * disc_pixels) + per_photon[k] * disc_others
             out[k].sum, out[k].sum_sigma, out[k].sum_zero = completed_sum(
-                signal, 1 + lost / held if held > 0 else np.nan, empty, beyond, factor[k] * gain, guess[k], usual[k]
-            )
+                signal, 1 + lost / held if held > 0 else np.nan, max(empty, least[k] * disc_pixels), beyond,
+                per_photon[k], guess[k], usual[k],
+            )  # fmt: skip

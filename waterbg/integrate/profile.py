@@ -128,7 +128,7 @@ def integrate_profile(
         fits[name] *= share
     for name in ("sum", "sum_sigma", "sum_zero"):
         fits[name] *= summed
-    result = as_integrated(frame, spots, fits, sigma_scale, error, LEAST_SIGMA * background.noise.gain, summation)
+    result = as_integrated(frame, spots, fits, sigma_scale, error, LEAST_SIGMA * background.noise.light, summation)
     return result, fits, shapes
 
 

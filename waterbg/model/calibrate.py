@@ -46,7 +46,7 @@ def calibrate(
     wholly = dataclasses.replace(model, trust=dataclasses.replace(model.trust, stray=1.0))
     tries = itertools.islice(walk(sample, _try_frame, wholly, settings), model.frames)
     trial = _pooled_trial(tries, ENOUGH_DECOYS)
-    least = profile.LEAST_SIGMA * model.noise.gain
+    least = profile.LEAST_SIGMA * model.noise.light
     share = stray_share(np.concatenate([trial.half, trial.displaced])) if settings.decoys else 0.0
     for decoys in (trial.half, trial.displaced):
         with_stray(decoys, share, least)

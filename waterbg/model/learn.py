@@ -19,6 +19,7 @@ from waterbg.background import Noise, Trust, frame_rays
 from waterbg.background.estimators import flag_pixels, water_estimate
 from waterbg.background.faulty import Faults, deviations, text_of
 from waterbg.background.noise import learn_noise, lowest_level, noise_groups, starting_noise
+from waterbg.background.photons import Photons, learn_photons, panel_groups
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.integrate import profile, shapes, strong
 from waterbg.integrate.overlaps import are_countless, find_neighbours
@@ -85,11 +86,12 @@ def learn_model(
             break
     if faults is None:
         return RunModel()
+    noise = learn_noise(
+        np.concatenate([each.groups for each in seen]),
+        float(np.quantile([each.lowest for each in seen], FAINT, method="higher")),
+    )
     model = RunModel(
-        noise=learn_noise(
-            np.concatenate([each.groups for each in seen]),
-            float(np.quantile([each.lowest for each in seen], FAINT, method="higher")),
-        ),
+        noise=_with_photons(noise, learn_photons([each.by_panel for each in seen], len(seen[0].shapes))),
         trust=_learn_trust(seen),
         spots=_learn_spots(seen),
         faulty=text_of(faults.pixels()),
@@ -104,13 +106,15 @@ def learn_model(
 class _Look:
     """What one frame of the first walk gives.
 
-    ``groups`` for the noise, and the ``lowest`` level; ``inv_d``, ``scale``, ``variance`` of the rings of decoys;
-    ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be measured with every tail, ``alone``: those
-    without neighbours, ``measured`` (n_tails, n) MEASURED; ``everywhere`` 1/d of all; ``deviations`` of every pixel,
-    for the faulty ones; the ``detector``'s name and the ``shapes`` of its panels.
+    ``groups`` for the noise, of all panels and ``by_panel``, and the ``lowest`` level; ``inv_d``, ``scale``,
+    ``variance`` of the rings of decoys; ``places``, ``crystal``, ``spot_inv_d`` of the strong spots that could be
+    measured with every tail, ``alone``: those without neighbours, ``measured`` (n_tails, n) MEASURED; ``everywhere``
+    1/d of all; ``deviations`` of every pixel, for the faulty ones; the ``detector``'s name and the ``shapes`` of its
+    panels.
     """
 
     groups: NDArray[np.float64]
+    by_panel: NDArray[np.float64]
     lowest: float
     inv_d: NDArray[np.float64]
     scale: NDArray[np.float64]
@@ -151,6 +155,8 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         if not 1 / SURPRISE < ratio < SURPRISE or found.pedestal != noise.pedestal:
             noise = found
             surface, groups = _surface_and_groups(frame, flags, rays, noise, lowest < 0)
+    by_panel = panel_groups(surface, noise.pedestal)
+    noise = _with_photons(noise, learn_photons([by_panel], len(frame.detector.shapes)))
     frame = frame.without(noise.pedestal)
     off = deviations(frame, flags, surface)  # before spots are summed up, who flag what is hot in this frame
     decoys = half_index_decoys(frame, scene, radii)
@@ -165,6 +171,7 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
     which, measured, _ = strong.measure_strong(ground, spots, fits[:n], TAILS, TEACHERS)
     return _Look(
         groups=groups,
+        by_panel=by_panel,
         lowest=lowest,
         inv_d=decoys["inv_d"][known],
         scale=rings.scale[n:][known],
@@ -179,6 +186,10 @@ def _look(frame: Frame, scene: Scene, settings: Settings) -> _Look:
         detector=frame.detector.sizes,
         shapes=frame.detector.shapes,
     )
+
+
+def _with_photons(noise: Noise, photons: Photons) -> Noise:
+    return dataclasses.replace(noise, per_photon=photons.variance, drift=photons.drift)
 
 
 def _alone(frame: Frame, scene: Scene, inner: int) -> NDArray[np.bool_]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from waterbg.frames import Frame
     from waterbg.geometry import Detector
 
-_FORMAT = "waterbg run model 6"
+_FORMAT = "waterbg run model 7"
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ class RunModel:
         UsageError
             When the model was learnt on a detector with other panels.
         """
-        if self.detector not in ("", detector.sizes):
+        other = self.noise.per_photon and len(self.noise.per_photon) != len(detector.panels)
+        if other or self.detector not in ("", detector.sizes):
             raise UsageError(
                 f"the run model was learnt on another detector ({self.detector}; this one has {detector.sizes}); "
                 "leave out --model, and it is learnt again"
@@ -139,7 +140,7 @@ class RunModel:
             spots = data.pop("spots")
             psf = spots.pop("psf")
             return cls(
-                noise=Noise(**data.pop("noise")),
+                noise=_noise(**data.pop("noise")),
                 trust=_trust(**data.pop("trust")),
                 spots=Spots(
                     psf=Psf(**{**psf, "widths": Lines(**psf["widths"])}),
@@ -179,6 +180,10 @@ def _map(coefficients: list[Any], scale: float, leaning: list[float], panels: li
         raise ValueError
     pairs = (tuple((float(x), float(y)) for x, y in column) for column in (coefficients, panels))
     return PositionMap(next(pairs), scale, tuple(leaning), next(pairs))
+
+
+def _noise(per_photon: list[float], **known: float) -> Noise:
+    return Noise(**known, per_photon=tuple(map(float, per_photon)))
 
 
 def _trust(edges: list[float], tau2: list[float], stray: float) -> Trust:

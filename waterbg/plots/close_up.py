@@ -140,7 +140,8 @@ def close_up(look: Look, row: int) -> CloseUp:
     )
     expected = background.expected[row].astype(float)
     noise = background.noise
-    variance = noise.gain * (expected + np.maximum(np.nan_to_num(flux), 0) * profile) + noise.read2
+    variance = background.factor[row] * (noise.gain * expected + noise.read2)
+    variance += background.per_photon[row] * np.maximum(np.nan_to_num(flux), 0) * profile
     number = int(scene.crystal[row])
     printed = scene.crystals[number].reflections[int(np.flatnonzero(scene.rows[number] == row)[0])]
     result = found.result[row]

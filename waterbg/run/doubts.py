@@ -19,6 +19,7 @@ SHIFTED = 1.0  # px from where the geometry has the detector: what is less is us
 MOVED = 0.5  # px from where the geometry has it: a panel that is named in the summary
 NAMED = 3  # such panels, the farthest ones first; statements without effect
 WORTH_A_MASK = 1e-4  # share of the pixels that are faulty: a few hot ones do no harm
+DRIFT = 0.1  # photons of the level without light that are worth a word
 GAIN = 0.5, 2.0  # variance of a pixel's counts over their mean: between is what calibrations are off by
 
 
@@ -53,9 +54,14 @@ def doubts(model: RunModel, detector: Detector) -> list[str]:
     from waterbg.background.faulty import pixels_of
 
     said = []
-    if model.frames and not GAIN[0] <= model.noise.gain <= GAIN[1]:
+    if model.noise.drift > DRIFT:
         said.append(
-            f"the variance of pixels is {model.noise.gain:.2f} of what adu_per_photon says: it is wrong, or pixels "
+            f"the level without light drifts from frame to frame by {model.noise.drift:.1f} photons: a common-mode "
+            "correction should take that off (sigma allows for it)"
+        )
+    if model.frames and not GAIN[0] <= model.noise.light <= GAIN[1]:
+        said.append(
+            f"the variance of pixels is {model.noise.light:.2f} of what adu_per_photon says: it is wrong, or pixels "
             "share light (a phosphor's do; sigma of strong reflections is then up to a fifth too small)"
         )
     faulty = len(pixels_of(model.faulty))
