@@ -24,6 +24,14 @@ def test_the_table_of_check_hkl_is_read(recorded):
     }
 
 
+def test_the_table_of_crystfel_0_9_has_a_column_more(recorded):
+    said = (recorded / "check-nograd.err").read_text()
+    shells = read_check((recorded / "check-nograd-0.9.1.dat").read_text(), said)
+    assert shells.edges == (0.566, 3.310, 4.167, 4.769, 5.248, 5.652)
+    assert shells.columns["snr"] == (8.81, 8.83, 15.43, 6.88, 3.90)
+    assert shells.columns["mean_intensity"] == (289.37, 151.60, 72.70, 44.95, 25.78)
+
+
 def test_the_resolution_range_is_read(recorded):
     assert read_range((recorded / "check-nograd.err").read_text()) == (0.566260, 5.652446)
     assert read_range((recorded / "check-none.err").read_text()) == (math.inf, 0)

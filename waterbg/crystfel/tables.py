@@ -10,6 +10,7 @@ from waterbg.errors import ProgramError
 # header word of a column of check_hkl's table -> our name and the factor to our unit
 _CHECK_COLUMNS = ("centre", "reflections", "possible", "completeness", "measurements", "multiplicity",
                   "snr", "mean_intensity", "d", "minimum", "maximum")  # fmt: skip
+_DEVIATION = "Std dev"  # header words of a column more, before the mean intensity, until CrystFEL 0.9
 _OVERALL = {
     "measurements": r"^([\d.]+) measurements in total",
     "reflections": r"^(\d+) reflections in total",
@@ -62,8 +63,11 @@ def read_check(table: str, said: str) -> Shells:
     ProgramError
         When the table is not what CrystFEL writes.
     """
-    rows = _rows(table, len(_CHECK_COLUMNS), "Center 1/nm", "check_hkl")
-    columns = dict(zip(_CHECK_COLUMNS, zip(*rows)))
+    names = list(_CHECK_COLUMNS)
+    if _DEVIATION in table.partition("\n")[0]:
+        names.insert(names.index("mean_intensity"), "deviation")
+    rows = _rows(table, len(names), "Center 1/nm", "check_hkl")
+    columns = dict(zip(names, zip(*rows)))
     overall = {}
     for name, pattern in _OVERALL.items():
         found = re.search(pattern, said, re.MULTILINE)
