@@ -361,12 +361,10 @@ def _hundredths(words: NDArray[Any], layout: Layout) -> NDArray[Any] | None:
     wrong &= np.uint32(0x80808080)
     if np.count_nonzero(wrong):
         return None
-    hundredths = (words >> np.uint32(8)) & np.uint32(15)
-    hundredths *= np.uint32(10)
+    words *= np.uint32(10 << 8 | 1)  # each byte ten times the one before it, plus itself
     words >>= np.uint32(16)
-    words &= np.uint32(15)
-    hundredths += words
-    return hundredths
+    words &= np.uint32(0xFF)
+    return words
 
 
 def _values(
@@ -376,18 +374,16 @@ def _values(
     whole, minus = found
     k = layout.integers
     values = np.empty(whole.shape[1], layout.dtype)
-    for i, name in enumerate(layout.names[:k]):
-        values[name] = whole[i]
-        if minus is not None:
-            np.negative(values[name], out=values[name], where=minus[i])
-    number = whole[k:].astype(np.float64)
+    integers, number = whole[:k].view(np.int64), whole[k:].astype(np.float64)
     # whole numbers below 2^53, then one correctly rounded division: the doubles nearest to the printed decimals
     number *= 100.0
     number += hundredths
-    number /= 100.0
-    if minus is not None:
-        np.negative(number, out=number, where=minus[k:])
-    for name, row in zip(layout.names[k:], number):
+    if minus is None:
+        number /= 100.0
+    else:  # a zero keeps its minus
+        number /= np.where(minus[k:], -100.0, 100.0)
+        integers = np.where(minus[:k], -integers, integers)
+    for name, row in zip(layout.names, (*integers, *number)):
         values[name] = row
     return values
 
