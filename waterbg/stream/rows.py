@@ -91,10 +91,11 @@ class Layout:
     ----------
     what : str
         What a row is called in messages.
-    fields : tuple of (name, first byte, characters before the point, decimals)
-        In the order of the row; 4 or 7 characters, 0 to 2 decimals.
+    runs : tuple of (fields, first byte, bytes to the next, characters before the point, decimals)
+        Neighbouring fields of one kind, in the order of the row; 4 or 7 characters, 0 to 2 decimals. A blank follows
+        each field; one with 7 characters also has a blank before it.
     blanks : tuple of int
-        Columns that must be blank and do not follow a decimal directly.
+        Columns that must be blank and do not follow a field directly.
     name : int
         Column of the panel's name.
     header : bytes or None
@@ -107,30 +108,27 @@ class Layout:
         self,
         what: str,
         dtype: np.dtype,
-        fields: tuple[tuple[str, int, int, int], ...],
+        runs: tuple[tuple[int, int, int, int, int], ...],
         blanks: tuple[int, ...],
         name: int,
         end_marker: bytes,
         header: bytes | None,
         longest_name: int,
     ) -> None:
-        self.what, self.dtype, self.fields, self.blanks, self.name = what, dtype, fields, blanks, name
+        self.what, self.dtype, self.runs, self.blanks, self.name = what, dtype, runs, blanks, name
         self.end_marker, self.header, self.longest_name = end_marker, header, longest_name
-        decimals = [field[3] for field in fields]
-        self.integers = decimals.count(0)
+        decimals = [decimals for n, *_, decimals in runs for _ in range(n)]
+        self.integers, self.fields = decimals.count(0), len(decimals)
         self.tail = np.array([places + (places > 0) for places in decimals])[:, None]  # from the point on
-        self.floats = fields[self.integers :]
-        self.names = tuple(field[0] for field in fields)
-        self.shift = np.array([8 * (8 - field[2]) for field in fields], np.uint64)[:, None]
-        self.fill = np.array([int.from_bytes(b" " * (8 - field[2]), "little") for field in fields], np.uint64)[:, None]
-        # a point, one or two digits and the blank behind them as one word: what each byte should be, what makes its
+        # a point, its digits and the blank behind them as one word: what each byte should be, what makes its
         # difference from that overflow into the highest bit if it is not, and which bytes count
         words = {
-            1: (b".0 \0", b"\x7f\x76\x7f\x00", b"\xff\xff\xff\x00"),
+            0: (b" \0\0\0", b"\x7f\0\0\0", b"\xff\0\0\0"),
+            1: (b".0 \0", b"\x7f\x76\x7f\0", b"\xff\xff\xff\0"),
             2: (b".00 ", b"\x7f\x76\x76\x7f", b"\xff" * 4),
         }
         self.wanted, self.excess, self.counts = (
-            np.array([int.from_bytes(words[field[3]][i], "little") for field in self.floats], np.uint32)[:, None]
+            np.array([int.from_bytes(words[places][i], "little") for places in decimals], np.uint32)[:, None]
             for i in range(3)
         )
 
@@ -138,18 +136,8 @@ class Layout:
 REFLECTIONS = Layout(
     "reflection",
     REFLECTION,
-    (
-        ("h", 0, 4, 0),
-        ("k", 5, 4, 0),
-        ("l", 10, 4, 0),
-        ("I", 15, 7, 2),
-        ("sigma", 26, 7, 2),
-        ("peak", 37, 7, 2),
-        ("background", 48, 7, 2),
-        ("fs", 59, 4, 1),
-        ("ss", 66, 4, 1),
-    ),
-    (4, 9, 14),
+    ((3, 0, 5, 4, 0), (4, 15, 11, 7, 2), (2, 59, 7, 4, 1)),
+    (),
     73,
     END_REFLECTIONS,
     REFLECTION_COLUMNS,
@@ -158,7 +146,7 @@ REFLECTIONS = Layout(
 PEAKS = Layout(
     "peak",
     PEAK,
-    (("fs", 0, 4, 2), ("ss", 8, 4, 2), ("inv_d", 16, 7, 2), ("intensity", 28, 7, 2)),
+    ((2, 0, 8, 4, 2), (2, 16, 12, 7, 2)),
     (27, 39, 40),
     41,
     END_PEAKS,
@@ -252,26 +240,29 @@ def _read_printed(data: bytes, body: int, end: int, layout: Layout) -> Rows | No
 def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> NDArray[np.void] | None:
     """Read the numbers of ``n`` rows, ``length`` bytes apart; None if a byte is not where printf puts it."""
 
-    def column(at: int, kind: str) -> NDArray[Any]:
-        return np.ndarray((n,), kind, data, body + at, (length,))
+    def columns(count: int, at: int, step: int, kind: str) -> NDArray[Any]:
+        return np.ndarray((count, n), kind, data, body + at, (step, length))
 
     if length < layout.name + 2:
         return None
     for at in layout.blanks:
-        if np.count_nonzero(column(at, "u1") != 32):
+        if np.count_nonzero(columns(1, at, 0, "u1") != 32):
             return None
-    fractions = np.empty((len(layout.floats), n), "<u4")
-    for fraction, (_, first, whole, _) in zip(fractions, layout.floats):
-        fraction[:] = column(first + whole, "<u4")
+    words, fractions = np.empty((layout.fields, n), "<u8"), np.empty((layout.fields, n), "<u4")
+    row = 0
+    for count, first, step, whole, _ in layout.runs:
+        rows = slice(row, row + count)
+        fractions[rows] = columns(count, first + whole, step, "<u4")
+        if whole == 7:
+            words[rows] = columns(count, first - 1, step, "<u8")
+        else:
+            halves = words[rows].view("<u4")
+            halves[:, 0::2] = _FOUR_BLANKS
+            halves[:, 1::2] = columns(count, first, step, "<u4")
+        row += count
     hundredths = _hundredths(fractions, layout)
     if hundredths is None:
         return None
-    words = np.empty((len(layout.fields), n), "<u8")
-    for word, (_, first, width, _) in zip(words, layout.fields):
-        word[:] = column(first, "<u4" if width == 4 else "<u8")
-    # to the right end of the word; what stood behind a number falls out, blanks come before it
-    words <<= layout.shift
-    words |= layout.fill
     found = read_whole(words)
     return None if found is None else _values(layout, found, hundredths)
 
@@ -304,6 +295,7 @@ def _words_of(data: bytes, start: NDArray[np.int64], length: NDArray[np.int64]) 
 _KEEP = np.array([(2**64 - 1) ^ (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # the last m bytes of a word
 _BLANK = np.array([0x2020202020202020 & (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # blanks before them
 _FIRST = np.array([2 ** (8 * m) - 1 for m in range(9)], np.uint64)  # the first m bytes
+_FOUR_BLANKS = np.uint32(0x20202020)
 
 
 def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
@@ -316,7 +308,7 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
     edges = np.flatnonzero(visible[1:] != visible[:-1]) + 1
     if visible[0]:
         edges = np.concatenate([[0], edges])
-    columns = len(layout.fields) + 1
+    columns = layout.fields + 1
     if len(edges) != 2 * columns * n:
         return None
     edges = edges.reshape(n, 2 * columns).T
@@ -333,7 +325,7 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
         return None
     fours = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,))
     eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-    hundredths = _hundredths(fours[body + points[layout.integers :]], layout)
+    hundredths = _hundredths(fours[body + points], layout)
     if hundredths is None:
         return None
     words = eights[body + points - 8]
@@ -354,13 +346,14 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
 
 
 def _hundredths(words: NDArray[Any], layout: Layout) -> NDArray[Any] | None:
-    """Decimals, in hundredths, of ASCII words like ``.25 `` or ``.5 ?``; None if one is anything else."""
+    """Decimals, in hundredths, of ASCII words like ``.25 ``, ``.5 ?`` or `` ???``; None if one is anything else."""
     words ^= layout.wanted
     words &= layout.counts
     wrong = words + layout.excess  # at most 0x7F + 0x7F: stays in its byte
     wrong &= np.uint32(0x80808080)
     if np.count_nonzero(wrong):
         return None
+    words = words[layout.integers :]
     words *= np.uint32(10 << 8 | 1)  # each byte ten times the one before it, plus itself
     words >>= np.uint32(16)
     words &= np.uint32(0xFF)
@@ -383,13 +376,13 @@ def _values(
     else:  # a zero keeps its minus
         number /= np.where(minus[k:], -100.0, 100.0)
         integers = np.where(minus[:k], -integers, integers)
-    for name, row in zip(layout.names, (*integers, *number)):
+    for name, row in zip(layout.dtype.names, (*integers, *number)):
         values[name] = row
     return values
 
 
 def _scan(line: bytes, layout: Layout) -> tuple[list[float | int], bytes, list[int]] | None:
-    return scan_columns(line, layout.integers, len(layout.floats))
+    return scan_columns(line, layout.integers, layout.fields - layout.integers)
 
 
 def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
@@ -417,7 +410,7 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
                 places.append((stops[2], stops[6]))
         elif not first:
             found_here = _found(line) if data[begin - 1] == 10 else f"what is left of a line over {LONGEST_LINE} bytes"
-            reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {found_here}"
+            reason = f"{layout.fields + 1} columns of a {layout.what} expected, found {found_here}"
             return BlockEnd(None, end, reason, begin, False, _first_beyond(values, begins, layout))
         first = False
     reason = f"no line {layout.end_marker.decode()!r} behind the {layout.what} list"
