@@ -119,6 +119,7 @@ class Layout:
         self.end_marker, self.header, self.longest_name = end_marker, header, longest_name
         decimals = [decimals for n, *_, decimals in runs for _ in range(n)]
         self.integers, self.fields = decimals.count(0), len(decimals)
+        self.names = dtype.names or ()
         self.tail = np.array([places + (places > 0) for places in decimals])[:, None]  # from the point on
         # a point, its digits and the blank behind them as one word: what each byte should be, what makes its
         # difference from that overflow into the highest bit if it is not, and which bytes count
@@ -376,7 +377,7 @@ def _values(
     else:  # a zero keeps its minus
         number /= np.where(minus[k:], -100.0, 100.0)
         integers = np.where(minus[:k], -integers, integers)
-    for name, row in zip(layout.dtype.names, (*integers, *number)):
+    for name, row in zip(layout.names, (*integers, *number)):
         values[name] = row
     return values
 
