@@ -161,6 +161,7 @@ class Checker:
                 self.counts.reflections += len(crystal.reflections)
             yield from self._crystal(crystal, number, "end_crystal" in parsed.checks)
             if not parsed.plain:
+                yield from _not_finite(crystal)
                 yield from _odd_indices(chunk.bytes, crystal)
 
     def _crystal(self, crystal: Crystal, number: int, swallows: bool) -> Iterator[tuple[str, str, int]]:
@@ -172,11 +173,6 @@ class Checker:
         if not swallows and (changed := crystal.changed_line()) is not None:
             at, word = changed
             yield "lost_crystal", _two_in_one(word, "crystal", "crystals"), at
-        for name in ("I", "sigma"):
-            # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
-            good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
-            for row in np.flatnonzero(~good):
-                yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
         for row in beyond_limit(crystal.rows):
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
@@ -259,6 +255,16 @@ def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str,
         if is_header and data.startswith(b";", begin):
             continue  # a comment of the geometry does no harm in pieces
         yield "long_line", f"line of {int(lengths[long]) - 1} bytes; libcrystfel reads it in pieces of 1022", begin
+
+
+def _not_finite(crystal: Crystal) -> Iterator[tuple[str, str, int]]:
+    """Numbers that are none, or too large, for libcrystfel, which reads floats; a list of plain numbers has none."""
+    rows, begin = crystal.reflections, crystal.rows.begin
+    for name in ("I", "sigma"):
+        # 1e39 is inf as a float; a NaN fails every comparison
+        good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
+        for row in np.flatnonzero(~good):
+            yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
 
 
 _ODD_INDEX = re.compile(rb"[ \t]*(?:[+-]?[0-9]+[ \t]+){0,2}([+-]?0[0-9xX][0-9a-fA-F]*)")

@@ -95,7 +95,7 @@ class Layout:
         Neighbouring fields of one kind, in the order of the row; 4 or 7 characters, 0 to 2 decimals. A blank follows
         each field; one with 7 characters also has a blank before it.
     blanks : tuple of int
-        Columns that must be blank and do not follow a field directly.
+        Where more than one blank follows a field, the last two of them.
     name : int
         Column of the panel's name.
     header : bytes or None
@@ -148,7 +148,7 @@ PEAKS = Layout(
     "peak",
     PEAK,
     ((2, 0, 8, 4, 2), (2, 16, 12, 7, 2)),
-    (27, 39, 40),
+    (26, 39),
     41,
     END_PEAKS,
     None,
@@ -207,35 +207,42 @@ def _no_rows(layout: Layout) -> Rows:
 def _read_printed(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
     """Read rows that have each field in printf's own columns; None if a byte is not printf's."""
     length = data.find(b"\n", body, end) + 1 - body
-    if (end - body) % length == 0:
+    if (end - body) % length == 0 and 1 < length - layout.name <= LONGEST_PANEL_NAME + 1:
         # rows of one length, most likely; if not, some name has a newline in it
-        n = (end - body) // length
-        values = _read_columns(data, body, n, length, layout)
-        if values is not None and 1 < length - layout.name <= LONGEST_PANEL_NAME + 1:
-            begins = np.arange(body, body + n * length, length)
-            panel, names = _name_panels(data, begins, begins + length, layout)
-            if panel is not None:
-                values["panel"] = panel
-                return Rows(values, names, begins, begins + length)
+        begins = np.arange(body, end, length)
+        ends = begins + length
+        names = _words_of(data, body + layout.name, length, len(ends), ends[:1] - (body + layout.name))
+        rows = _put_together(_read_columns(data, body, len(ends), length, layout), names, data, begins, ends, layout)
+        if rows is not None:
+            return rows
     ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
     begins = np.empty_like(ends)
     begins[0], begins[1:] = body, ends[:-1]
-    lengths = ends - begins
-    room = layout.name + 3
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if not layout.name + 1 < shortest <= longest <= layout.name + LONGEST_PANEL_NAME + 1 or begins[-1] + room > len(
-        data
-    ):
+    lengths = ends - begins - layout.name
+    if not 1 < lengths.min() <= lengths.max() <= LONGEST_PANEL_NAME + 1:
         return None
-    table = np.ndarray((len(data) - room + 1, room), np.uint8, data, 0, (1, 1))[begins]
-    values = _read_columns(table, 0, len(ends), room, layout)
+    room = layout.name + _in_eights(lengths)
+    table = _gather(data, begins, room)
+    names = _words_of(table, layout.name, room, len(ends), lengths)
+    return _put_together(_read_columns(table, 0, len(ends), room, layout), names, data, begins, ends, layout)
+
+
+def _put_together(
+    values: NDArray[np.void] | None,
+    names: NDArray[np.uint64],
+    data: bytes,
+    begins: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    layout: Layout,
+) -> Rows | None:
+    """Number the names that end the rows (newline included); None if one has a character that none should have."""
     if values is None:
         return None
-    panel, names = _name_panels(data, begins, ends, layout)
-    if panel is None:
+    values["panel"], firsts = number_words(names)
+    found = [data[begins[first] + layout.name : ends[first]] for first in firsts.tolist()]
+    if not all(name[-1] == 10 and len(name.translate(None, _NO_NAME)) == len(name) - 1 for name in found):
         return None
-    values["panel"] = panel
-    return Rows(values, names, begins, ends)
+    return Rows(values, tuple(name[:-1] for name in found), begins, ends)
 
 
 def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> NDArray[np.void] | None:
@@ -244,10 +251,8 @@ def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> 
     def columns(count: int, at: int, step: int, kind: str) -> NDArray[Any]:
         return np.ndarray((count, n), kind, data, body + at, (step, length))
 
-    if length < layout.name + 2:
-        return None
     for at in layout.blanks:
-        if np.count_nonzero(columns(1, at, 0, "u1") != 32):
+        if np.count_nonzero(columns(1, at, 0, "<u2") != _TWO_BLANKS):
             return None
     words, fractions = np.empty((layout.fields, n), "<u8"), np.empty((layout.fields, n), "<u4")
     row = 0
@@ -268,35 +273,32 @@ def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> 
     return None if found is None else _values(layout, found, hundredths)
 
 
-def _name_panels(
-    data: bytes, begins: NDArray[np.int64], ends: NDArray[np.int64], layout: Layout
-) -> tuple[NDArray[np.int32] | None, tuple[bytes, ...]]:
-    """Number the names that end the rows (newline included); None if one has a character that none should have."""
-    names = _words_of(data, begins + layout.name, ends - begins - layout.name)
-    panel, firsts = number_words(names)
-    found = [data[begins[first] + layout.name : ends[first]] for first in firsts.tolist()]
-    good = all(name[-1] == 10 and len(name.translate(None, _NO_NAME)) == len(name) - 1 for name in found)
-    return (panel if good else None), tuple(name[:-1] for name in found)
+def _in_eights(lengths: NDArray[np.int64]) -> int:
+    return -(-int(lengths.max()) // 8) * 8
 
 
-def _words_of(data: bytes, start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Texts as columns of words of eight bytes, zero behind their end."""
-    eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-    longest = int(length.max())
-    if longest <= 8 and int(start[-1]) < len(eights):
-        return (eights[start] & _FIRST[length])[None]
-    words = []
-    for at in range(0, longest, 8):
-        place = np.minimum(start + at, len(eights) - 1)  # a word that would pass the end of the data is taken before it
-        beyond = start + at - place
-        words.append((eights[place] >> (beyond * 8).astype(np.uint64).clip(0, 63)) & _FIRST[np.clip(length - at, 0, 8)])
-    return np.stack(words)
+def _gather(data: bytes, begins: NDArray[np.int64], room: int) -> NDArray[np.void]:
+    """Bytes from several places on, as rows of a table."""
+    if begins[-1] + room > len(data):
+        data += bytes(room)
+    return np.ndarray((len(data) - room + 1,), f"V{room}", data, 0, (1,))[begins]
+
+
+def _words_of(data: Any, at: int, step: int, n: int, lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Texts, ``step`` bytes apart, as columns of words of eight bytes, zero behind their end."""
+    words = np.empty((_in_eights(lengths) // 8, n), "<u8")
+    words[:] = np.ndarray(words.shape, "<u8", data, at, (8, step))
+    words &= _FIRST[: len(words), lengths]
+    return words
 
 
 _KEEP = np.array([(2**64 - 1) ^ (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # the last m bytes of a word
 _BLANK = np.array([0x2020202020202020 & (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # blanks before them
-_FIRST = np.array([2 ** (8 * m) - 1 for m in range(9)], np.uint64)  # the first m bytes
-_FOUR_BLANKS = np.uint32(0x20202020)
+_FIRST = np.array(  # of each word of a text, the bytes before the text's end
+    [[2 ** (8 * min(max(m - at, 0), 8)) - 1 for m in range(LONGEST_PANEL_NAME + 2)] for at in range(0, 64, 8)],
+    np.uint64,
+)
+_TWO_BLANKS, _FOUR_BLANKS = np.uint16(0x2020), np.uint32(0x20202020)
 
 
 def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
@@ -336,7 +338,9 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
     if found is None:
         return None
     values = _values(layout, found, hundredths)
-    values["panel"], firsts = number_words(_words_of(data, body + starts[-1], name_lengths))
+    room = _in_eights(name_lengths)
+    names = _words_of(_gather(data, body + starts[-1], room), 0, room, n, name_lengths)
+    values["panel"], firsts = number_words(names)
     panel_names = tuple(data[body + starts[-1, i] : body + ends[-1, i]] for i in firsts)
     numbers = None
     if layout.integers:

@@ -153,14 +153,13 @@ def number_words(words: Words) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         key *= _ODD
     slot = (key >> _u8(52)).astype(np.intp)
     # each slot remembers the first row of its text: of several assignments the last one counts
-    table = np.zeros(_SLOTS, np.int64)
-    table[slot[::-1]] = np.arange(n - 1, -1, -1)
-    leader = table[slot]
-    if np.count_nonzero(words[:, leader] != words):  # two texts in one slot
+    table, rows = np.empty(_SLOTS, np.int64), np.arange(n)
+    table[slot[::-1]] = rows[::-1]
+    leader = table.take(slot)
+    if np.count_nonzero(words.take(leader, axis=1) != words):  # two texts in one slot
         _, first, inverse = np.unique(words, axis=1, return_index=True, return_inverse=True)
         leader = first[inverse.ravel()]
-    is_first = np.zeros(n, bool)
-    is_first[leader] = True
+    is_first = leader == rows
     number = np.cumsum(is_first, dtype=np.int32)
     number -= 1
-    return number[leader], np.flatnonzero(is_first)
+    return number.take(leader), np.flatnonzero(is_first)
