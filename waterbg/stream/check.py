@@ -207,8 +207,9 @@ class Checker:
     def _panels(
         self, names: tuple[bytes, ...], panel: np.ndarray, begin: np.ndarray, what: str
     ) -> Iterator[tuple[str, str, int]]:
+        known = self.stream.panel_names
         for number, name in enumerate(names):
-            if name not in self.stream.panel_names:
+            if name not in known:
                 mine = np.flatnonzero(panel == number)
                 first = int(begin[mine[0]])
                 longer = what == "reflection" and len(name) == g.LONGEST_PANEL_NAME

@@ -7,6 +7,7 @@ check every byte and stand aside when anything is out of the ordinary, so all th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from waterbg.stream.scanf import scan_columns
 from waterbg.stream.words import number_words, read_whole
 
 NUMBERS_BEGIN, NUMBERS_END = 14, 58  # where printf puts I, sigma, peak and background, the blank before them included
-_NO_NAME = bytes(range(33)) + b"\x7f"  # bytes that no panel name has; libcrystfel is asked about them one by one
+_NO_NAME = re.compile(rb"[\0- \x7f]")  # bytes that no panel name has; libcrystfel is asked about them one by one
 
 
 @dataclass(frozen=True)
@@ -206,43 +207,33 @@ def _no_rows(layout: Layout) -> Rows:
 
 def _read_printed(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
     """Read rows that have each field in printf's own columns; None if a byte is not printf's."""
-    length = data.find(b"\n", body, end) + 1 - body
-    if (end - body) % length == 0 and 1 < length - layout.name <= LONGEST_PANEL_NAME + 1:
-        # rows of one length, most likely; if not, some name has a newline in it
-        begins = np.arange(body, end, length)
-        ends = begins + length
-        names = _words_of(data, body + layout.name, length, len(ends), ends[:1] - (body + layout.name))
-        rows = _put_together(_read_columns(data, body, len(ends), length, layout), names, data, begins, ends, layout)
-        if rows is not None:
-            return rows
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
-    begins = np.empty_like(ends)
-    begins[0], begins[1:] = body, ends[:-1]
-    lengths = ends - begins - layout.name
-    if not 1 < lengths.min() <= lengths.max() <= LONGEST_PANEL_NAME + 1:
+    shortest = longest = step = data.find(b"\n", body, end) + 1 - body
+    newlines = np.ndarray(((end - body) // step,), np.uint8, data, body + step - 1, (step,))
+    if (end - body) % step == 0 and np.count_nonzero(newlines == 10) == len(newlines):  # rows of one length
+        begins = np.arange(body, end, step)
+        ends = begins + step
+        lengths = ends[:1] - body
+    else:
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
+        begins = np.empty_like(ends)
+        begins[0], begins[1:] = body, ends[:-1]
+        lengths = ends - begins
+        shortest, longest = int(lengths.min()), int(lengths.max())
+    if not layout.name + 1 < shortest <= longest <= layout.name + LONGEST_PANEL_NAME + 1:
         return None
-    room = layout.name + _in_eights(lengths)
-    table = _gather(data, begins, room)
-    names = _words_of(table, layout.name, room, len(ends), lengths)
-    return _put_together(_read_columns(table, 0, len(ends), room, layout), names, data, begins, ends, layout)
-
-
-def _put_together(
-    values: NDArray[np.void] | None,
-    names: NDArray[np.uint64],
-    data: bytes,
-    begins: NDArray[np.int64],
-    ends: NDArray[np.int64],
-    layout: Layout,
-) -> Rows | None:
-    """Number the names that end the rows (newline included); None if one has a character that none should have."""
+    table: bytes | NDArray[np.void] = data
+    eights = -(-(longest - layout.name) // 8)
+    if shortest < longest:
+        body, step = 0, layout.name + 8 * eights
+        table = _gather(data, begins, step)
+    values = _read_columns(table, body, len(ends), step, layout)
     if values is None:
         return None
+    names = _words_of(table, body + layout.name, step, (eights, len(ends)), lengths - layout.name)
     values["panel"], firsts = number_words(names)
-    found = [data[begins[first] + layout.name : ends[first]] for first in firsts.tolist()]
-    if not all(name[-1] == 10 and len(name.translate(None, _NO_NAME)) == len(name) - 1 for name in found):
-        return None
-    return Rows(values, tuple(name[:-1] for name in found), begins, ends)
+    where = zip((begins[firsts] + layout.name).tolist(), (ends[firsts] - 1).tolist())
+    found = tuple(data[begin:end] for begin, end in where)
+    return None if _NO_NAME.search(b"".join(found)) else Rows(values, found, begins, ends)
 
 
 def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> NDArray[np.void] | None:
@@ -273,10 +264,6 @@ def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> 
     return None if found is None else _values(layout, found, hundredths)
 
 
-def _in_eights(lengths: NDArray[np.int64]) -> int:
-    return -(-int(lengths.max()) // 8) * 8
-
-
 def _gather(data: bytes, begins: NDArray[np.int64], room: int) -> NDArray[np.void]:
     """Bytes from several places on, as rows of a table."""
     if begins[-1] + room > len(data):
@@ -284,10 +271,10 @@ def _gather(data: bytes, begins: NDArray[np.int64], room: int) -> NDArray[np.voi
     return np.ndarray((len(data) - room + 1,), f"V{room}", data, 0, (1,))[begins]
 
 
-def _words_of(data: Any, at: int, step: int, n: int, lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _words_of(data: Any, at: int, step: int, shape: tuple[int, int], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Texts, ``step`` bytes apart, as columns of words of eight bytes, zero behind their end."""
-    words = np.empty((_in_eights(lengths) // 8, n), "<u8")
-    words[:] = np.ndarray(words.shape, "<u8", data, at, (8, step))
+    words = np.empty(shape, "<u8")
+    words[:] = np.ndarray(shape, "<u8", data, at, (8, step))
     words &= _FIRST[: len(words), lengths]
     return words
 
@@ -338,8 +325,8 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
     if found is None:
         return None
     values = _values(layout, found, hundredths)
-    room = _in_eights(name_lengths)
-    names = _words_of(_gather(data, body + starts[-1], room), 0, room, n, name_lengths)
+    eights = -(-int(name_lengths.max()) // 8)
+    names = _words_of(_gather(data, body + starts[-1], 8 * eights), 0, 8 * eights, (eights, n), name_lengths)
     values["panel"], firsts = number_words(names)
     panel_names = tuple(data[body + starts[-1, i] : body + ends[-1, i]] for i in firsts)
     numbers = None
