@@ -195,8 +195,8 @@ def beyond_limit(rows: Rows) -> NDArray[np.intp]:
     """Numbers of the reflections with an index at which libcrystfel aborts (``add_refl``)."""
     wrong = np.zeros(len(rows.values), bool)
     for name in "hkl":
-        # not by abs(), which leaves the lowest integer as it is
-        wrong |= (rows.values[name] > LARGEST_INDEX) | (rows.values[name] < -LARGEST_INDEX)
+        # what is below the range is far above it as an unsigned number; abs() leaves the lowest integer as it is
+        wrong |= (rows.values[name] + np.int32(LARGEST_INDEX)).view(np.uint32) > 2 * LARGEST_INDEX
     return np.flatnonzero(wrong)
 
 
@@ -253,9 +253,9 @@ def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> 
         if whole == 7:
             words[rows] = columns(count, first - 1, step, "<u8")
         else:
-            halves = words[rows].view("<u4")
-            halves[:, 0::2] = _FOUR_BLANKS
-            halves[:, 1::2] = columns(count, first, step, "<u4")
+            words[rows] = columns(count, first, step, "<u4")
+            words[rows] <<= np.uint64(32)
+            words[rows] |= _FOUR_BLANKS
         row += count
     hundredths = _hundredths(fractions, layout)
     if hundredths is None:
@@ -285,7 +285,7 @@ _FIRST = np.array(  # of each word of a text, the bytes before the text's end
     [[2 ** (8 * min(max(m - at, 0), 8)) - 1 for m in range(LONGEST_PANEL_NAME + 2)] for at in range(0, 64, 8)],
     np.uint64,
 )
-_TWO_BLANKS, _FOUR_BLANKS = np.uint16(0x2020), np.uint32(0x20202020)
+_TWO_BLANKS, _FOUR_BLANKS = np.uint16(0x2020), np.uint64(0x20202020)
 
 
 def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
@@ -349,7 +349,7 @@ def _hundredths(words: NDArray[Any], layout: Layout) -> NDArray[Any] | None:
     words *= np.uint32(10 << 8 | 1)  # each byte ten times the one before it, plus itself
     words >>= np.uint32(16)
     words &= np.uint32(0xFF)
-    return words
+    return words.astype(np.float64)
 
 
 def _values(
