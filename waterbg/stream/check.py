@@ -50,6 +50,7 @@ CHECKS = {
 
 
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_BEYOND = np.array([-0.05, 1.05, -0.05, 1.05])  # positions are printed with one decimal; pixel i reaches to i + 1
 
 LOSSES = {
     *("incomplete_chunk", "peak_list", "cut", "reflection_list", "end_chunk", "end_crystal"),
@@ -190,9 +191,7 @@ class Checker:
     ) -> Iterator[tuple[str, str, int]]:
         rows = crystal.reflections
         everywhere = (-np.inf, np.inf, -np.inf, np.inf)  # of a panel that is not there, which is said already
-        # positions are printed with one decimal, and pixel i reaches to i + 1
-        beyond = np.array([-0.05, 1.05, -0.05, 1.05])
-        boxes = beyond + [extents.get(name, everywhere) for name in crystal.panel_names]
+        boxes = _BEYOND + [extents.get(name, everywhere) for name in crystal.panel_names]
         fs, ss, panel = rows["fs"], rows["ss"], rows["panel"]
         left, right, low, high = boxes[0] if len(boxes) == 1 else boxes.T.take(panel, axis=1)
         inside = (fs >= left) & (fs <= right) & (ss >= low) & (ss <= high)
