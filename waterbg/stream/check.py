@@ -14,7 +14,7 @@ import numpy as np
 
 from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk
+from waterbg.stream.chunk import Chunk, Parsed
 from waterbg.stream.crystal import Crystal, by_word, changed_line, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.rows import beyond_limit
@@ -160,20 +160,21 @@ class Checker:
         for number, crystal in enumerate(chunk.crystals, 1):
             if parsed.complete:
                 self.counts.reflections += len(crystal.reflections)
-            yield from self._crystal(crystal, number, "end_crystal" in parsed.checks)
+            yield from self._crystal(crystal, number, parsed)
             if not parsed.plain:
-                yield from _not_finite(crystal)
                 yield from _odd_indices(chunk.bytes, crystal)
 
-    def _crystal(self, crystal: Crystal, number: int, swallows: bool) -> Iterator[tuple[str, str, int]]:
+    def _crystal(self, crystal: Crystal, number: int, parsed: Parsed) -> Iterator[tuple[str, str, int]]:
         rows, begin = crystal.reflections, crystal.rows.begin
         if crystal.axes is None:
             yield "cell", f"crystal {number} has no complete astar, bstar, cstar", crystal.start
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
-        if not swallows and (changed := crystal.changed_line()) is not None:
+        if "end_crystal" not in parsed.checks and (changed := crystal.changed_line()) is not None:
             at, word = changed
             yield "lost_crystal", _two_in_one(word, "crystal", "crystals"), at
+        if not parsed.plain:
+            yield from _not_finite(crystal)
         for row in beyond_limit(crystal.rows):
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
