@@ -163,6 +163,14 @@ def test_a_position_is_on_its_panel_as_far_as_its_last_pixel_reaches(tmp_path, c
     assert found == [("off_panel", said)] * off
 
 
+def test_what_is_wrong_with_one_row_is_said_in_the_order_of_the_checks(tmp_path, capsys):
+    row = factory.row(h=600, I=float("nan"), panel=b"p9")
+    path = tmp_path / "bad.stream"
+    path.write_bytes(factory.stream([factory.chunk(1, [factory.crystal([row])])]))
+    _, out, _ = verify("--json", path, capsys=capsys)
+    assert [finding["check"] for finding in json.loads(out)["findings"]] == ["not_finite", "index", "unknown_panel"]
+
+
 def test_an_unknown_panel_is_named_once_where_its_first_reflection_is_and_with_their_number(tmp_path, capsys):
     path = tmp_path / "panel.stream"
     rows = [factory.row(h=h, panel=b"p9" if h in (1, 3, 4) else b"p0") for h in range(6)]

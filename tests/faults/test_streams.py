@@ -264,7 +264,7 @@ def test_a_stream_that_cannot_be_read_in_the_middle_is_one_line(world, monkeypat
     def chunks(self, start=0, stop=None):
         if start > 60_000:  # only workers begin in the middle
             self.close()
-            self._file, self._buffer, self._base = Stale(), b"", 0
+            self._file, self._buffer, self._base = Stale(), bytearray(), 0
         return real(self, start, stop)
 
     monkeypatch.setattr(StreamFile, "chunks", chunks)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from waterbg.errors import StreamError
-from waterbg.stream import NUMBERS, StreamFile, splice_reflections
+from waterbg.stream import NUMBERS, StreamFile, check_stream, splice_reflections
 
 from . import factory
 from .dump import dump
@@ -160,13 +160,29 @@ def test_byte_ranges_that_touch_share_no_chunk_and_lose_none(tmp_path):
 def test_standard_input_is_read_once(tmp_path, monkeypatch):
     text = factory.stream([factory.chunk(i) for i in range(3)])
 
-    class Pipe(io.BytesIO):
-        def seekable(self):
-            return False
-
     monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": Pipe(text)})())
     with StreamFile("-") as stream:
         assert [chunk.event for chunk in stream.chunks()] == ["//0", "//1", "//2"]
+
+
+class Pipe(io.BytesIO):
+    """Bytes that come once, and in pieces, as from a pipe."""
+
+    def seekable(self):
+        return False
+
+    def readinto(self, buffer):
+        return super().readinto(memoryview(buffer)[:10_000])
+
+
+def test_what_stands_between_chunks_is_seen_in_a_pipe_wherever_its_pieces_end(monkeypatch):
+    geometry = factory.GEOMETRY + b"; a long comment\n" * 20_000
+    chunks = [b"a line between\n" + factory.chunk(i) for i in range(4000)]
+    text = factory.stream(chunks, geometry=geometry)
+    monkeypatch.setattr(sys, "stdin", type("Stdin", (), {"buffer": Pipe(text)})())
+    with StreamFile("-") as stream:
+        assert list(check_stream(stream)) == []
+        assert stream.geometry_text == geometry
 
 
 def test_memory_does_not_grow_with_the_stream(tmp_path):

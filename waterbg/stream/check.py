@@ -14,7 +14,7 @@ import numpy as np
 
 from waterbg.errors import StreamError
 from waterbg.stream import grammar as g
-from waterbg.stream.chunk import Chunk
+from waterbg.stream.chunk import Chunk, Parsed
 from waterbg.stream.crystal import Crystal, by_word, changed_line, text_of
 from waterbg.stream.reader import StreamFile
 from waterbg.stream.rows import beyond_limit
@@ -50,6 +50,7 @@ CHECKS = {
 
 
 _LARGEST_FLOAT = float(np.finfo(np.float32).max)
+_BEYOND = np.array([-0.05, 1.05, -0.05, 1.05])  # positions are printed with one decimal; pixel i reaches to i + 1
 
 LOSSES = {
     *("incomplete_chunk", "peak_list", "cut", "reflection_list", "end_chunk", "end_crystal"),
@@ -159,24 +160,21 @@ class Checker:
         for number, crystal in enumerate(chunk.crystals, 1):
             if parsed.complete:
                 self.counts.reflections += len(crystal.reflections)
-            yield from self._crystal(crystal, number, "end_crystal" in parsed.checks)
+            yield from self._crystal(crystal, number, parsed)
             if not parsed.plain:
                 yield from _odd_indices(chunk.bytes, crystal)
 
-    def _crystal(self, crystal: Crystal, number: int, swallows: bool) -> Iterator[tuple[str, str, int]]:
+    def _crystal(self, crystal: Crystal, number: int, parsed: Parsed) -> Iterator[tuple[str, str, int]]:
         rows, begin = crystal.reflections, crystal.rows.begin
         if crystal.axes is None:
             yield "cell", f"crystal {number} has no complete astar, bstar, cstar", crystal.start
         elif not np.isfinite(crystal.axes).all():
             yield "cell", f"crystal {number} has an axis that is not a number", crystal.start
-        if not swallows and (changed := crystal.changed_line()) is not None:
+        if "end_crystal" not in parsed.checks and (changed := crystal.changed_line()) is not None:
             at, word = changed
             yield "lost_crystal", _two_in_one(word, "crystal", "crystals"), at
-        for name in ("I", "sigma"):
-            # libcrystfel reads them as float, to which 1e39 is inf; a NaN fails every comparison
-            good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
-            for row in np.flatnonzero(~good):
-                yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
+        if not parsed.plain:
+            yield from _not_finite(crystal)
         for row in beyond_limit(crystal.rows):
             indices = " ".join(str(rows[name][row]) for name in "hkl")
             yield "index", f"reflection {indices} is beyond ±{g.LARGEST_INDEX}", int(begin[row])
@@ -194,9 +192,7 @@ class Checker:
     ) -> Iterator[tuple[str, str, int]]:
         rows = crystal.reflections
         everywhere = (-np.inf, np.inf, -np.inf, np.inf)  # of a panel that is not there, which is said already
-        # positions are printed with one decimal, and pixel i reaches to i + 1
-        beyond = np.array([-0.05, 1.05, -0.05, 1.05])
-        boxes = beyond + [extents.get(name, everywhere) for name in crystal.panel_names]
+        boxes = _BEYOND + [extents.get(name, everywhere) for name in crystal.panel_names]
         fs, ss, panel = rows["fs"], rows["ss"], rows["panel"]
         left, right, low, high = boxes[0] if len(boxes) == 1 else boxes.T.take(panel, axis=1)
         inside = (fs >= left) & (fs <= right) & (ss >= low) & (ss <= high)
@@ -211,8 +207,9 @@ class Checker:
     def _panels(
         self, names: tuple[bytes, ...], panel: np.ndarray, begin: np.ndarray, what: str
     ) -> Iterator[tuple[str, str, int]]:
+        known = self.stream.panel_names
         for number, name in enumerate(names):
-            if name not in self.stream.panel_names:
+            if name not in known:
                 mine = np.flatnonzero(panel == number)
                 first = int(begin[mine[0]])
                 longer = what == "reflection" and len(name) == g.LONGEST_PANEL_NAME
@@ -259,6 +256,16 @@ def _odd_bytes(data: bytes, is_header: bool = False) -> Iterator[tuple[str, str,
         if is_header and data.startswith(b";", begin):
             continue  # a comment of the geometry does no harm in pieces
         yield "long_line", f"line of {int(lengths[long]) - 1} bytes; libcrystfel reads it in pieces of 1022", begin
+
+
+def _not_finite(crystal: Crystal) -> Iterator[tuple[str, str, int]]:
+    """Numbers that are none, or too large, for libcrystfel, which reads floats; a list of plain numbers has none."""
+    rows, begin = crystal.reflections, crystal.rows.begin
+    for name in ("I", "sigma"):
+        # 1e39 is inf as a float; a NaN fails every comparison
+        good = (rows[name] <= _LARGEST_FLOAT) & (rows[name] >= -_LARGEST_FLOAT)
+        for row in np.flatnonzero(~good):
+            yield "not_finite", f"{name} is {rows[name][row]}", int(begin[row])
 
 
 _ODD_INDEX = re.compile(rb"[ \t]*(?:[+-]?[0-9]+[ \t]+){0,2}([+-]?0[0-9xX][0-9a-fA-F]*)")

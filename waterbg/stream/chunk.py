@@ -234,7 +234,7 @@ def _unread_rows(lines: list[tuple[int, bytes]], chunk: Parsed) -> None:
             return
 
 
-_BEGIN_ROW = tuple(b"%c" % character for character in b" -0123456789")
+_BEGIN_ROW = frozenset(b"%c" % character for character in b" -0123456789")
 
 
 def _abort(at: int, chunk: Parsed) -> None:

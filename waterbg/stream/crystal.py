@@ -144,16 +144,18 @@ class Crystal:
         found = self._last(layout)
         return float(found[0]) if found else None
 
-    def _scan(self, layout: str) -> list[list[float | int | bytes]]:
-        word = layout.partition(" ")[0].encode()
-        found = (scan(line, layout) for _, line in self._by_word.get(word, ()))
-        return [values for values in found if values is not None]
-
     def _last(self, layout: str) -> list[float | int | bytes] | None:
-        return next(reversed(self._scan(layout)), None)
+        return self._scan(layout, -1)
 
     def _first(self, layout: str) -> list[float | int | bytes] | None:
-        return next(iter(self._scan(layout)), None)
+        return self._scan(layout, 1)
+
+    def _scan(self, layout: str, step: int) -> list[float | int | bytes] | None:
+        """Values of the first line of a layout, or of the last one (with a step of -1)."""
+        for _, line in self._by_word.get(layout.partition(" ")[0].encode(), [])[::step]:
+            if (values := scan(line, layout)) is not None:
+                return values
+        return None
 
     def _text(self, prefix: bytes) -> str | None:
         lines = self._by_word.get(prefix.partition(b" ")[0], ())

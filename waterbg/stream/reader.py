@@ -16,7 +16,7 @@ from waterbg.stream import grammar as g
 from waterbg.stream.chunk import Chunk, Fault, parse_chunk
 from waterbg.stream.crystal import text_of
 
-_BLOCK = 4 << 20
+_BLOCK = 1 << 20  # what a core keeps at hand
 _LONGEST_CHUNK = 256 << 20
 _BEGIN_LINE, _END_LINE = g.BEGIN_CHUNK + b"\n", b"\n" + g.END_CHUNK + b"\n"
 
@@ -83,7 +83,7 @@ class StreamFile:
         except OSError as err:
             raise StreamError(f"cannot be opened ({err.strerror})", path=self.path) from None
         self.seekable = self.path != "-" and self._file.seekable()
-        self._buffer, self._base = b"", 0
+        self._buffer, self._base, self._behind = bytearray(), 0, 0
         self.ended: Fault | None = None
         try:
             self._read_header()
@@ -109,32 +109,35 @@ class StreamFile:
 
     # -- bytes ---------------------------------------------------------------------------------------------------
 
-    def _load(self, start: int, size: int) -> bytes:
-        """Bytes from ``start`` on, at least ``size`` of them unless the file ends; keeps what it has read ahead."""
+    def _load(self, start: int, size: int) -> bytearray:
+        """Bytes from ``start`` on, at least ``size`` of them unless the file ends; keeps what it has read ahead.
+
+        Of a pipe, which cannot be read again, also what stands behind the last chunk (or in the header).
+
+        All is read into one buffer: the system clears the pages of a new one, which takes longer than to read them.
+        """
         if start < self._base or start > self._base + len(self._buffer):
             if not self.seekable:
                 raise StreamError("standard input can be read only once, from the start", path=self.path, offset=start)
-            self._buffer, self._base = b"", start
-        have = self._base + len(self._buffer) - start
+            self._buffer, self._base = bytearray(), start
+        first = start if self.seekable else max(min(start, self._behind), self._base, start - _LONGEST_CHUNK)
+        have, size = self._base + len(self._buffer) - first, size + start - first
         if have < size:
-            parts = [self._buffer[start - self._base :]]
+            kept, room = self._buffer[first - self._base :], max(_BLOCK, 2 * size)
+            if len(self._buffer) != room:
+                self._buffer = bytearray(room)
+            self._buffer[:have], self._base = kept, first
             try:
                 if self.seekable:
-                    self._file.seek(start + have)
-                while have < size:
-                    wanted = max(_BLOCK, size - have)
-                    if self._stop is not None:
-                        wanted = max(min(wanted, self._stop - start - have), 0)
-                    block = self._file.read(wanted)
-                    if not block:
-                        break
-                    parts.append(block)
-                    have += len(block)
+                    self._file.seek(first + have)
+                with memoryview(self._buffer) as view:
+                    end = room if self._stop is None else max(min(room, self._stop - first), have)
+                    while have < size and (count := self._file.readinto(view[have:end])):  # type: ignore[attr-defined]
+                        have += count
             except OSError as err:  # a network file system that lost the file or its server, a disk that fails
-                raise StreamError(f"cannot be read ({err.strerror})", path=self.path, offset=start + have) from None
-            self._buffer, self._base = b"".join(parts), start
-        elif start - self._base > _BLOCK:
-            self._buffer, self._base = self._buffer[start - self._base :], start
+                raise StreamError(f"cannot be read ({err.strerror})", path=self.path, offset=first + have) from None
+            finally:
+                del self._buffer[have:]
         return self._buffer
 
     def read(self, start: int, stop: int) -> bytes:
@@ -142,14 +145,14 @@ class StreamFile:
         if stop <= start:
             return b""
         data = self._load(start, stop - start)
-        return data[start - self._base : stop - self._base]
+        return bytes(memoryview(data)[start - self._base : stop - self._base])
 
     def rest(self, at: int) -> Iterator[tuple[int, bytes]]:
         """What lies from a byte to the end of the file, in pieces of whole lines: where each begins, and the piece."""
         while block := self.read(at, at + _BLOCK):
             whole = block.rfind(b"\n") + 1 or len(block)
             yield at, block[:whole]
-            at += whole
+            self._behind = at = at + whole
 
     # -- header --------------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class StreamFile:
                 f"the first line does not begin {g.VERSION.decode()!r}: not a stream that is understood", 1, 0
             )
         # the version line is not audit text
-        at = next(end for _, end, _ in g.pieces(data, 0, len(data)))
+        at = self._piece(0)[1]
         at, start, line = self._find_marker(
             g.BEGIN_GEOMETRY, at, 1, g.LONGEST_AUDIT,
             "there is no geometry: the file ends before '----- Begin geometry file -----'",
@@ -209,7 +212,7 @@ class StreamFile:
         local = at - self._base
         newline = data.find(b"\n", local, local + g.LONGEST_PIECE)
         end = newline + 1 if newline >= 0 else min(local + g.LONGEST_PIECE, len(data))
-        return data[local:end], self._base + end
+        return bytes(data[local:end]), self._base + end
 
     def _refused(self, reason: str, line: int, offset: int) -> StreamError:
         return StreamError(reason, path=self.path, line=line, offset=offset)
@@ -296,6 +299,7 @@ class StreamFile:
         at = self._line_start(max(start, self.header_end))
         while stop is None or at < stop:
             checkpoint()
+            self._behind = at
             begin = self._find_begin(at)
             if begin is None or (stop is not None and begin >= stop):
                 return
@@ -336,12 +340,14 @@ class StreamFile:
             # parse only up to the first end marker: what follows belongs to others, unless the chunk is damaged
             end = data.find(_END_LINE, local)
             if end >= 0:
-                parsed = parse_chunk(data[local : end + len(_END_LINE)])
+                whole = self.read(begin, self._base + end + len(_END_LINE))
+                parsed = parse_chunk(whole)
                 if not parsed.ran_out:
-                    return Chunk(data[local : local + parsed.stop], begin, parsed)
+                    return Chunk(whole[: parsed.stop], begin, parsed)
             if end >= 0 or have < size:
-                parsed = parse_chunk(data[local:])
+                whole = self.read(begin, begin + have)
+                parsed = parse_chunk(whole)
                 if not parsed.ran_out or have < size:
-                    return Chunk(data[local : local + parsed.stop], begin, parsed)
+                    return Chunk(whole[: parsed.stop], begin, parsed)
             size *= 2
         raise StreamError(f"no end of a chunk within {_LONGEST_CHUNK >> 20} MiB", path=self.path, offset=begin)

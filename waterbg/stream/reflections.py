@@ -50,8 +50,10 @@ def format_numbers(values: NDArray[np.void]) -> tuple[NDArray[np.uint8], dict[in
     words >>= np.uint64(8)
     words |= np.uint64(ord(".") << 56)
     text = np.full((n, _WIDTH), 32, np.uint8)
-    np.ndarray((4, n), "<u8", text, 1, (11, _WIDTH))[:] = words
-    np.ndarray((4, n), "<u2", text, 9, (11, _WIDTH))[:] = _TWO_DIGITS[hundredths]
+    decimals = _TWO_DIGITS.take(hundredths.view(np.int64))
+    for i in range(4):  # one after the other: NumPy would go through them row by row
+        np.ndarray((n,), "<u8", text, 11 * i + 1, (_WIDTH,))[:] = words[i]
+        np.ndarray((n,), "<u2", text, 11 * i + 9, (_WIDTH,))[:] = decimals[i]
     longer: dict[int, bytes] = {}
     for i in np.flatnonzero(unsure.any(axis=0)).tolist():
         row_text = b"".join(_printf(number) for number in table[:, i].tolist())

@@ -7,6 +7,7 @@ check every byte and stand aside when anything is out of the ordinary, so all th
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ from waterbg.stream.scanf import scan_columns
 from waterbg.stream.words import number_words, read_whole
 
 NUMBERS_BEGIN, NUMBERS_END = 14, 58  # where printf puts I, sigma, peak and background, the blank before them included
-_NO_NAME = bytes(range(33)) + b"\x7f"  # bytes that no panel name has; libcrystfel is asked about them one by one
+_NO_NAME = re.compile(rb"[\0- \x7f]")  # bytes that no panel name has; libcrystfel is asked about them one by one
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,11 @@ class Layout:
     ----------
     what : str
         What a row is called in messages.
-    fields : tuple of (name, first byte, characters before the point, decimals)
-        In the order of the row; 4 or 7 characters, 0 to 2 decimals.
+    runs : tuple of (fields, first byte, bytes to the next, characters before the point, decimals)
+        Neighbouring fields of one kind, in the order of the row; 4 or 7 characters, 0 to 2 decimals. A blank follows
+        each field; one with 7 characters also has a blank before it.
     blanks : tuple of int
-        Columns that must be blank and do not follow a decimal directly.
+        Where more than one blank follows a field, the last two of them.
     name : int
         Column of the panel's name.
     header : bytes or None
@@ -107,30 +109,28 @@ class Layout:
         self,
         what: str,
         dtype: np.dtype,
-        fields: tuple[tuple[str, int, int, int], ...],
+        runs: tuple[tuple[int, int, int, int, int], ...],
         blanks: tuple[int, ...],
         name: int,
         end_marker: bytes,
         header: bytes | None,
         longest_name: int,
     ) -> None:
-        self.what, self.dtype, self.fields, self.blanks, self.name = what, dtype, fields, blanks, name
+        self.what, self.dtype, self.runs, self.blanks, self.name = what, dtype, runs, blanks, name
         self.end_marker, self.header, self.longest_name = end_marker, header, longest_name
-        decimals = [field[3] for field in fields]
-        self.integers = decimals.count(0)
+        decimals = [decimals for n, *_, decimals in runs for _ in range(n)]
+        self.integers, self.fields = decimals.count(0), len(decimals)
+        self.names = dtype.names or ()
         self.tail = np.array([places + (places > 0) for places in decimals])[:, None]  # from the point on
-        self.floats = fields[self.integers :]
-        self.names = tuple(field[0] for field in fields)
-        self.shift = np.array([8 * (8 - field[2]) for field in fields], np.uint64)[:, None]
-        self.fill = np.array([int.from_bytes(b" " * (8 - field[2]), "little") for field in fields], np.uint64)[:, None]
-        # a point, one or two digits and the blank behind them as one word: what each byte should be, what makes its
+        # a point, its digits and the blank behind them as one word: what each byte should be, what makes its
         # difference from that overflow into the highest bit if it is not, and which bytes count
         words = {
-            1: (b".0 \0", b"\x7f\x76\x7f\x00", b"\xff\xff\xff\x00"),
+            0: (b" \0\0\0", b"\x7f\0\0\0", b"\xff\0\0\0"),
+            1: (b".0 \0", b"\x7f\x76\x7f\0", b"\xff\xff\xff\0"),
             2: (b".00 ", b"\x7f\x76\x76\x7f", b"\xff" * 4),
         }
         self.wanted, self.excess, self.counts = (
-            np.array([int.from_bytes(words[field[3]][i], "little") for field in self.floats], np.uint32)[:, None]
+            np.array([int.from_bytes(words[places][i], "little") for places in decimals], np.uint32)[:, None]
             for i in range(3)
         )
 
@@ -138,18 +138,8 @@ class Layout:
 REFLECTIONS = Layout(
     "reflection",
     REFLECTION,
-    (
-        ("h", 0, 4, 0),
-        ("k", 5, 4, 0),
-        ("l", 10, 4, 0),
-        ("I", 15, 7, 2),
-        ("sigma", 26, 7, 2),
-        ("peak", 37, 7, 2),
-        ("background", 48, 7, 2),
-        ("fs", 59, 4, 1),
-        ("ss", 66, 4, 1),
-    ),
-    (4, 9, 14),
+    ((3, 0, 5, 4, 0), (4, 15, 11, 7, 2), (2, 59, 7, 4, 1)),
+    (),
     73,
     END_REFLECTIONS,
     REFLECTION_COLUMNS,
@@ -158,8 +148,8 @@ REFLECTIONS = Layout(
 PEAKS = Layout(
     "peak",
     PEAK,
-    (("fs", 0, 4, 2), ("ss", 8, 4, 2), ("inv_d", 16, 7, 2), ("intensity", 28, 7, 2)),
-    (27, 39, 40),
+    ((2, 0, 8, 4, 2), (2, 16, 12, 7, 2)),
+    (26, 39),
     41,
     END_PEAKS,
     None,
@@ -205,8 +195,8 @@ def beyond_limit(rows: Rows) -> NDArray[np.intp]:
     """Numbers of the reflections with an index at which libcrystfel aborts (``add_refl``)."""
     wrong = np.zeros(len(rows.values), bool)
     for name in "hkl":
-        # not by abs(), which leaves the lowest integer as it is
-        wrong |= (rows.values[name] > LARGEST_INDEX) | (rows.values[name] < -LARGEST_INDEX)
+        # what is below the range is far above it as an unsigned number; abs() leaves the lowest integer as it is
+        wrong |= (rows.values[name] + np.int32(LARGEST_INDEX)).view(np.uint32) > 2 * LARGEST_INDEX
     return np.flatnonzero(wrong)
 
 
@@ -217,93 +207,85 @@ def _no_rows(layout: Layout) -> Rows:
 
 def _read_printed(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
     """Read rows that have each field in printf's own columns; None if a byte is not printf's."""
-    length = data.find(b"\n", body, end) + 1 - body
-    if (end - body) % length == 0:
-        # rows of one length, most likely; if not, some name has a newline in it
-        n = (end - body) // length
-        values = _read_columns(data, body, n, length, layout)
-        if values is not None and 1 < length - layout.name <= LONGEST_PANEL_NAME + 1:
-            begins = np.arange(body, body + n * length, length)
-            panel, names = _name_panels(data, begins, begins + length, layout)
-            if panel is not None:
-                values["panel"] = panel
-                return Rows(values, names, begins, begins + length)
-    ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
-    begins = np.empty_like(ends)
-    begins[0], begins[1:] = body, ends[:-1]
-    lengths = ends - begins
-    room = layout.name + 3
-    shortest, longest = int(lengths.min()), int(lengths.max())
-    if not layout.name + 1 < shortest <= longest <= layout.name + LONGEST_PANEL_NAME + 1 or begins[-1] + room > len(
-        data
-    ):
+    shortest = longest = step = data.find(b"\n", body, end) + 1 - body
+    newlines = np.ndarray(((end - body) // step,), np.uint8, data, body + step - 1, (step,))
+    if (end - body) % step == 0 and np.count_nonzero(newlines == 10) == len(newlines):  # rows of one length
+        begins = np.arange(body, end, step)
+        ends = begins + step
+        lengths = ends[:1] - body
+    else:
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8, end - body, body) == 10) + (body + 1)
+        begins = np.empty_like(ends)
+        begins[0], begins[1:] = body, ends[:-1]
+        lengths = ends - begins
+        shortest, longest = int(lengths.min()), int(lengths.max())
+    if not layout.name + 1 < shortest <= longest <= layout.name + LONGEST_PANEL_NAME + 1:
         return None
-    table = np.ndarray((len(data) - room + 1, room), np.uint8, data, 0, (1, 1))[begins]
-    values = _read_columns(table, 0, len(ends), room, layout)
+    table: bytes | NDArray[np.void] = data
+    eights = -(-(longest - layout.name) // 8)
+    if shortest < longest:
+        body, step = 0, layout.name + 8 * eights
+        table = _gather(data, begins, step)
+    values = _read_columns(table, body, len(ends), step, layout)
     if values is None:
         return None
-    panel, names = _name_panels(data, begins, ends, layout)
-    if panel is None:
-        return None
-    values["panel"] = panel
-    return Rows(values, names, begins, ends)
+    names = _words_of(table, body + layout.name, step, (eights, len(ends)), lengths - layout.name)
+    values["panel"], firsts = number_words(names)
+    where = zip((begins[firsts] + layout.name).tolist(), (ends[firsts] - 1).tolist())
+    found = tuple(data[begin:end] for begin, end in where)
+    return None if _NO_NAME.search(b"".join(found)) else Rows(values, found, begins, ends)
 
 
 def _read_columns(data: Any, body: int, n: int, length: int, layout: Layout) -> NDArray[np.void] | None:
     """Read the numbers of ``n`` rows, ``length`` bytes apart; None if a byte is not where printf puts it."""
 
-    def column(at: int, kind: str) -> NDArray[Any]:
-        return np.ndarray((n,), kind, data, body + at, (length,))
+    def columns(count: int, at: int, step: int, kind: str) -> NDArray[Any]:
+        return np.ndarray((count, n), kind, data, body + at, (step, length))
 
-    if length < layout.name + 2:
-        return None
     for at in layout.blanks:
-        if np.count_nonzero(column(at, "u1") != 32):
+        if np.count_nonzero(columns(1, at, 0, "<u2") != _TWO_BLANKS):
             return None
-    fractions = np.empty((len(layout.floats), n), "<u4")
-    for fraction, (_, first, whole, _) in zip(fractions, layout.floats):
-        fraction[:] = column(first + whole, "<u4")
+    words, fractions = np.empty((layout.fields, n), "<u8"), np.empty((layout.fields, n), "<u4")
+    row = 0
+    for count, first, step, whole, _ in layout.runs:
+        rows = slice(row, row + count)
+        fractions[rows] = columns(count, first + whole, step, "<u4")
+        if whole == 7:
+            words[rows] = columns(count, first - 1, step, "<u8")
+        else:
+            words[rows] = columns(count, first, step, "<u4")
+            words[rows] <<= np.uint64(32)
+            words[rows] |= _FOUR_BLANKS
+        row += count
     hundredths = _hundredths(fractions, layout)
     if hundredths is None:
         return None
-    words = np.empty((len(layout.fields), n), "<u8")
-    for word, (_, first, width, _) in zip(words, layout.fields):
-        word[:] = column(first, "<u4" if width == 4 else "<u8")
-    # to the right end of the word; what stood behind a number falls out, blanks come before it
-    words <<= layout.shift
-    words |= layout.fill
     found = read_whole(words)
     return None if found is None else _values(layout, found, hundredths)
 
 
-def _name_panels(
-    data: bytes, begins: NDArray[np.int64], ends: NDArray[np.int64], layout: Layout
-) -> tuple[NDArray[np.int32] | None, tuple[bytes, ...]]:
-    """Number the names that end the rows (newline included); None if one has a character that none should have."""
-    names = _words_of(data, begins + layout.name, ends - begins - layout.name)
-    panel, firsts = number_words(names)
-    found = [data[begins[first] + layout.name : ends[first]] for first in firsts.tolist()]
-    good = all(name[-1] == 10 and len(name.translate(None, _NO_NAME)) == len(name) - 1 for name in found)
-    return (panel if good else None), tuple(name[:-1] for name in found)
+def _gather(data: bytes, begins: NDArray[np.int64], room: int) -> NDArray[np.void]:
+    """Bytes from several places on, as rows of a table."""
+    if begins[-1] + room > len(data):
+        data += bytes(room)
+    return np.ndarray((len(data) - room + 1,), f"V{room}", data, 0, (1,))[begins]
 
 
-def _words_of(data: bytes, start: NDArray[np.int64], length: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Texts as columns of words of eight bytes, zero behind their end."""
-    eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-    longest = int(length.max())
-    if longest <= 8 and int(start[-1]) < len(eights):
-        return (eights[start] & _FIRST[length])[None]
-    words = []
-    for at in range(0, longest, 8):
-        place = np.minimum(start + at, len(eights) - 1)  # a word that would pass the end of the data is taken before it
-        beyond = start + at - place
-        words.append((eights[place] >> (beyond * 8).astype(np.uint64).clip(0, 63)) & _FIRST[np.clip(length - at, 0, 8)])
-    return np.stack(words)
+def _words_of(data: Any, at: int, step: int, shape: tuple[int, int], lengths: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Texts, ``step`` bytes apart, as columns of words of eight bytes, zero behind their end."""
+    words = np.empty(shape, "<u8")
+    words[:] = np.ndarray(shape, "<u8", data, at, (8, step))
+    words &= _FIRST[: len(words), lengths]
+    return words
 
 
 _KEEP = np.array([(2**64 - 1) ^ (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # the last m bytes of a word
 _BLANK = np.array([0x2020202020202020 & (2 ** (8 * (8 - m)) - 1) for m in range(9)], np.uint64)  # blanks before them
-_FIRST = np.array([2 ** (8 * m) - 1 for m in range(9)], np.uint64)  # the first m bytes
+_FIRST = np.array(  # of each word of a text, the bytes before the text's end
+    [[2 ** (8 * min(max(m - at, 0), 8)) - 1 for m in range(LONGEST_PANEL_NAME + 2)] for at in range(0, 64, 8)],
+    np.uint64,
+)
+_TWO_BLANKS, _FOUR_BLANKS = np.uint16(0x2020), np.uint64(0x20202020)
 
 
 def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | None:
@@ -316,7 +298,7 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
     edges = np.flatnonzero(visible[1:] != visible[:-1]) + 1
     if visible[0]:
         edges = np.concatenate([[0], edges])
-    columns = len(layout.fields) + 1
+    columns = layout.fields + 1
     if len(edges) != 2 * columns * n:
         return None
     edges = edges.reshape(n, 2 * columns).T
@@ -333,7 +315,7 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
         return None
     fours = np.ndarray((len(data) - 3,), "<u4", data, 0, (1,))
     eights = np.ndarray((len(data) - 7,), "<u8", data, 0, (1,))
-    hundredths = _hundredths(fours[body + points[layout.integers :]], layout)
+    hundredths = _hundredths(fours[body + points], layout)
     if hundredths is None:
         return None
     words = eights[body + points - 8]
@@ -343,7 +325,9 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
     if found is None:
         return None
     values = _values(layout, found, hundredths)
-    values["panel"], firsts = number_words(_words_of(data, body + starts[-1], name_lengths))
+    eights = -(-int(name_lengths.max()) // 8)
+    names = _words_of(_gather(data, body + starts[-1], 8 * eights), 0, 8 * eights, (eights, n), name_lengths)
+    values["panel"], firsts = number_words(names)
     panel_names = tuple(data[body + starts[-1, i] : body + ends[-1, i]] for i in firsts)
     numbers = None
     if layout.integers:
@@ -354,19 +338,18 @@ def _read_tokens(data: bytes, body: int, end: int, layout: Layout) -> Rows | Non
 
 
 def _hundredths(words: NDArray[Any], layout: Layout) -> NDArray[Any] | None:
-    """Decimals, in hundredths, of ASCII words like ``.25 `` or ``.5 ?``; None if one is anything else."""
+    """Decimals, in hundredths, of ASCII words like ``.25 ``, ``.5 ?`` or `` ???``; None if one is anything else."""
     words ^= layout.wanted
     words &= layout.counts
     wrong = words + layout.excess  # at most 0x7F + 0x7F: stays in its byte
     wrong &= np.uint32(0x80808080)
     if np.count_nonzero(wrong):
         return None
-    hundredths = (words >> np.uint32(8)) & np.uint32(15)
-    hundredths *= np.uint32(10)
+    words = words[layout.integers :]
+    words *= np.uint32(10 << 8 | 1)  # each byte ten times the one before it, plus itself
     words >>= np.uint32(16)
-    words &= np.uint32(15)
-    hundredths += words
-    return hundredths
+    words &= np.uint32(0xFF)
+    return words.astype(np.float64)
 
 
 def _values(
@@ -376,24 +359,22 @@ def _values(
     whole, minus = found
     k = layout.integers
     values = np.empty(whole.shape[1], layout.dtype)
-    for i, name in enumerate(layout.names[:k]):
-        values[name] = whole[i]
-        if minus is not None:
-            np.negative(values[name], out=values[name], where=minus[i])
-    number = whole[k:].astype(np.float64)
+    integers, number = whole[:k].view(np.int64), whole[k:].astype(np.float64)
     # whole numbers below 2^53, then one correctly rounded division: the doubles nearest to the printed decimals
     number *= 100.0
     number += hundredths
-    number /= 100.0
-    if minus is not None:
-        np.negative(number, out=number, where=minus[k:])
-    for name, row in zip(layout.names[k:], number):
+    if minus is None:
+        number /= 100.0
+    else:  # a zero keeps its minus
+        number /= np.where(minus[k:], -100.0, 100.0)
+        integers = np.where(minus[:k], -integers, integers)
+    for name, row in zip(layout.names, (*integers, *number)):
         values[name] = row
     return values
 
 
 def _scan(line: bytes, layout: Layout) -> tuple[list[float | int], bytes, list[int]] | None:
-    return scan_columns(line, layout.integers, len(layout.floats))
+    return scan_columns(line, layout.integers, layout.fields - layout.integers)
 
 
 def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
@@ -421,7 +402,7 @@ def read_slow(data: bytes, start: int, stop: int, layout: Layout) -> BlockEnd:
                 places.append((stops[2], stops[6]))
         elif not first:
             found_here = _found(line) if data[begin - 1] == 10 else f"what is left of a line over {LONGEST_LINE} bytes"
-            reason = f"{len(layout.fields) + 1} columns of a {layout.what} expected, found {found_here}"
+            reason = f"{layout.fields + 1} columns of a {layout.what} expected, found {found_here}"
             return BlockEnd(None, end, reason, begin, False, _first_beyond(values, begins, layout))
         first = False
     reason = f"no line {layout.end_marker.decode()!r} behind the {layout.what} list"

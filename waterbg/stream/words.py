@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 Words = NDArray[np.uint64]
 
 _u8 = np.uint64
-_0, _1, _8, _16, _32 = (_u8(bits) for bits in (0, 1, 8, 16, 32))
+_0, _1, _3, _8, _15, _16, _32 = (_u8(bits) for bits in (0, 1, 3, 8, 15, 16, 32))
 _EACH = 0x0101010101010101
-_ZEROS, _BLANK, _MINUS = _u8(0x30 * _EACH), _u8(0x10 * _EACH), _u8(0x0D * _EACH)  # "0", " " ^ "0", "-" ^ " "
-_HIGH, _ABOVE_NINE = _u8(0x80 * _EACH), _u8(0x76 * _EACH)  # what is 10 or more carries into the highest bit
-_LAST, _BEFORE_LAST, _TO_ONE = _u8(56), _u8(48), _u8(7)
-_BYTE = _u8(0xFF)
-_PAIRS, _FOURS, _EIGHT = _u8(0x00FF00FF00FF00FF), _u8(0x0000FFFF0000FFFF), _u8(0xFFFFFFFF)
+_ZEROS, _MINUS = _u8(0x30 * _EACH), _u8(0x0D)  # "0", "-" ^ " "
+_HIGH, _FIRST_HIGH = _u8(0x80 * _EACH), _u8(0x80)
+_ABOVE_NINE = _u8(0x76 * _EACH)  # what is 10 or more carries into the highest bit
+_ABOVE_ZERO = _u8(0x7F * _EACH + (1 << 56))  # what is 1 or more does, and all in the last byte
+_PAIRS, _FOURS = _u8(0x00FF00FF00FF00FF), _u8(0x0000FFFF0000FFFF)
 _10, _100, _10000 = _u8(10), _u8(100), _u8(10000)
 
 
@@ -41,45 +41,37 @@ def read_whole(words: Words) -> tuple[Words, NDArray[np.bool_] | None] | None:
     None
         Instead of both, when a word is anything else.
     """
-    digits = words ^ _ZEROS  # digits become 0 ... 9
+    digits = words ^ _ZEROS  # digits become 0 ... 9, a blank 0x10
     other = digits + _ABOVE_NINE  # at most 0x7F + 0x76: stays in its byte
-    other &= _HIGH
-    mask = other << _1
-    mask -= other >> _TO_ONE  # 0xFF in each byte that is no digit
-    # what is no digit must be a run from the first byte on, and end before the last
-    wrong = mask + _1
-    wrong &= mask
-    wrong |= mask >> _LAST
-    if np.count_nonzero(wrong):  # twice as fast as any()
-        return None
-    lead = digits ^ _BLANK
-    lead &= mask  # 0 for a blank
+    other &= _HIGH  # the highest bit of each byte that is no digit
+    first = other << _8
+    first |= _FIRST_HIGH
+    first ^= other  # of each byte that is a digit and the one before is not, or the other way round
+    sign = first >> _15
+    sign &= digits  # the lowest bit of the byte before: a minus has it, a blank has not
     negative = None
-    if np.count_nonzero(lead):
-        negative = lead != _0
-        run = mask[negative]
-        if (lead[negative] != (run ^ (run >> _8)) & _MINUS).any():  # a minus, and only as the last of the run
-            return None
-    first = mask << _8
-    first |= _BYTE
-    first ^= mask
-    first &= digits  # the first digit
-    first |= mask >> _BEFORE_LAST  # or it is the only one
-    if np.count_nonzero(first) != first.size:
+    if np.count_nonzero(sign):
+        negative = sign != _0
+        sign *= _MINUS
+        digits ^= sign  # such a minus becomes a blank
+    np.right_shift(other, _3, out=sign)
+    digits ^= sign  # blanks become 0, and nothing else that is no digit does
+    above = digits + _ABOVE_ZERO  # at most 0x7F + 0x80
+    wrong = above | first  # no digit must be left that is not 0, stand behind a digit, or at the end
+    wrong &= other
+    above &= first  # the first digit is not 0, or it is the only one
+    if np.count_nonzero(wrong) or np.count_nonzero(above) != above.size:
         return None
-    np.invert(mask, out=mask)
-    digits &= mask
-    value = _join(digits, _10, _8, _PAIRS)  # at most 99 in every other byte
-    value = _join(value, _100, _16, _FOURS)  # at most 9999 in every other two bytes
-    return _join(value, _10000, _32, _EIGHT), negative
-
-
-def _join(value: Words, factor: np.uint64, shift: np.uint64, keep: np.uint64) -> Words:
-    """Every other lane: factor times the lane, plus the lane behind it."""
-    joined = value * factor
-    joined += value >> shift
-    joined &= keep
-    return joined
+    # each lane takes the one before it ten, a hundred, ten thousand times; every other lane is what is wanted
+    digits *= _u8(10 << 8 | 1)
+    digits >>= _8
+    digits &= _PAIRS  # at most 99
+    digits *= _u8(100 << 16 | 1)
+    digits >>= _16
+    digits &= _FOURS  # at most 9999
+    digits *= _u8(10000 << 32 | 1)
+    digits >>= _32
+    return digits, negative
 
 
 def digits_of(value: Words) -> Words:
@@ -161,14 +153,13 @@ def number_words(words: Words) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
         key *= _ODD
     slot = (key >> _u8(52)).astype(np.intp)
     # each slot remembers the first row of its text: of several assignments the last one counts
-    table = np.zeros(_SLOTS, np.int64)
-    table[slot[::-1]] = np.arange(n - 1, -1, -1)
-    leader = table[slot]
-    if np.count_nonzero(words[:, leader] != words):  # two texts in one slot
+    table, rows = np.empty(_SLOTS, np.int64), np.arange(n)
+    table[slot[::-1]] = rows[::-1]
+    leader = table.take(slot)
+    if np.count_nonzero(words.take(leader, axis=1) != words):  # two texts in one slot
         _, first, inverse = np.unique(words, axis=1, return_index=True, return_inverse=True)
         leader = first[inverse.ravel()]
-    is_first = np.zeros(n, bool)
-    is_first[leader] = True
+    is_first = leader == rows
     number = np.cumsum(is_first, dtype=np.int32)
     number -= 1
-    return number[leader], np.flatnonzero(is_first)
+    return number.take(leader), np.flatnonzero(is_first)

@@ -1,5 +1,6 @@
 #!/bin/sh
-# How the files beside this script were recorded, in a copy of tests/data/golden/small, with CrystFEL 0.12.0-113-g80f24855.
+# How the files beside this script were recorded, in a copy of tests/data/golden/small, with CrystFEL 0.12.0-113-g80f24855;
+# check-nograd-0.9.1.dat is by the same command of CrystFEL 0.9.1.
 set -e
 out=$(cd "$(dirname "$0")" && pwd)
 process_hkl --version >"$out/version.txt"
