@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from waterbg.background.surface import Surface
 
 _GROUPS = 6  # of the tiles of each panel, by level
+_PLENTY = 1000  # tiles of a group: more do not make its variance surer than models are (TOLERANCE)
 
 
 class Photons(NamedTuple):
@@ -34,10 +35,11 @@ def panel_groups(surface: Surface, pedestal: float) -> NDArray[np.float64]:
 
     Similar in the radial profile: a line through groups that were chosen by what is noise in their levels is too flat.
     Counts and not what is expected: a surface of factors does not know that a dark level has no slope.
-    All groups of panels that have enough tiles for them, none of others.
+    All groups of panels that have enough tiles for them, none of others; of many tiles some.
     """
     offsets = surface.grid.offsets
     used = np.flatnonzero(surface.pixels > 0)
+    used = used[:: max(len(used) // (_PLENTY * _GROUPS * (len(offsets) - 1)), 1)]
     panel = np.searchsorted(offsets, used, side="right") - 1
     sums = np.stack([surface.counts[used], surface.scatter[used], surface.pixels[used]]).astype(float)
     by_profile = surface.expected[used] / surface.pixels[used] / np.maximum(surface.ratio[used], 1e-6)
