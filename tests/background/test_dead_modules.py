@@ -6,7 +6,7 @@ import pytest
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import detector, make_world, middles, water_ring
 from waterbg.background import Noise, make_estimator
-from waterbg.background.masks import BAD
+from waterbg.background.masks import BAD, DEAD
 
 RADII = (3.0, 5.0, 7.0)
 MODULE = (slice(35, 98), slice(130, 255))  # rows and columns of panel 1, not at the borders of tiles
@@ -34,6 +34,19 @@ def test_a_module_that_shows_nothing_or_always_the_same_is_taken_for_bad(value):
     assert ((flags & BAD) > 0)[is_dead()].mean() > 0.985  # all but what is in the corners beyond its whole tiles
     assert not (flags & BAD)[~is_dead()].any()
     assert surface.dead == np.count_nonzero(flags & BAD)
+
+
+def test_pixels_of_a_dead_module_that_a_mask_knows_are_not_among_those_that_none_knew():
+    """A gap beside it is no shadow: spots on its other side have lost no light but what is in the gap."""
+    gap = np.zeros((2, 200, 400), bool)
+    gap[1, MODULE[0], 236:255] = True  # from within a tile on
+    gap = gap.ravel()
+    world = make_world(water_ring, seed=51, n_spots=0, bad=lambda x, y, panel: gap, spoil=spoilt(0.0))
+    surface, flags = surface_of(world)
+    assert (flags & BAD)[gap].all()
+    assert not (flags & DEAD)[gap].any()
+    assert ((flags & DEAD) > 0)[is_dead() & ~gap].mean() > 0.98
+    assert surface.dead == np.count_nonzero(flags & DEAD)
 
 
 def test_a_module_without_light_but_with_noise_is_taken_for_bad():

@@ -5,7 +5,9 @@ import pytest
 
 from tests.background.test_pieces import surface_of
 from tests.background.worlds import gaussian_share, make_world, middles, water_ring
+from waterbg.background import Noise, Trust, make_estimator
 from waterbg.background.stray import stray_light
+from waterbg.predict import SPOT
 
 
 def with_spots(number, photons, seed=61):
@@ -67,3 +69,22 @@ def test_one_very_bright_spot_is_not_taken_off_all_others():
     before = mean_stray(usual)
     usual.frame.data.reshape(2, 200, 400)[0, 60:66, 100:106] += 10000  # all of it 2 photons a pixel
     assert mean_stray(usual) < 1.4 * before
+
+
+@pytest.mark.parametrize("per_photon", [(), (1.0, 1.0)])
+def test_its_share_of_the_variance_is_what_the_variance_is_less_without_it(per_photon):
+    """Decoys are told by it what their sigma is when less of it is taken off."""
+    world = with_spots(300, 1000)
+    targets = np.zeros(40, SPOT)
+    rng = np.random.default_rng(66)
+    targets["panel"], targets["fs"], targets["ss"] = rng.uniform([[0], [12], [12]], [[2], [388], [188]], (3, 40))
+    noise = Noise(0.5, 0.1, per_photon=per_photon)
+    whole, none = (
+        make_estimator("water", noise, trust=Trust(stray=stray)).estimate(world.frame, world.scene, (3, 5, 7), targets)
+        for stray in (1.0, 0.0)
+    )
+    assert (whole.lit > 0.05).sum() > 20
+    before, after = (
+        each.factor * (noise.gain * each.expected[:, each.half, each.half] + noise.read2) for each in (whole, none)
+    )
+    np.testing.assert_allclose(before * (1 - whole.lit), after, rtol=1e-4)

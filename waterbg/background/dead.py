@@ -30,7 +30,7 @@ def flag_dead(
     noise: tuple[float, float],
     many: float,
 ) -> int:
-    """Flag dead pixels as BAD and DEAD; how many.
+    """Flag dead pixels that are not BAD yet as BAD and DEAD; how many.
 
     A tile is dead where its pixels show less than LIGHTLESS of what the radial profile expects, or all the same (which
     CERTAIN photons do not, nor what the walk would take for clean); from there on it goes line by line, as far as lines
@@ -81,8 +81,9 @@ def _spoil(flags, first, n_fs, area):
     flagged = 0
     for j in range(area[0], area[1]):
         for at in range(first + j * n_fs + area[2], first + j * n_fs + area[3]):
-            flagged += not flags[at] & BAD
-            flags[at] |= BAD | DEAD
+            if not flags[at] & BAD:
+                flags[at] |= BAD | DEAD
+                flagged += 1
     return flagged
 
 

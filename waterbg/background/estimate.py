@@ -129,8 +129,8 @@ class BackgroundEstimate:
     @property
     def lit(self) -> NDArray[np.float64]:
         """(n,) share of the stray light in the variance of pixels under the middle of each spot."""
-        light = self.per_photon * self.stray.astype(float)
-        variance = self.factor * (self.noise.gain * self.expected[:, self.half, self.half] + self.noise.read2)
+        light = self.noise.gain * self.stray.astype(float)  # it counts as background, which has the gain's variance
+        variance = self.noise.gain * self.expected[:, self.half, self.half] + self.noise.read2
         return np.where(light > 0, np.minimum(light / np.maximum(variance, 1e-9), 1), 0)
 
     @property

@@ -5,8 +5,8 @@ counts the peak discs it lies in: ONE for its own reflection, TWO when two refle
 peak mask, ``make_BgMask`` in peaks.c). NEAR are the discs of reflections that are in the image but in no list.
 FAULTY is what no light makes: pixels that are wrong in all frames of a run (see :mod:`waterbg.background.faulty`), and
 those that stand out of the background as no Bragg reflection does (found when the spots are summed up). Unlike BAD ones
-they are left out of a disc, and the reflection stays. DEAD are BAD ones that no mask knew and that have no light: where
-they are a shadow's, the pixels beside them have lost some of it, too.
+they are left out of a disc, and the reflection stays. DEAD are BAD ones that no mask knew, and that have no light, or
+all the same counts: where they are a shadow's, the pixels beside them have lost some of it, too.
 """
 
 from __future__ import annotations
