@@ -16,6 +16,7 @@ from waterbg.run.sample import Sample
 from waterbg.run.worker import Worker
 from waterbg.settings import Settings
 from waterbg.simulate import true_background
+from waterbg.simulate.dataset import INT_RADIUS
 from waterbg.simulate.detector import pedestals
 from waterbg.stream import StreamFile
 
@@ -66,7 +67,7 @@ def _in_photons(parts, experiment):
 
 def with_true_background(dataset, experiment):
     """The same profile fit, with what the water run learnt of spots, over the background that was simulated."""
-    settings = Settings(integration="profile", int_radius=tuple(float(radius) for radius in dataset.int_radius))
+    settings = Settings(integration="profile", int_radius=INT_RADIUS)
     worker = Worker(resolve_job(str(dataset.stream), settings={"background": "water"}))
     model = learn_model(Sample(worker, SAMPLE_FRAMES), settings)
     parts = []
