@@ -275,7 +275,7 @@ def test_listed_spots_are_fitted_beside_their_bad_pixels():
         assert fits["marred"].mean() > 0.7
         kept = result["status"] == Status.OK
         assert set(result["status"][~kept]) <= {Status.BAD_PIXEL}
-        assert (fits["visible"][kept] >= 0.5).all()
+        assert (fits["sound"][kept] >= 0.5).all()
         hidden += np.count_nonzero(~kept)
         marred = kept & (fits["marred"] > 0)
         z += list((result["I"] - world.truth)[marred] / result["sigma"][marred])
@@ -286,6 +286,23 @@ def test_listed_spots_are_fitted_beside_their_bad_pixels():
 
 def spoil_bad(counts, world):
     counts[every_eighth_column(world.x, world.y, world.panel)] = 60000
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_what_neighbours_hide_is_not_counted_as_bad(joint):
+    """Of two spots that are hardly 3 px apart each hides more than half of the other."""
+    columns = [30.5 + 30 * i + beside for i in range(11) for beside in (0, 2.8)]
+    places = [(p, fs, 30.5 + 30 * j) for p in (0, 1) for j in range(4) for fs in columns]
+
+    def bad(x, y, panel):  # on the outer rim of the left one of each pair
+        return (np.abs((x + 200) % 30 - 27.5) < 0.6) & (np.abs((y - y.min()) % 30 - 0.5) < 0.6) & (x > -185)
+
+    world = make_world(flat(8.0), seed=63, intensity=400.0, places=places, bad=bad)
+    result, fits, _ = integrate(world, joint=joint)
+    marred = fits["marred"] > 0
+    assert marred[::2].any()
+    assert (fits["visible"][marred] < 0.5).any()
+    assert (result["status"][marred] == Status.OK).all()
 
 
 def test_spots_in_no_list_are_accepted_without_bad_pixels_alone():

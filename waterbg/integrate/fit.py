@@ -30,6 +30,7 @@ FIT = np.dtype(
         ("peak", "f8"),  # highest pixel of peak and ring, ADU
         ("chi2", "f8"),  # of the profile fit, per degree of freedom
         ("visible", "f8"),  # share of the squares of the profile that neighbours and bad pixels leave
+        ("sound", "f8"),  # and bad pixels alone
         ("flat", "f8"),  # share of the background in the variance of the pixels, as they count
         ("area", "f8"),  # what a photon more in every pixel adds to I
         ("held", "f8"),  # share of the core of the frame's mean spot that the peak disc holds there
@@ -261,7 +262,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
         far = reach[k]
         used = 0
         in_disc = np.float64(0)
-        disc_n = disc_b = disc_pixels = lost = seen2 = hidden2 = np.float64(0)
+        disc_n = disc_b = disc_pixels = lost = seen2 = hidden2 = bad2 = np.float64(0)
         first, last = max(cf - half, 0, int(x - far)), min(cf + half, n_fs - 1, int(x + far))
         for j in range(max(cs - half, 0, int(y - far)), min(cs + half, n_ss - 1, int(y + far)) + 1):
             row = shares[: max(last + 1 - first, 0)]
@@ -283,6 +284,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
                 if not usable:
                     lost += share
                     hidden2 += share * share
+                    bad2 += share * share if flags[at] & BAD else 0.0
                     continue
                 seen2 += share * share
                 n[used], B[used] = counts[at] * photons_per_adu[p], expected[k, half + j - cs, half + i - cf]
@@ -291,7 +293,7 @@ def fit_spots(pixels, rays, panel, fs, ss, inner, profiles, background, usual, o
                     disc_n, disc_b, disc_pixels = disc_n + n[used], disc_b + B[used], disc_pixels + 1
                     in_disc += share
                 used += 1
-        result.visible = seen2 / (seen2 + hidden2)
+        result.visible, result.sound = seen2 / (seen2 + hidden2), 1 - bad2 / (seen2 + hidden2)
         # Weights from the model alone, else low counts would weigh more than high ones. They follow I to where
         # Poisson's likelihood is highest: stopping short of it, a low fluctuation would keep the weights that suit it.
         guess = intensity = information = pull = 0.0

@@ -119,7 +119,7 @@ def integrate_profile(
             start, others, hidden, joint, fits.view(np.recarray),
         )  # fmt: skip
     fits["status"][hidden] = Status.FEW_PIXELS  # only now: they had to be taken off their neighbours
-    fits["status"][(fits["status"] == 0) & (fits["marred"] > 0) & (fits["visible"] < HALF)] = Status.BAD_PIXEL
+    fits["status"][(fits["status"] == 0) & (fits["marred"] > 0) & (fits["sound"] < HALF)] = Status.BAD_PIXEL
     error = np.full(len(spots), run.signal_error)
     if not summation:  # a sum knows no shape
         error = np.hypot(error, fits["flat"] * shape_error(expected.widths, expected.blur, expected.doubt))
