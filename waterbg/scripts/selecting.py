@@ -30,7 +30,6 @@ def select_chunks(
     stream: StreamFile,
     wanted: Callable[[Chunk], bytes | None],
     count: Selected,
-    say: Callable[[str], None],
     until: Callable[[], bool] = lambda: False,
 ) -> Iterator[bytes]:
     """Bytes of a stream with some of its chunks.
@@ -40,10 +39,8 @@ def select_chunks(
     stream : StreamFile
     wanted : callable
         Gives the bytes to take for a chunk (its own, as a rule), or None for none. What stands between a chunk and the
-        next goes with it; on standard input or a pipe, which cannot be read twice, it is left out.
+        next goes with it.
     count : Selected
-    say : callable
-        Told when something was left out.
     until : callable
         Asked after each chunk whether that was the last.
 
@@ -52,12 +49,10 @@ def select_chunks(
     bytes
     """
     yield stream.header
-    at, took, between = stream.header_end, False, 0
+    at, took = stream.header_end, False
     for chunk in stream.chunks():
         if took and chunk.start > at:
-            between += chunk.start - at
-            if stream.seekable:
-                yield stream.read(at, chunk.start)
+            yield stream.read(at, chunk.start)
         count.chunks += 1
         part = wanted(chunk)
         at, took = chunk.stop, part is not None
@@ -66,8 +61,6 @@ def select_chunks(
             yield part
         if until():
             return
-    if between and not stream.seekable:
-        say(f"{between} bytes between chunks were left out")
 
 
 @dataclass(frozen=True)
