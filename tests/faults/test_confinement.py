@@ -194,14 +194,16 @@ CALL = re.compile(r"(?:\d+ +)?(\w+)\((.*)\) = (-?\d+)")
 
 def system_calls(world, log):
     """Programs that ran, files that were opened to be read, and files that were made or changed, by the main job."""
-    trace = ["strace", "-f", "-qq", "-s", "4096", "-e", f"trace={TRACED}", "-o", str(log)]
+    # a file for each process: in one of all, calls that happen at the same time are taken apart
+    trace = ["strace", "-ff", "-qq", "-s", "4096", "-e", f"trace={TRACED}", "-o", str(log)]
     words = ["subtract", str(world.stream), "-o", str(world.out), "-j", "2", "--on-missing=keep"]
     done = subprocess.run([*trace, WATERBG, *words], capture_output=True, text=True)
     if "ptrace" in done.stderr:
         pytest.skip("strace may not trace here")
     assert done.returncode == 0, done.stderr
     programs, read, changed = set(), set(), set()
-    for line in log.read_text(errors="replace").splitlines():
+    logs = log.parent.glob(f"{log.name}.*")
+    for line in (line for each in logs for line in each.read_text(errors="replace").splitlines()):
         found = CALL.search(line)
         if found is None or found[3].startswith("-"):
             continue  # a signal, or a call that failed
