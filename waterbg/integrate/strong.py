@@ -115,15 +115,19 @@ def is_one_pixel(measured: NDArray[np.void]) -> NDArray[np.bool_]:
     return (measured["radial"] <= ONE_PIXEL) & (measured["tangential"] <= ONE_PIXEL)
 
 
+def are_whole(fits: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which spots were accepted with every pixel of their peak, none saturated: what these sum to is all there is."""
+    return (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["marred"] == 0)
+
+
 def strongest(
     inv_d: NDArray[np.float64], fits: NDArray[np.void], name: str, error: str, most: int
 ) -> NDArray[np.int64]:
-    """Rows of unsaturated spots without bad pixels that have ``name`` over ``error`` above STRONG; beyond ``most`` the
+    """Rows of whole spots that have ``name`` over ``error`` above STRONG; beyond ``most`` the
     strongest from each of ten groups by resolution.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        whole = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["marred"] == 0)
-        signal = np.where(whole, fits[name] / fits[error], 0)
+        signal = np.where(are_whole(fits), fits[name] / fits[error], 0)
     rows = np.flatnonzero(signal > STRONG)
     if len(rows) <= most:
         return rows

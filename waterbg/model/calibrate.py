@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from waterbg.integrate import profile
 from waterbg.integrate.robust import robust_std, spread_beyond
+from waterbg.integrate.strong import are_whole
 from waterbg.model.decoys import DECOY, displaced_decoys, half_index_decoys, paired, rings_on_decoys, with_stray
 from waterbg.model.frame import integrate_frame
 from waterbg.model.quality import Quality, judge
@@ -102,8 +103,7 @@ def _try_frame(frame: Frame, scene: Scene, model: RunModel, settings: Settings) 
         pairs.append(paired(frame, decoys, found.result[rows], sigma_zero, stray, background.lit[rows], rings))
         start += len(decoys)
     fits = found.fits[: len(scene.spots)]
-    whole = (fits["status"] == 0) & (fits["saturated"] == 0) & (fits["marred"] == 0)
-    strong = whole & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
+    strong = are_whole(fits) & (fits["disc"] > STRONG_RATIO * fits["disc_sigma"])
     strong &= fits["sum"] > 0
     fits = fits[strong]
     # the fit's error is part of the sum's: what both differ by has the difference of their variances
