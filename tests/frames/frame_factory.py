@@ -142,7 +142,78 @@ def scattered(folder, rng, dtype="u1"):
     return run
 
 
-LAYOUTS = (single, stack, panel_stack, own_datasets, path_and_index, scattered)
+def offsets_in_bytes(data):
+    """Pixels as what each differs by from the one before, as CBF files have them ("byte offset")."""
+    coded = bytearray()
+    for step in np.diff(data.astype(np.int64).ravel(), prepend=0).tolist():
+        for width in (1, 2, 4, 8):
+            lowest = -(1 << (8 * width - 1))
+            if width == 8 or lowest < step < -lowest:
+                coded += step.to_bytes(width, "little", signed=True)
+                break
+            coded += lowest.to_bytes(width, "little", signed=True)
+    return bytes(coded)
+
+
+CBF_TYPES = {
+    "u1": "unsigned 8-bit integer",
+    "i1": "signed 8-bit integer",
+    "u2": "unsigned 16-bit integer",
+    "i2": "signed 16-bit integer",
+    "u4": "unsigned 32-bit integer",
+    "i4": "signed 32-bit integer",
+    "f4": "signed 32-bit real IEEE",
+    "f8": "signed 64-bit real IEEE",
+}
+
+
+def cbf_bytes(data, coded=True):
+    """A CBF file as a Pilatus writes it; without ``coded`` its pixels are as they are."""
+    pixels = offsets_in_bytes(data) if coded else data.tobytes()
+    lines = [
+        "###CBF: VERSION 1.5, CBFlib v0.7.8 - PILATUS detectors",
+        "",
+        "data_frame_0001",
+        "",
+        '_array_data.header_convention "PILATUS_1.2"',
+        "_array_data.header_contents",
+        ";",
+        "# Detector_distance 0.35100 m",
+        ";",
+        "",
+        "_array_data.data",
+        ";",
+        "--CIF-BINARY-FORMAT-SECTION--",
+        "Content-Type: application/octet-stream;",
+        *(['     conversions="x-CBF_BYTE_OFFSET"'] if coded else []),
+        "Content-Transfer-Encoding: BINARY",
+        f"X-Binary-Size: {len(pixels)}",
+        "X-Binary-ID: 1",
+        f'X-Binary-Element-Type: "{CBF_TYPES[data.dtype.str[1:]]}"',
+        "X-Binary-Element-Byte-Order: LITTLE_ENDIAN",
+        f"X-Binary-Number-of-Elements: {data.size}",
+        f"X-Binary-Size-Fastest-Dimension: {data.shape[1]}",
+        f"X-Binary-Size-Second-Dimension: {data.shape[0]}",
+        "X-Binary-Size-Padding: 64",
+        "",
+        "",
+    ]
+    head = "\r\n".join(lines).encode() + b"\x0c\x1a\x04\xd5"
+    return head + pixels + bytes(64) + b"\r\n--CIF-BINARY-FORMAT-SECTION----\r\n;\r\n"
+
+
+def cbf(folder, rng, dtype="i4", coded=True):
+    """One frame in a CBF file, two panels that leave out some of the pixels."""
+    data = pixels(rng, (20, 15), dtype)
+    path = Path(folder) / "frame_0001.cbf"
+    path.write_bytes(cbf_bytes(data, coded))
+    panels = {"a": {"extent": (2, 13, 1, 9)}, "b": {"extent": (0, 14, 10, 19), "fs": "-1x", "ss": "-1y"}}
+    run = Run(path, geometry(panels))
+    run.expected = dict.fromkeys(("//", None), flat(data[1:10, 2:14], data[10:]))
+    return run
+
+
+LAYOUTS = (cbf, single, stack, panel_stack, own_datasets, path_and_index, scattered)
 
 
 def everything(folder, rng, dtype="f4"):

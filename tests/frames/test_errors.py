@@ -1,5 +1,6 @@
 """What the user is told when an image cannot be read: one line that names file, event, dataset, and what to do."""
 
+import gzip
 import os
 
 import h5py
@@ -38,14 +39,15 @@ def test_a_missing_file_is_named_with_the_places_tried(tmp_path, rng):
     ("content", "reason"),
     [
         (b"", "the file is empty"),
-        (b"###CBF: VERSION 1.5\r\n", "is a CBF file; waterbg reads HDF5"),
-        (b"\x1f\x8b\x08\x00rest", "compressed by gzip"),
+        (b"###CBF: VERSION 1.5\r\n", "is a CBF file without an image"),
+        (b"\x1f\x8b\x08\x00rest", "compressed by gzip as a whole, and no CBF file"),
+        (gzip.compress(b"hello world"), "compressed by gzip as a whole, and no CBF file"),
         (b"II*\x00rest", "TIFF"),
-        (b"hello world", "is not an HDF5 file"),
+        (b"hello world", "is neither an HDF5 nor a CBF file"),
         (b"\x89HDF\r\n\x1a\n and then nothing", "cannot be opened"),
     ],
 )
-def test_a_file_that_is_not_hdf5_is_named_for_what_it_is(content, reason, tmp_path, rng):
+def test_a_file_that_is_no_image_is_named_for_what_it_is(content, reason, tmp_path, rng):
     run = stack(tmp_path, rng)
     path = tmp_path / "image.dat"
     path.write_bytes(content)

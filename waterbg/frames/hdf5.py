@@ -12,7 +12,7 @@ import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Blosc, Zstd ... wit
 import numpy as np
 
 from waterbg.errors import ImageError
-from waterbg.frames.kinds import what_is
+from waterbg.frames.kinds import refuse_other_kinds
 
 MOST_CHUNK_CACHE = 256 << 20  # bytes for one dataset
 
@@ -35,10 +35,8 @@ def open_dataset(group: h5py.Group, name: str, access: h5py.h5p.PropDAID) -> h5p
 
 
 def open_hdf5(path: str) -> h5py.File:
-    """A file open for reading; ImageError says why not."""
-    problem = what_is(path)
-    if problem:
-        raise ImageError(problem, path=path)
+    """A file open for reading; ImageError says why not, `CbfFile` that it is a CBF image."""
+    refuse_other_kinds(path)
     # Locks fail on some network file systems; a file that is being written in SWMR mode opens only as such.
     last: Exception | None = None
     attempts: tuple[dict[str, bool], ...] = ({}, {"locking": False}, {"swmr": True})

@@ -85,3 +85,29 @@ def mark_lab_region(bad, rows, columns, corner, fs, ss, low, high):
             y = j * fs[1] + i * ss[1] + corner[1]
             if low[0] < x < high[0] and low[1] < y < high[1]:
                 bad[i, j] = 1
+
+
+@kernel
+def decode_byte_offset(coded, out):
+    """Pixels of a CBF image, float32, from what each differs by from the one before it; how many there were.
+
+    A difference takes a byte, or as many as follow an escape: the lowest number of one, two or four bytes (CBF's
+    ``x-CBF_BYTE_OFFSET``, Int. Tables G 5.6). ``coded``: int8.
+    """
+    value, at = np.int64(0), 0
+    for n in range(out.size):
+        if at >= coded.size:
+            return n
+        step, width = np.int64(coded[at]), 1
+        at += 1
+        while width < 8 and step == -(np.int64(1) << (8 * width - 1)):
+            width *= 2
+            if at + width > coded.size:
+                return n
+            step = np.int64(coded[at + width - 1])
+            for k in range(width - 2, -1, -1):
+                step = (step << 8) | (np.int64(coded[at + k]) & 0xFF)
+            at += width
+        value += step
+        out[n] = value
+    return out.size

@@ -7,7 +7,7 @@ together: a :class:`Block` is one rectangular read, its table says where in it e
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -118,6 +118,12 @@ def blocks_of(detector: Detector, locations: Sequence[str | None]) -> list[Block
     for (place, _), numbers in groups.items():
         blocks += _covering(detector, place, numbers)
     return blocks
+
+
+def blocks_in_one_array(detector: Detector) -> list[Block]:
+    """How to read panels of an image that is one array of rows and columns, as a CBF file has it."""
+    plain = replace(detector, panels=tuple(replace(panel, dims=("ss", "fs")) for panel in detector.panels))
+    return blocks_of(plain, [""] * len(plain.panels))
 
 
 def _covering(detector: Detector, location: str, numbers: list[int]) -> list[Block]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from waterbg.errors import GeometryError, ImageError
 from waterbg.frames.badmap import Masks, fixed_bad, read_block
+from waterbg.frames.cbf import CbfImage
 from waterbg.frames.events import Event, TooFewParts
 from waterbg.frames.files import UNWRITTEN, Dataset, Files
 from waterbg.frames.flags import Flags
@@ -18,17 +20,19 @@ from waterbg.frames.frame import Frame
 from waterbg.frames.hdf5 import HDF5_ERRORS, said
 from waterbg.frames.headers import header_number
 from waterbg.frames.kernels import unpack, unpack_and_judge
-from waterbg.frames.layout import Block, Misfit, blocks_of
+from waterbg.frames.kinds import CbfFile
+from waterbg.frames.layout import Block, Misfit, blocks_in_one_array, blocks_of
 from waterbg.frames.places import FileFinder
 from waterbg.geometry import Detector, Length
 from waterbg.geometry.detector import MOST_PIXELS
 
-_Found = tuple[Dataset, tuple[int, ...], tuple[int, ...]]
+_Found = tuple[Block, Dataset | CbfImage, tuple[int, ...], tuple[int, ...]]
+_OTHER_GEOMETRY = "; is the geometry that of these images?"
 MOST_SHIFTED = 4  # maps kept for detectors that move from event to event
 
 
 class FrameReader:
-    """Reads events as CrystFEL does: HDF5 file and event to pixels and bad pixels of all panels.
+    """Reads events as CrystFEL does: HDF5 file and event, or CBF file, to pixels and bad pixels of all panels.
 
     Make one in each process that reads; ``close`` it before a fork, so that no file stays open in two processes. It may
     be used again after ``close``. Not for several threads at once.
@@ -82,6 +86,7 @@ class FrameReader:
         # each with whether it takes parts of the same dataset as others do, one after the other
         named = [block.location for block in self.blocks]
         self._reads = [(block, named.count(block.location) > 1) for block in self.blocks]
+        self._cbf_blocks = blocks_in_one_array(detector)
         self._flags = Flags(detector)
         self._masks = Masks(detector, self.files, self.finder.mask)
         self._fixed: dict[int, tuple[Detector, NDArray[np.uint8]]] = {}
@@ -122,13 +127,12 @@ class FrameReader:
         Raises
         ------
         ImageError
-            If the file is missing or no HDF5 file, lacks a dataset or the event, or is smaller than the geometry.
+            If the file is missing or no image, lacks a dataset or the event, or is smaller than the geometry.
         """
         path = self.locate(filename)
-        parsed = Event.parse(event, path)
         self.files.begin()
-        for read in self._reads:
-            self._find(path, event, parsed, *read)
+        for _ in self._find(path, event, Event.parse(event, path)):
+            pass
 
     def read(
         self,
@@ -187,7 +191,7 @@ class FrameReader:
         energy = self._energy(path, parsed) if photon_energy_eV is None else self._unrounded(float(photon_energy_eV))
         clen = self._camera_length(path, parsed, camera_length)
         detector = self._shifted(path, parsed)
-        found = [self._find(path, event, parsed, *read) for read in self._reads]
+        found = list(self._find(path, event, parsed))
         known = self._known_bad(detector, path, parsed)
         data, bad = self._pixels(event, found, known, copy)
         return Frame(
@@ -210,12 +214,11 @@ class FrameReader:
         ImageError
             As :meth:`check`.
         """
-        data, _, count = self._first(filename, event)
+        block, data, _, count = self._first(filename, event)
         chunk = data.chunk or count
-        axes = self.blocks[0].dims
-        if len(axes) != len(chunk):
+        if len(block.dims) != len(chunk):
             return 1
-        return math.prod(n for n, dim in zip(chunk, axes, strict=True) if dim == "%")
+        return math.prod(n for n, dim in zip(chunk, block.dims, strict=True) if dim == "%")
 
     def order(self, filename: str | bytes, event: str | None = None) -> tuple[Any, ...]:
         """Sort key of a frame within its file: in this order no HDF5 chunk is decoded twice.
@@ -225,18 +228,33 @@ class FrameReader:
         ImageError
             As :meth:`check`.
         """
-        data, start, count = self._first(filename, event)
+        _, data, start, count = self._first(filename, event)
         chunk = data.chunk or count
         return data.name, tuple(at // n for at, n in zip(start, chunk, strict=True)), start
 
     def _first(self, filename: str | bytes, event: str | None) -> _Found:
         path = self.locate(filename)
         self.files.begin()
-        return self._find(path, event, Event.parse(event, path), *self._reads[0])
+        return next(self._find(path, event, Event.parse(event, path)))
 
     # Pixels ----------------------------------------------------------------------------------------------------------
 
-    def _find(self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool) -> _Found:
+    def _find(self, path: str, event: str | None, parsed: Event) -> Iterator[_Found]:
+        """Each block with what it is read from for an event, and where there."""
+        try:
+            for block, part_of_chunk in self._reads:
+                yield block, *self._in_hdf5(path, event, parsed, block, part_of_chunk)
+        except CbfFile:
+            image = CbfImage.open(path)
+            for block in self._cbf_blocks:
+                try:
+                    yield block, image, *block.select(image.shape, parsed)
+                except Misfit as problem:
+                    raise ImageError(f"{problem}{_OTHER_GEOMETRY}", path=path, event=event) from None
+
+    def _in_hdf5(
+        self, path: str, event: str | None, parsed: Event, block: Block, part_of_chunk: bool
+    ) -> tuple[Dataset, tuple[int, ...], tuple[int, ...]]:
         """Dataset, start and count of a block for an event."""
         name = block.location
         try:
@@ -255,8 +273,10 @@ class FrameReader:
             if data.sources:
                 self.files.check_sources(data, start, count)
         except (Misfit, TooFewParts) as problem:
-            hint = "" if "no frame" in str(problem) else "; is the geometry that of these images?"
+            hint = "" if "no frame" in str(problem) else _OTHER_GEOMETRY
             raise ImageError(f"{problem}{hint}", path=path, event=event, dataset=name) from None
+        except CbfFile:
+            raise
         except ImageError as err:
             raise ImageError(err.reason, path=err.path, event=event, dataset=err.dataset) from None
         return data, start, count
@@ -271,7 +291,7 @@ class FrameReader:
         else:
             data = self._data
         bad: NDArray[np.uint8] | None = None
-        for block, (dataset, start, count) in zip(self.blocks, found, strict=True):
+        for block, dataset, start, count in found:
             raw = self._buffer(block.shape, dataset.raw)
             try:
                 if dataset.lacks(start, count):
