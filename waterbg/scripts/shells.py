@@ -102,7 +102,8 @@ def draw_two(
     everything = np.concatenate(inv_d)
     resolution_axis(axes, float(everything.min()), float(everything.max()))
     axes.grid(True, alpha=0.3)
-    axes.legend(handles=lines, fontsize=9)
+    # above the axes: those on the right would be drawn over it
+    axes.legend(handles=lines, fontsize=9, ncols=len(lines), loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
 
 
 def draw_completeness(axes: Any, table: Values) -> None:
