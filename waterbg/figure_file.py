@@ -48,7 +48,9 @@ def settle(figure: Any) -> None:
     matplotlib measures what stands around a picture of fixed aspect while the picture is still smaller than its place:
     from the first layout alone, titles come to lie on each other.
     """
-    figure.get_layout_engine().execute(figure)
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def leave_room(axes: Any, least: float) -> None:

@@ -179,6 +179,11 @@ def test_the_ring_of_the_golden_frames_is_where_water_scatters(findings, page):
     assert f"The water ring stands out most at {10 / findings.ring.inv_d:.2f} Å" in Page(page).text
 
 
+def test_no_two_pictures_are_called_the_same_by_a_screen_reader(page):
+    names = re.findall(r'(?:aria-label|alt)="([^"]*)"', page)
+    assert len(names) == len(set(names)) > 10
+
+
 def test_all_text_of_the_page_follows_one_size():
     """The reader's own, and ten points in print: with some of it in px, captions were printed larger than the text."""
     sizes = re.findall(r"font(?:-size)?: ([\d.]+)(\w+)", report_page.STYLE)

@@ -172,7 +172,7 @@ def decoy_figures(quality: Quality) -> list[str]:
         plot_decoys(axes, quality, what)
         axes.set_ylabel("RMS of I / photons" if what == "rms" else TITLES[what])
         axes.grid(axis="y")
-        found.append(svg(figure, f"decoys-{what.replace('_', '-')}", "Decoys by resolution"))
+        found.append(svg(figure, f"decoys-{what.replace('_', '-')}", f"Decoys by resolution: {TITLES[what]}"))
     return found
 
 
