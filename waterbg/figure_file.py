@@ -10,7 +10,7 @@ from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
 FORMATS = (".png", ".pdf", ".svg")
-LONGEST_NAME = 60  # characters of a file's name in a title or legend
+LONGEST_NAME = 45  # characters of a file's name in a title or legend
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
 
 

@@ -285,6 +285,16 @@ def test_nothing_is_written_over_anything_else(which, figure, request):
             assert overlap_x < 1 or overlap_y < 1, (one, other)
 
 
+def test_names_of_any_length_stay_on_the_page(look, figure, monkeypatch):
+    monkeypatch.setattr(type(look.chunk), "filename", f"/data/{'run_0042_' * 20}.h5")
+    monkeypatch.setattr(type(look.chunk), "serial", 1234567)
+    named = replace(look, path=f"{'xgandalf_' * 20}.stream", number=1234567)
+    draw_view(figure, named, choose_reflection(look, None, None), cells=50)
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 @pytest.mark.shared
 def test_sixty_four_turned_panels_of_a_real_detector_are_where_the_laboratory_has_them(shared, figure):
     path = str(shared / "real" / "thermolysin" / "rings-nocen-nosat-nograd.stream")
