@@ -39,6 +39,7 @@ def test_the_legend_of_two_axes_lies_on_none_of_their_curves():
     draw_completeness(axes, read_table(str(RECORDED / "check-grad.dat"), 7))
     figure.draw_without_rendering()
     assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+    assert [one.get_ylim()[0] for one in figure.axes] == [0, 0]
 
 
 def test_a_table_of_another_figure_of_merit_is_refused(script, tmp_path):
