@@ -10,6 +10,7 @@ from waterbg.errors import UsageError
 from waterbg.stream import OutputFile
 
 FORMATS = (".png", ".pdf", ".svg")
+LONGEST_NAME = 45  # characters of a file's name in a title or legend
 D_TICKS = (50, 20, 10, 7, 5, 4, 3.5, 3, 2.7, 2.4, 2.2, 2, 1.8, 1.7, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7, 0.6)
 
 
@@ -29,6 +30,27 @@ def new_figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def literal(text: str) -> str:
+    """Text as matplotlib draws it letter by letter: two dollars in the name of a file do not begin a formula."""
+    return text.replace("$", r"\$")
+
+
+def shortened(name: str, most: int = LONGEST_NAME) -> str:
+    """A name without its middle when it is longer than ``most`` characters."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[-most // 2 :]}"
+
+
+def settle(figure: Any) -> None:
+    """Lay a figure of pictures out once before it is drawn.
+
+    matplotlib measures what stands around a picture of fixed aspect while the picture is still smaller than its place:
+    from the first layout alone, titles come to lie on each other.
+    """
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.execute(figure)
 
 
 def leave_room(axes: Any, least: float) -> None:

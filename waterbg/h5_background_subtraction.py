@@ -356,7 +356,8 @@ def create_scatter(
         axes.legend()
     if len(zs):
         figure.colorbar(points, label="Intensity", pad=0.12)
-    axes.set(xlabel="x: row (ss) / px", ylabel="y: column (fs) / px", zlabel="Intensity", title="Intensity by pixel")
+    axes.set(xlabel="x: row (ss) / px", ylabel="y: column (fs) / px", title="Intensity by pixel")
+    axes.set_zlabel("Intensity", labelpad=12)  # beyond the numbers
     return figure
 
 

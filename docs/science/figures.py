@@ -81,7 +81,7 @@ def draw_places(path):
         axes.plot(side, before, ".", ms=2, color="#d1495b", alpha=0.5, label="prediction")
         axes.plot(side, after, ".", ms=2, color="#1b6ca8", alpha=0.5, label="with the map")
         axes.set(title=f"{name} the radius", xlabel="distance from the Ewald sphere / px", ylim=(-3, 3))
-    panels[0].set_ylabel("found - expected place / px")
+    panels[0].set_ylabel("found − expected place / px")
     panels[0].legend(markerscale=5, loc="upper right")
     figure.savefig(path, dpi=110)
 

@@ -210,6 +210,19 @@ def test_the_ratio_says_what_it_is_of_and_what_has_no_answer_is_no_number(make):
     assert re.search(r"I\(B\) / I\(A\) += 1 \+- -  \(I/sigma > 3\)\n", compare_streams(b, b).text())
 
 
+def test_names_are_drawn_letter_by_letter_however_odd_or_long(make, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("waterbg.crystfel.figures.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    frames = [("x.h5", "//0", rows(np.random.default_rng(9)))]
+    odd, long = "run$a_{b$.stream", f"{'a' * 240}.stream"
+    draw_comparison(compare_streams(make(odd, frames), make(long, frames), nshells=2), str(tmp_path / "figure.png"))
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert odd in figure._suptitle.get_text()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+
+
 def test_pairs_that_are_all_wild_make_an_empty_figure(make, tmp_path):
     a, b = ([("x.h5", "//0", [(1, 0, 1, 100.0, 1.0), (2, 0, 1, strong, 1.0)])] for strong in (100.0, 1000.0))
     result = compare_streams(make("a.stream", a), make("b.stream", b))

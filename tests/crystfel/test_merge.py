@@ -293,6 +293,36 @@ def test_the_figure_shows_any_number_of_streams(merging, inputs, streams):
     assert (inputs / "figure.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_names_in_the_figure_are_drawn_letter_by_letter_and_fit(merging, inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("waterbg.crystfel.figures.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    names = ["run$a_{b$.stream", f"{'a' * 240}.stream"]
+    for name in names:
+        (inputs / name).write_bytes(SHORT)
+    report = merge_streams(names, "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging), nshells=5)
+    draw_merge(report, "figure.png")
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
+    assert legend.get_texts()[0].get_text().replace("\\", "") == "A run$a_{b$.stream"
+
+
+def test_a_cc_star_beyond_all_bounds_does_not_flatten_the_others(merging, inputs, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("waterbg.crystfel.figures.save_figure", lambda figure, *_, **__: drawn.append(figure))
+    (inputs / "a.stream").write_bytes(SHORT)
+    report = merge_streams(
+        ["a.stream"], "out", symmetry="4/mmm", cell="xtal.cell", crystfel_bin=str(merging), nshells=5
+    )
+    columns = report.merged[0].columns
+    columns["CCstar"] = (*columns["CCstar"][:-1], 9.5e7)  # as compare_hkl says where CC½ is -1
+    draw_merge(report, "figure.png")
+    (star,) = [axes for axes in drawn[0].axes if axes.get_ylabel() == "CC*"]
+    assert star.get_ylim()[1] < 1.1
+
+
 @pytest.mark.crystfel
 def test_the_real_programs_give_the_recorded_numbers(data, tmp_path, recorded):
     golden = data / "golden" / "small"

@@ -9,6 +9,7 @@ from waterbg.errors import UsageError
 
 pytest.importorskip("matplotlib")
 
+from waterbg.background.masks import BAD, FAULTY
 from waterbg.plots.look import choose_reflection
 from waterbg.plots.region import cut_region, draw_region, find_panel, region_about
 
@@ -27,6 +28,18 @@ def test_a_region_holds_the_pixels_of_its_panel_in_photons(look):
         np.array([panel], np.int32), np.array([60.9]), np.array([40.2]), 5, frame.detector.shapes
     )
     np.testing.assert_allclose(region.background, boxes[0], rtol=1e-5)
+
+
+def test_a_faulty_pixel_is_left_out_of_a_region(look):
+    flags = look.found.background.flags
+    offset = look.frame.detector.offsets[0] + 40 * look.frame.detector.shapes[0, 1] + 60
+    assert not flags[offset] & (BAD | FAULTY)
+    flags[offset] |= FAULTY
+    try:
+        region = cut_region(look, 0, 60.5, 40.5, 5)
+    finally:
+        flags[offset] &= ~np.uint8(FAULTY)
+    assert np.argwhere(np.isnan(region.observed)).tolist() == [[5, 5]]
 
 
 def test_a_region_is_cut_at_the_edges_of_its_panel(look):
@@ -70,7 +83,7 @@ def test_what_is_printed_names_the_pixels_of_the_region(look, figure, middle):
 def test_a_blank_frame_has_one_surface(look, figure):
     blank = replace(look, surface=None)
     draw_region(figure, blank, cut_region(blank, 0, 100.0, 100.0, 3))
-    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["Frame (blank: no background model)"]
+    assert [axes.get_title() for axes in figure.axes if axes.get_title()] == ["Frame (no background model)"]
 
 
 def test_a_point_on_no_panel_or_on_several_is_refused(look):

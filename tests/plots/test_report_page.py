@@ -19,7 +19,7 @@ pytest.importorskip("matplotlib")
 
 from waterbg.background.estimators import flag_pixels
 from waterbg.background.masks import NOT_CLEAN
-from waterbg.plots import report_figures
+from waterbg.plots import report_figures, report_page
 from waterbg.plots.report import draw_report, find
 from waterbg.plots.report_sample import find_ring
 from waterbg.plots.report_words import count, doubts, not_looked_at, reasons, tiles
@@ -176,7 +176,20 @@ def test_the_ring_is_found_where_it_is_put():
 
 def test_the_ring_of_the_golden_frames_is_where_water_scatters(findings, page):
     assert 3.0 < 10 / findings.ring.inv_d < 3.4
-    assert f"The water ring is highest at {10 / findings.ring.inv_d:.2f} Å" in Page(page).text
+    assert f"The water ring stands out most at {10 / findings.ring.inv_d:.2f} Å" in Page(page).text
+
+
+def test_no_two_pictures_are_called_the_same_by_a_screen_reader(page):
+    names = re.findall(r'(?:aria-label|alt)="([^"]*)"', page)
+    assert len(names) == len(set(names)) > 10
+
+
+def test_all_text_of_the_page_follows_one_size():
+    """The reader's own, and ten points in print: with some of it in px, captions were printed larger than the text."""
+    sizes = re.findall(r"font(?:-size)?: ([\d.]+)(\w+)", report_page.STYLE)
+    assert {unit for _, unit in sizes} == {"rem", "pt"}
+    assert [(size, unit) for size, unit in sizes if unit == "pt"] == [("10", "pt")]
+    assert "html { font-size: 10pt; }" in report_page.STYLE
 
 
 def test_the_reflection_shown_closely_is_one_of_many(findings):

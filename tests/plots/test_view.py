@@ -230,23 +230,36 @@ def test_frame_and_background_share_their_colours_and_say_their_units(look, figu
     assert frame.get_ylabel() == "y / mm"
     bars = {axes.get_ylabel() for axes in figure.axes} - {"y / mm", ""}
     assert bars == {f"photons / px, mean of {side} × {side} px", f"σ of {side} × {side} px"}
-    entries = [text.get_text() for text in frame.get_legend().get_texts()]
+    (legend,) = figure.legends  # below the pictures: on them it would hide some of the frame
+    entries = [text.get_text() for text in legend.get_texts()]
     assert entries == [
         f"{len(look.scene.rows[0])} predicted",
         f"{len(look.chunk.peaks)} peaks found",
         "shown in d",
     ]
+    assert min(mark.get_sizes()[0] for mark in legend.legend_handles) >= 20  # on the frame they may be specks
+
+
+def test_colours_begin_where_the_background_does_where_hardly_a_photon_falls(look, figure):
+    layers = make_layers(look, 200)
+    faint = replace(layers, observed=np.where(layers.observed > 40, 1.0, 0.0), expected=0.002 * layers.expected)
+    frame, *_ = draw_frames(figure, look, faint, 0, peaks=False, linear=False, photons=False)
+    low, high = frame.get_images()[0].get_clim()
+    assert low == pytest.approx(np.nanpercentile(faint.expected, 1))
+    assert low < 0.1 * high
 
 
 def test_a_blank_frame_is_drawn_without_a_model(look, figure):
     blank = replace(look, surface=None)
     draw_frames(figure, blank, make_layers(blank, 100), 0, peaks=False, linear=True, photons=True)
     figure.draw_without_rendering()
-    assert words(figure).count("blank frame: no model") == 2
+    assert sum(text.startswith("no model: ") for text in words(figure)) == 2
 
 
-def test_nothing_is_written_over_anything_else(look, figure):
-    """Titles, axis labels and the lines above the boxes: no two share room."""
+@pytest.mark.parametrize("which", ["look", "panels"])
+def test_nothing_is_written_over_anything_else(which, figure, request):
+    """Titles, axis labels, the lines above the boxes and the legend: no two share room."""
+    look = request.getfixturevalue(which)
     draw_view(figure, look, choose_reflection(look, None, None), peaks=True, cells=200)
     figure.draw_without_rendering()
     renderer = figure.canvas.get_renderer()
@@ -262,6 +275,7 @@ def test_nothing_is_written_over_anything_else(look, figure):
         if text.get_text() and text.get_visible()
     ]
     assert len(boxes) > 60
+    boxes += [("the legend", legend.get_window_extent(renderer)) for sub in figure.subfigs for legend in sub.legends]
     for i, (one, a) in enumerate(boxes):
         assert figure.bbox.x0 <= a.x0 <= a.x1 <= figure.bbox.x1, f"{one} leaves the page"
         assert figure.bbox.y0 <= a.y0 <= a.y1 <= figure.bbox.y1, f"{one} leaves the page"
@@ -269,6 +283,16 @@ def test_nothing_is_written_over_anything_else(look, figure):
             overlap_x = min(a.x1, b.x1) - max(a.x0, b.x0)
             overlap_y = min(a.y1, b.y1) - max(a.y0, b.y0)
             assert overlap_x < 1 or overlap_y < 1, (one, other)
+
+
+def test_names_of_any_length_stay_on_the_page(look, figure, monkeypatch):
+    monkeypatch.setattr(type(look.chunk), "filename", f"/data/{'run_0042_' * 20}.h5")
+    monkeypatch.setattr(type(look.chunk), "serial", 1234567)
+    named = replace(look, path=f"{'xgandalf_' * 20}.stream", number=1234567)
+    draw_view(figure, named, choose_reflection(look, None, None), cells=50)
+    figure.draw_without_rendering()
+    box = figure._suptitle.get_window_extent()
+    assert figure.bbox.x0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 @pytest.mark.shared

@@ -4,6 +4,7 @@ import os
 import re
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -231,6 +232,9 @@ def test_an_image_is_drawn_with_and_without_its_water_ring(script, stack):
     assert script("display-hdf5", "a.h5", "/dark", "-o", "b.png", "--subtract", "--centre", "2.5,2").status == 0
     arguments = ["--dark", "a.h5", "--dark-data", "/dark", "--log", "--min", "1", "--max", "50"]
     assert script("display-hdf5", "a.h5", "/entry/data/data", "-o", "c.pdf", *arguments).status == 0
+    odd = "run$a_{b$.h5"  # a name, no formula
+    Path("a.h5").rename(odd)
+    assert script("display-hdf5", odd, "/dark", "-o", "d.png").status == 0
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,19 @@ def test_compare_hkl_is_drawn(script, tmp_path):
     assert (tmp_path / "a.png").read_bytes().startswith(PNG)
 
 
+def test_the_legend_of_two_axes_lies_on_none_of_their_curves():
+    pytest.importorskip("matplotlib")
+    from waterbg.figure_file import new_figure
+    from waterbg.scripts.shells import draw_completeness
+
+    figure = new_figure(6.4, 4.6)
+    axes = figure.subplots()
+    draw_completeness(axes, read_table(str(RECORDED / "check-grad.dat"), 7))
+    figure.draw_without_rendering()
+    assert not axes.get_legend().get_window_extent().overlaps(axes.get_window_extent())
+    assert [one.get_ylim()[0] for one in figure.axes] == [0, 0]
+
+
 def test_a_table_of_another_figure_of_merit_is_refused(script, tmp_path):
     rsplit, cc = RECORDED / "Rsplit-grad.dat", RECORDED / "CC-grad.dat"
     said = script("compare-hkl", cc, rsplit, "-o", tmp_path / "a.png")

@@ -175,6 +175,9 @@ def test_the_peakogram_counts_reflections_and_draws_them(script, golden, small, 
     said = script("peakogram-stream", golden, "--nmax=100", "--subtract", "-o", tmp_path / "b.svg")
     assert said.out == "100 predicted reflections found\n"
     assert b"Peak above background" in (tmp_path / "b.svg").read_bytes()
+    odd = tmp_path / "run$a_{b$.stream"  # a name, no formula
+    odd.symlink_to(golden)
+    assert script("peakogram-stream", odd, "-o", tmp_path / "odd.png").status == 0
     said = script("peakogram-stream", golden, "--imin=1e9", "-o", tmp_path / "c.png")
     assert said.status == 1
     assert "no reflection with a peak above zero within the limits" in said.err

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from waterbg.figure_file import leave_room, new_figure, resolution_axis, save_figure
+from waterbg.figure_file import leave_room, literal, new_figure, resolution_axis, save_figure, shortened
 
 if TYPE_CHECKING:
     from waterbg.crystfel.compare import Comparison
@@ -53,14 +53,17 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
             if values is None:
                 continue
             colour = COLOURS[(i + (sets is report.between)) % len(COLOURS)]
-            label = f"{merged.label} {Path(merged.stream).name}"
+            label = literal(f"{merged.label} {shortened(Path(merged.stream).name)}")
             # the first lies broad beneath: where two agree, both are seen
             style = {"ms": 6, "lw": 3, "alpha": 0.5} if i == 0 and len(sets) > 1 else {"ms": 4, "lw": 1.3}
             axes.plot([c * c for c in centres], values, "o-", color=colour, label=label, **style)
         axes.set_ylabel(title)
         _calm(axes)
+        if name.startswith("CC"):  # of a few reflections compare_hkl gives a CC* of any size
+            low, high = axes.get_ylim()
+            axes.set_ylim(max(low, -1.05), min(high, 1.05))
         axes.grid(alpha=0.25)
-        resolution_axis(axes, report.edges[0], report.edges[-1], power=2)
+        resolution_axis(axes, report.edges[0], report.edges[-1], power=2, apart=0.1)
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     save_figure(figure, path, force=force)
 
@@ -100,9 +103,10 @@ def draw_comparison(result: Comparison, path: str, force: bool = False) -> None:
             axes.grid(alpha=0.25)
             _calm(axes)
             if row == 0:
-                resolution_axis(axes, bins[0].low, bins[-1].high, power=2)
+                resolution_axis(axes, bins[0].low, bins[-1].high, power=2, apart=0.1)
             else:
                 axes.set_xticks(positions, [one.label for one in bins], rotation=40, ha="right", fontsize=8)
                 axes.set_xlabel("I/σ of both streams together")
-    figure.suptitle(f"A {result.a}\nB {result.b}", fontsize=9)
+    names = (f"{letter} {shortened(name, 150)}" for letter, name in (("A", result.a), ("B", result.b)))
+    figure.suptitle("\n".join(names), fontsize=9, parse_math=False)
     save_figure(figure, path, force=force)

@@ -32,13 +32,12 @@ def draw_decoys(quality: Quality, path: str, force: bool = False) -> None:
     OutputError
         When the figure cannot be written.
     """
-    figure = new_figure(10, 3.4)
+    figure = new_figure(10, 3.7)
     mean, scatter, rms = figure.subplots(1, 3)
     for axes, what in ((mean, "z_mean"), (scatter, "z_std"), (rms, "rms")):
         plot_decoys(axes, quality, what)
         axes.set_title(TITLES[what], fontsize=10)
-        resolution_axis(axes, *axes.get_xlim(), apart=0.1)
-    mean.legend(fontsize=7)
+    figure.legend(*mean.get_legend_handles_labels(), loc="outside upper center", ncols=4, fontsize=9, frameon=False)
     save_figure(figure, path, force=force)
 
 
@@ -52,12 +51,17 @@ def plot_decoys(axes: Any, quality: Quality, what: str) -> None:
     what : str
         A field of DecoyShell: one of TITLES.
     """
-    for shells, colour, line, label in (
+    kinds = (
         (quality.half, OURS, "o-", "waterbg, half indices"),
         (quality.half_rings, RINGS, "o-", "rings, half indices"),
         (quality.displaced, OURS, "s--", "waterbg, beside reflections"),
         (quality.displaced_rings, RINGS, "s--", "rings, beside reflections"),
-    ):
+    )
+    edges = [edge for shells, *_ in kinds for shell in shells for edge in (shell.low, shell.high)]
+    if edges:  # all of it, or a single shell would have no number on its axis
+        axes.set_xlim(min(edges), max(edges))
+    resolution_axis(axes, *axes.get_xlim(), apart=0.1)
+    for shells, colour, line, label in kinds:
         known = [shell for shell in shells if shell.rms is not None]
         at, values = [_middle(shell) for shell in known], [getattr(shell, what) for shell in known]
         axes.plot(at, values, line, color=colour, label=label, ms=4)

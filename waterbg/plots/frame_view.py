@@ -14,7 +14,7 @@ from waterbg.plots.lab_image import Canvas, make_canvas
 from waterbg.plots.look import Look
 from waterbg.predict import wavenumber
 
-COUNTS, RESIDUAL, NOTHING = "viridis", "RdBu_r", "0.82"  # readable for the colour-blind and in grey
+COUNTS, RESIDUAL, NOTHING = "viridis", "RdBu_r", "0.82"  # readable for the colour-blind; COUNTS in grey, too
 SPOTS = ("#ffffff", "#56e0ff", "#ffb3de", "#b6ff6e")  # one a crystal; all stand out on COUNTS
 PEAKS, CHOSEN = "#ff7f0e", "#e8000b"
 D_SPACINGS = (50, 30, 20, 15, 10, 7, 5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.3, 1.2, 1.1, 1, 0.9, 0.8, 0.7)
@@ -33,7 +33,7 @@ class Layers:
     observed : float64
         Photons a pixel, mean of the cell.
     expected : float64 or None
-        The same of the background; None when the frame is blank.
+        The same of the background; None when there is too little to learn it from.
     residual : float64 or None
         Sum over the cell of observed less expected: standard deviations, or photons a pixel.
     """
@@ -113,13 +113,15 @@ def draw_frames(
     cell = "" if side == 1 else f", mean of {side} × {side} px"
     picture = _image(frame, layers, layers.observed, **_colours(layers, linear))
     _draw_spots(frame, look, layers.canvas, row, peaks)
+    _draw_legend(figure, frame)
     _draw_circles(frame, look, layers)
     frame.set_title("a   Frame and predicted reflections", loc="left", fontweight="bold", fontsize=11)
     background.set_title(f"b   Background model ({model_name(look)})", loc="left", fontweight="bold", fontsize=11)
     residual.set_title("c   Frame − background", loc="left", fontweight="bold", fontsize=11)
     if layers.expected is None or layers.residual is None:
         for one in (background, residual):
-            one.text(0.5, 0.5, "blank frame: no model", ha="center", va="center", transform=one.transAxes)
+            why = "no model: too few photons,\nor too few pixels clear of spots"
+            one.text(0.5, 0.5, why, ha="center", va="center", transform=one.transAxes)
             one.set_facecolor("0.95")
     else:
         _image(background, layers, layers.expected, norm=picture.norm, cmap=picture.cmap)
@@ -164,14 +166,16 @@ def colour_map(name: str) -> Any:
 
 
 def _colours(layers: Layers, linear: bool) -> dict[str, Any]:
-    """Colours from what the dimmest to what the brightest parts of the frame have; a few spots may be brighter."""
+    """Colours from the dimmest parts of frame or model to the brightest of the frame; a few spots may be brighter."""
     from matplotlib.colors import LogNorm, Normalize
 
     known = layers.observed[np.isfinite(layers.observed)]
     top = _percentile(known, 99.7)
     if linear:
         return {"norm": Normalize(0.0, top), "cmap": colour_map(COUNTS)}
-    least = max(_percentile(known[known > 0], 1), _LOWEST * top)
+    # where hardly a photon falls, a pixel that has one is brighter than the background's mean
+    dim = [part[part > 0] for part in (layers.observed, layers.expected) if part is not None]
+    least = max(min(_percentile(part, 1) for part in dim), _LOWEST * top)
     return {"norm": LogNorm(min(least, top / 3), top), "cmap": colour_map(COUNTS)}
 
 
@@ -229,12 +233,16 @@ def _draw_spots(axes: Any, look: Look, canvas: Canvas, row: int, peaks: bool) ->
     if spot["panel"][0] >= 0:
         x, y = canvas.place(spot["panel"], spot["fs"], spot["ss"])
         axes.scatter(x, y, s=90, marker="o", facecolors="none", edgecolors=CHOSEN, linewidths=1.5, label="shown in d")
-    legend = axes.legend(
-        loc="lower left", fontsize=7.5, ncols=2, framealpha=0.75, facecolor="0.25", edgecolor="none", labelcolor="w",
-        borderpad=0.4, handletextpad=0.2, columnspacing=0.8,
-        markerscale=max(1.0, (10 / size) ** 0.5),
+
+
+def _draw_legend(figure: Any, axes: Any) -> None:
+    """What the marks on the frame are, below the pictures: on them it would hide some of the frame."""
+    legend = figure.legend(
+        *axes.get_legend_handles_labels(), loc="outside lower left", fontsize=8.5, ncols=6, facecolor="0.25",
+        edgecolor="none", framealpha=1, labelcolor="w", borderpad=0.4, handletextpad=0.2, columnspacing=1.2,
     )  # fmt: skip
-    legend.set_zorder(5)
+    for mark in legend.legend_handles:
+        mark.set(sizes=[30], linewidths=[1.3])  # to be seen however small they are on the frame
 
 
 def circles(wavelength: float, length: float, largest: float) -> list[tuple[float, float]]:
@@ -264,7 +272,6 @@ def circles(wavelength: float, length: float, largest: float) -> list[tuple[floa
 
 def _draw_circles(axes: Any, look: Look, layers: Layers) -> None:
     from matplotlib.patches import Circle
-    from matplotlib.patheffects import withStroke
 
     canvas = layers.canvas
     left, right, bottom, top = canvas.extent
@@ -275,8 +282,8 @@ def _draw_circles(axes: Any, look: Look, layers: Layers) -> None:
         where = _label_place(radius, canvas.extent)
         if where is not None:
             axes.text(
-                *where, f"{d:g} Å", color="white", fontsize=7.5, ha="center", va="center", clip_on=True,
-                path_effects=[withStroke(linewidth=2, foreground="0.2")],
+                *where, f"{d:g} Å", color="white", fontsize=8, ha="center", va="center", clip_on=True,
+                bbox={"boxstyle": "round,pad=0.15", "facecolor": "0.15", "alpha": 0.65, "edgecolor": "none"},
             )  # fmt: skip
     axes.set_xlim(left, right)
     axes.set_ylim(bottom, top)

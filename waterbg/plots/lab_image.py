@@ -1,4 +1,4 @@
-"""All panels of a frame in one picture, as the sample sees them.
+"""All panels of a frame in one picture, looking into the beam.
 
 Every pixel is drawn where its ray meets the plane across the beam at the mean distance of the panels. For a flat
 detector across the beam that is the laboratory position itself, and resolution circles are circles for any other, too.

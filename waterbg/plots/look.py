@@ -16,6 +16,7 @@ from waterbg.background.estimators import flag_pixels
 from waterbg.background.rays import Rays
 from waterbg.background.surface import Surface, fit_surface
 from waterbg.errors import StreamError
+from waterbg.figure_file import shortened
 from waterbg.integrate import Status
 from waterbg.model import RunModel
 from waterbg.model.frame import FrameResult, integrate_frame
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from waterbg.settings import Settings
 
 WATER = (2.8, 3.6)  # nm^-1, 1/d about the top of the water ring (3.2 Å): from 3.6 to 2.8 Å
-
-LONGEST_NAME = 60  # characters of a file name in a title
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ class Look:
         What `waterbg subtract` finds on this frame.
     rays : Rays
     surface : Surface or None
-        The frame's background as a whole; None when the frame is blank.
+        The frame's background as a whole; None when there is too little to learn it from.
     """
 
     path: str
@@ -147,8 +146,7 @@ def readable(text: str) -> str:
 
 def _short(path: str) -> str:
     """Name of a file without its folder; the middle of a long one is left out."""
-    name = readable(os.path.basename(path))
-    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME // 2]}…{name[-LONGEST_NAME // 2 :]}"
+    return shortened(readable(os.path.basename(path)))
 
 
 def look_at(job: Job, number: int, chunk: Chunk, model_path: str | None = None) -> Look:

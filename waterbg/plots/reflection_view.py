@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from waterbg.figure_file import literal
 from waterbg.integrate import Status
 from waterbg.plots.close_up import CloseUp
 from waterbg.plots.frame_view import CHOSEN, COUNTS, FROM_SIGMA, RESIDUAL, colour_map, limits_of
@@ -26,7 +27,7 @@ def draw_reflection(figure: Any, close: CloseUp) -> None:
     grid = figure.add_gridspec(2, 5, width_ratios=(1, 1, 1, 1, 1.55))
     boxes = [figure.add_subplot(grid[:, i]) for i in range(4)]
     cuts = [figure.add_subplot(grid[i, 4]) for i in range(2)]
-    which, numbers = (line.replace("$", r"\$") for line in describe(close))
+    which, numbers = map(literal, describe(close))
     figure.suptitle(rf"$\bf{{d}}$   {which}" + "\n" + numbers, fontsize=10.5, x=0.01, ha="left", linespacing=1.5)
     _draw_boxes(figure, boxes, close)
     for axes, axis in zip(cuts, ("fs", "ss")):

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from waterbg.background.masks import BAD, FAULTY
 from waterbg.errors import UsageError
 from waterbg.h5_background_subtraction import ArrayRegion
 from waterbg.plots.frame_view import COUNTS, limits_of, model_name
@@ -24,9 +25,9 @@ class Region:
     fs, ss : (n_fs,), (n_ss,) float64
         Middles of the pixels in file coordinates.
     observed : float64
-        NaN on bad pixels.
+        NaN on bad and faulty pixels: one hot pixel would flatten all others.
     background : float64 or None
-        None when the frame is blank.
+        None when there is too little to learn it from.
     """
 
     panel: str
@@ -92,8 +93,10 @@ def cut_region(look: Look, panel: int, fs: float, ss: float, size: int) -> Regio
     """
     detector = look.frame.detector
     first_fs, first_ss = detector.panels[panel].min_fs, detector.panels[panel].min_ss
-    pixels, bad = look.frame.panel(panel)
-    counts = np.where(bad != 0, np.nan, pixels / look.frame.adu_per_photon[panel])
+    pixels, _ = look.frame.panel(panel)
+    begin, end = detector.offsets[panel : panel + 2]
+    bad = (look.found.background.flags[begin:end] & (BAD | FAULTY)).reshape(pixels.shape) > 0
+    counts = np.where(bad, np.nan, pixels / look.frame.adu_per_photon[panel])
     row, column = int(ss) - first_ss, int(fs) - first_fs
 
     def cut(array: NDArray[Any]) -> tuple[NDArray[Any], int, int]:
@@ -106,7 +109,6 @@ def cut_region(look: Look, panel: int, fs: float, ss: float, size: int) -> Regio
     observed, top, left = cut(counts)
     background = None
     if look.surface is not None:
-        begin, end = detector.offsets[panel : panel + 2]
         whole = look.surface.everywhere(detector.shapes)[begin:end].reshape(counts.shape)
         background = cut(whole)[0].astype(float)
     n_ss, n_fs = observed.shape
@@ -139,7 +141,7 @@ def draw_region(figure: Any, look: Look, region: Region) -> list[str]:
     where = f"panel {readable(region.panel)}, fs {ends[0]} to {ends[1]}, ss {ends[2]} to {ends[3]}"
     figure.suptitle(f"{look.title}    {where}", fontsize=11, parse_math=False)
     if region.background is None:
-        _draw_surface(figure, 1, 1, region, region.observed, "Frame (blank: no background model)")
+        _draw_surface(figure, 1, 1, region, region.observed, "Frame (no background model)")
         return [look.title, where]
     limits = limits_of(region.observed, region.background)
     _draw_surface(figure, 1, 3, region, region.observed, "Frame", limits)

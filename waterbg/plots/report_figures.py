@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from waterbg.figure_file import leave_room, new_figure, resolution_axis
+from waterbg.figure_file import leave_room, new_figure, resolution_axis, settle
 from waterbg.integrate import Status
 from waterbg.model import Quality
 from waterbg.plots.decoys import OURS, RINGS, TITLES, plot_decoys
@@ -143,7 +143,7 @@ def intensity_map(resolution: Resolution) -> str:
     axes.legend(loc="upper left", borderpad=0.1)
     bar = figure.colorbar(picture, ax=axes, aspect=25, pad=0.02)
     bar.set_label("reflections in a cell")
-    steps = (1, 2, 5) if shown.max() < 50 else (1,)
+    steps = (1, 2, 5) if shown.max() < 500 else (1,)
     ticks_of_bar = [step * 10**power for power in range(9) for step in steps if step * 10**power <= max(shown.max(), 2)]
     bar.set_ticks(ticks_of_bar, labels=[f"{tick}" for tick in ticks_of_bar])
     bar.minorticks_off()
@@ -172,8 +172,7 @@ def decoy_figures(quality: Quality) -> list[str]:
         plot_decoys(axes, quality, what)
         axes.set_ylabel("RMS of I / photons" if what == "rms" else TITLES[what])
         axes.grid(axis="y")
-        resolution_axis(axes, *axes.get_xlim(), apart=0.1)
-        found.append(svg(figure, f"decoys-{what.replace('_', '-')}", "Decoys by resolution"))
+        found.append(svg(figure, f"decoys-{what.replace('_', '-')}", f"Decoys by resolution: {TITLES[what]}"))
     return found
 
 
@@ -243,6 +242,7 @@ def example_figures(look: Look) -> tuple[str, str, str]:
         frame, reflection = new_figure(12.4, 4.3), new_figure(12.4, 3.5)
         draw_frames(frame, look, make_layers(look, FILE_CELLS), row, peaks=False, linear=False, photons=False)
         draw_reflection(reflection, close)
+        settle(frame)
         warnings.filterwarnings("ignore", message="Glyph .* missing from")  # of a panel's name
         pictures = png(frame, "Frame, background model and difference"), png(reflection, " ".join(describe(close)))
     return *pictures, look.title

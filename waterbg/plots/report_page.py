@@ -29,7 +29,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --page: #121417; --card: #1b1f24; --ink: #e8eaed; --soft: #a6afb9;
   --faint: #77808a; --line: #323941; --before: #ff7d8c; --after: #66b3f0; --warn: #ffc46b; --warn-page: #33270f; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 system-ui, sans-serif; }
+body { margin: 0; background: var(--page); color: var(--ink); font: 1rem/1.55 system-ui, sans-serif; }
 main { max-width: 70rem; margin: 0 auto; padding: 1.5rem 1rem 3rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: .3rem 0 .6rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.25rem; margin: 2.4rem 0 .5rem; }
@@ -65,12 +65,12 @@ code { font-size: .85rem; overflow-wrap: anywhere; }
 @media print {
   :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --faint: #888; --line: #ccc; --before: #c8384c;
     --after: #1b6ca8; --warn: #8a4b00; --warn-page: #fff; }
-  body { font-size: 10pt; } .pair { grid-template-columns: 1fr 1fr; } .three { grid-template-columns: 1fr 1fr 1fr; }
+  html { font-size: 10pt; } .pair { grid-template-columns: 1fr 1fr; } .three { grid-template-columns: 1fr 1fr 1fr; }
   .tiles { grid-template-columns: repeat(5, 1fr); gap: .4rem; } .tile { padding: .4rem .5rem; }
   .tile b { font-size: 1.1rem; } h2 { margin-top: 1.4rem; } main { max-width: none; padding: 0; }
   figure, .tile, .note, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .scroll { overflow: visible; } .scroll svg, .scroll img { min-width: 0; }
-  table { font-size: 7.5pt; } th, td { padding: .15rem .35rem; } }
+  table { font-size: .75rem; } th, td { padding: .15rem .35rem; } }
 """
 FEW = 10  # dropped reflections, fewer of which make no distribution
 LEAST_MOVED = 5e-4  # relative change of the background, below which it is none
@@ -181,7 +181,7 @@ def _ring(findings: Findings) -> Iterable[str]:
     )
     if ring is not None:
         caption += (
-            f" The water ring is highest at {10 / ring.inv_d:.2f} Å, with {ring.level:.3g} photons per pixel, "
+            f" The water ring stands out most at {10 / ring.inv_d:.2f} Å: {ring.level:.3g} photons per pixel, "
             f"{ring.rise:.3g} of them above the straight line from 5 to 2.4 Å."
         )
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from waterbg.figure_file import settle
 from waterbg.plots.close_up import close_up
 from waterbg.plots.frame_view import draw_frames, make_layers
 from waterbg.plots.look import Look
@@ -53,4 +54,5 @@ def draw_view(
     draw_frames(above, look, layers, row, peaks=peaks, linear=linear, photons=photons)
     close = close_up(look, row)
     draw_reflection(below, close)
+    settle(figure)
     return [look.title, *describe(close)]

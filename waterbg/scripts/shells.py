@@ -78,8 +78,8 @@ def draw_two(
     left: list[tuple[Values, str]],
     right: list[tuple[Values, str]],
     labels: list[str],
-) -> None:
-    """Draw curves by resolution with an axis on either side.
+) -> Any:
+    """Draw curves by resolution with an axis on either side; gives back the right one.
 
     Parameters
     ----------
@@ -102,15 +102,18 @@ def draw_two(
     everything = np.concatenate(inv_d)
     resolution_axis(axes, float(everything.min()), float(everything.max()))
     axes.grid(True, alpha=0.3)
-    axes.legend(handles=lines, fontsize=9)
+    # above the axes: those on the right would be drawn over it
+    axes.legend(handles=lines, fontsize=9, ncols=len(lines), loc="lower center", bbox_to_anchor=(0.5, 1), frameon=False)
+    return other
 
 
 def draw_completeness(axes: Any, table: Values) -> None:
     """Completeness, and reflections measured and possible, from check_hkl's shell file."""
     inv_d, measured, possible, completeness = table.T[:4]
     curves = [(measured, "measured"), (possible, "possible")]
-    draw_two(axes, [inv_d] * 3, [(completeness, "completeness")], curves, ["Completeness / %", "Reflections"])
+    other = draw_two(axes, [inv_d] * 3, [(completeness, "completeness")], curves, ["Completeness / %", "Reflections"])
     axes.set_ylim(0, 103)
+    other.set_ylim(bottom=0)  # nothing is nothing on either side
 
 
 def draw_quality(axes: Any, table: Values) -> None:

@@ -166,6 +166,7 @@ def draw_histogram(values: Values, title: str, output: FigureOutput) -> None:
     figure = output.new(figsize=(6.4, 4.4))
     axes: Any = figure.subplots()
     axes.hist(values, bins=30)
+    axes.locator_params(axis="y", integer=True)
     axes.set(title=title, xlabel="Resolution / nm⁻¹", ylabel="Frequency")
     axes.grid(True, alpha=0.4)
     above = axes.secondary_xaxis("top", functions=(_inverse, _inverse))
