@@ -36,8 +36,7 @@ def open_dataset(group: h5py.Group, name: str, access: h5py.h5p.PropDAID) -> h5p
 
 def open_hdf5(path: str) -> h5py.File:
     """A file open for reading; ImageError says why not."""
-    problem = what_is(path)
-    if problem:
+    if not os.path.isfile(path) and (problem := what_is(path)):  # a pipe would be waited for, a device may have no end
         raise ImageError(problem, path=path)
     # Locks fail on some network file systems; a file that is being written in SWMR mode opens only as such.
     last: Exception | None = None
@@ -47,6 +46,8 @@ def open_hdf5(path: str) -> h5py.File:
             return h5py.File(path, "r", **options)
         except HDF5_ERRORS as err:
             last = last or err
+    if problem := what_is(path):  # asked only now: on network file systems it takes as long as to open the file
+        raise ImageError(problem, path=path)
     reason = said(last)
     if "truncated" in reason:
         raise ImageError(f"the file is cut short ({reason}); copy it again", path=path)

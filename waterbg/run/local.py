@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
 
+_FILES = 8  # that a process opens at a time, to see whether they are there
+
 
 def run_subtract(
     job: Job,
@@ -199,7 +201,7 @@ def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> No
     if images is None:
         images = refuse_damage(job)
     if job.images.on_missing == "fail":
-        refuse_missing_images(worker, images)
+        refuse_missing_images(worker, images, jobs, report)
 
 
 def refuse_damage(job: Job) -> NamedImages:
@@ -222,12 +224,20 @@ def refuse_damage(job: Job) -> NamedImages:
     return images
 
 
-def refuse_missing_images(worker: Worker, images: NamedImages) -> None:
-    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written."""
+def refuse_missing_images(worker: Worker, images: NamedImages, jobs: int, report: Callable[[str], None]) -> None:
+    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written.
+
+    Where each frame has a file of its own, and it is a network that they are opened over, one process takes minutes.
+    """
+    from waterbg.run.worker import check, prepare
+
+    files = list(images.items())
+    pieces = (files[at : at + _FILES] for at in range(0, len(files), _FILES))
+    jobs = min(jobs, -(-len(files) // _FILES)) or 1
     try:
-        for name, events in images.items():
-            for event in dict.fromkeys(events):
-                worker.reader.check(name, event)
+        with Pool(jobs, partial(prepare, worker), report) as pool:
+            for _ in pool.map(check, pieces, describe=lambda piece: f"the images from {piece[0][0]} on"):
+                pass
     finally:
         worker.close()
 
