@@ -7,7 +7,7 @@ import pytest
 from waterbg.errors import WaterbgError
 from waterbg.run import Images, sweep
 from waterbg.run.local import prove
-from waterbg.stream import StreamFile, check_stream, find_differences
+from waterbg.stream import StreamFile, check_stream, find_differences, reader
 from waterbg.stream.check import CHECKS, LOSSES
 
 from ..stream import factory
@@ -123,3 +123,13 @@ def test_several_processes_refuse_what_one_refuses_in_the_same_words(tmp_path, h
             prove(job, out, jobs, silent)
         said.append(str(refused.value))
     assert said[0] == said[1]
+
+
+def test_what_is_the_same_is_not_parsed(tmp_path, monkeypatch):
+    before, after = tmp_path / "a.stream", tmp_path / "b.stream"
+    before.write_bytes(WHOLE)
+    after.write_bytes(NEW_HEADER + b"".join(CHUNKS[:6] + DONE[6:]))
+    parsed, parse = [], reader.parse_chunk
+    monkeypatch.setattr(reader, "parse_chunk", lambda data: parsed.append(data) or parse(data))
+    assert sweep.agree(str(before), str(after), (len(HEADER), len(NEW_HEADER)), 1, silent)
+    assert parsed == [CHUNKS[6], DONE[6]]
