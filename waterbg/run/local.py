@@ -20,7 +20,7 @@ from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job, model_to_write
-from waterbg.run.pool import Pool
+from waterbg.run.pool import Pool, as_many_as_files
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
@@ -87,6 +87,7 @@ def run_subtract(
     summary = Summary(output=output)
     worker = Worker(job)
     is_given = model_to_write(model_path, output) is None
+    jobs = as_many_as_files(jobs, report)
     if follow is None:
         refuse_input(worker, jobs, report)
     summary.notes += doubt_geometry(job, worker.detector)
@@ -112,6 +113,7 @@ def run_subtract(
                     summary.tally.add(piece.tally)
                     progress.update(piece.span.stop, piece.tally.chunks)
                 progress.clear()
+                pool.end()  # else those of the proof come on top of them
                 if follow is None:
                     refuse_change(job, size)
                 out.flush()
