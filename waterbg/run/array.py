@@ -233,8 +233,15 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
         out.finish()
 
 
-def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> Summary:
-    """Put the blocks together, prove the whole, and give it the output's name.
+def collect(
+    folder: JobFolder,
+    *,
+    force: bool = False,
+    verify: bool = True,
+    jobs: int = 1,
+    report: Callable[[str], None] = _quiet,
+) -> Summary:
+    """Put the blocks together, prove the whole (by ``jobs`` processes), and give it the output's name.
 
     Raises
     ------
@@ -263,7 +270,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             summary.tally.add(Tally.from_dict(account["tally"]))
         out.flush()
         if verify:
-            prove(job, out, 1, _quiet)
+            prove(job, out, as_many_as_files(jobs, report), report)
         out.finish()
     if has_model:
         from waterbg.model import RunModel
