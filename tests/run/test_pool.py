@@ -322,3 +322,18 @@ def test_a_crew_that_was_ended_begins_anew():
         pool.end()
         assert not multiprocessing.active_children()
         assert len(first | {pid for pid, _ in pool.map(whose, range(8))}) == 4
+
+
+def test_all_workers_are_killed_before_the_first_is_waited_for(monkeypatch):
+    still, end = [], pool._Worker.end
+
+    def look_and_end(worker):
+        for other in crew._crew._workers:
+            other.process.join(1)
+            still.append(other.process.is_alive())
+        end(worker)
+
+    monkeypatch.setattr(pool._Worker, "end", look_and_end)
+    with Pool(3, nothing) as crew:
+        list(crew.map(whose, range(9)))
+    assert still == [False] * 3

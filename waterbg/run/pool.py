@@ -299,6 +299,8 @@ class _Crew:
 
     def end(self) -> None:
         """End all workers now: what they still work on is not wanted any more."""
+        for worker in self._workers:  # first all of them: where they are many, those that work on keep one from dying
+            worker.process.kill()
         while self._workers:
             self._workers.pop().end()
 
