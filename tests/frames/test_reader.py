@@ -12,8 +12,9 @@ import pytest
 from frame_factory import geometry, pixels, single, stack
 
 from waterbg.errors import GeometryError, ImageError
-from waterbg.frames import FrameReader
+from waterbg.frames import FrameReader, hdf5
 from waterbg.frames.events import Event
+from waterbg.frames.files import Files
 from waterbg.geometry import parse_geometry, photon_energy_eV, wavelength_m
 
 # Places ------------------------------------------------------------------------------------------------------------
@@ -189,6 +190,20 @@ def test_many_files_take_turns(tmp_path, rng):
     with FrameReader(parse_geometry(runs[0].geometry)) as reader:
         for run in runs + runs[::-1]:
             np.testing.assert_array_equal(reader.read(str(run.path)).data, run.expected[None])
+
+
+def test_a_file_is_looked_at_once_for_an_event(tmp_path, rng, monkeypatch):
+    run = stack(tmp_path, rng)
+    with h5py.File(run.path, "a") as file:
+        file["energy"] = np.full(3, 9000.0)
+    text = run.geometry.replace("photon_energy = 9000 eV", "photon_energy = /energy eV")
+    looks, looked = [], Files.stamp
+    monkeypatch.setattr(Files, "stamp", lambda self, path: looks.append(path) or looked(self, path))
+    monkeypatch.setattr(hdf5, "what_is", lambda path: pytest.fail(f"{path} was opened to see what it is"))
+    with FrameReader(parse_geometry(text)) as reader:
+        for event in ("//0", "//1"):
+            reader.read(str(run.path), event)
+    assert looks == [str(run.path)] * 2
 
 
 def test_a_closed_reader_reads_in_a_forked_process(tmp_path, rng):

@@ -264,3 +264,76 @@ def test_the_processes_are_prepared_once_each(tmp_path):
 
 def mark(folder):
     (folder / f"{os.getpid()}-{time.monotonic_ns()}").touch()
+
+
+def says(script):
+    """What a process of its own prints, whose limits may be changed."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_the_limit_of_open_files_is_raised_for_many_processes_or_said():
+    assert says("""
+        import resource
+        from waterbg.run.pool import as_many_as_files
+        resource.setrlimit(resource.RLIMIT_NOFILE, (32, 128))
+        for jobs in (1, 10, 30):
+            print(as_many_as_files(jobs, print), *resource.getrlimit(resource.RLIMIT_NOFILE))
+    """) == [
+        "1 32 128",
+        "10 94 128",
+        "21 instead of 30 processes: no more than 128 files may be open (ulimit -n)",
+        "21 128 128",
+    ]
+
+
+def test_as_many_files_are_open_as_are_counted_for_a_worker():
+    assert says("""
+        import resource
+        from waterbg.run import pool
+        files = 10 + 30 * pool._FILES
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+        with pool.Pool(30, lambda: None, print) as crew:
+            print(sum(crew.map(abs, range(100))), len(crew._crew._workers))
+    """) == ["4950 30"]
+
+
+def test_where_no_more_processes_can_be_started_those_that_are_there_do_the_work(monkeypatch):
+    forks, fork, said = [], os.fork, []
+
+    def fork_twice():
+        forks.append(1)
+        if len(forks) > 2:
+            raise BlockingIOError(11, "Resource temporarily unavailable")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", fork_twice)
+    found = ordered_map(square, range(20), jobs=5, prepare=nothing, report=said.append)
+    assert list(found) == [x * x for x in range(20)]
+    assert said == ["2 instead of 5 processes: no more can be started (Resource temporarily unavailable)"]
+    with pytest.raises(BlockingIOError):
+        list(ordered_map(square, range(20), jobs=5, prepare=nothing))
+
+
+def test_a_crew_that_was_ended_begins_anew():
+    with Pool(2, nothing) as pool:
+        first = {pid for pid, _ in pool.map(whose, range(8))}
+        pool.end()
+        assert not multiprocessing.active_children()
+        assert len(first | {pid for pid, _ in pool.map(whose, range(8))}) == 4
+
+
+def test_all_workers_are_killed_before_the_first_is_waited_for(monkeypatch):
+    still, end = [], pool._Worker.end
+
+    def look_and_end(worker):
+        for other in crew._crew._workers:
+            other.process.join(1)
+            still.append(other.process.is_alive())
+        end(worker)
+
+    monkeypatch.setattr(pool._Worker, "end", look_and_end)
+    with Pool(3, nothing) as crew:
+        list(crew.map(whose, range(9)))
+    assert still == [False] * 3

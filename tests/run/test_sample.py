@@ -12,7 +12,9 @@ from waterbg.model import learn as learning
 from waterbg.run import Images, resolve_job
 from waterbg.run.local import learn_run_model
 from waterbg.run.pool import Pool
+from waterbg.run.sample import Sample
 from waterbg.run.worker import Worker, prepare
+from waterbg.stream import reader
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/golden/small"
 
@@ -71,3 +73,15 @@ def test_a_run_whose_first_images_have_gone_learns_from_those_that_are_there(job
     assert learn(lenient, 3) == found
     with pytest.raises(ImageError, match=r"gone\.h5: no such file"):
         learn(resolve_job(str(tmp_path / "a.stream")), 1)
+
+
+def test_chunks_without_crystals_are_not_parsed(job, tmp_path, monkeypatch):
+    text = Path(job.input).read_bytes()
+    at = text.index(b"----- Begin chunk")
+    first = text[at : text.index(b"----- End chunk -----\n") + len("----- End chunk -----\n")]
+    blank = first[: first.index(b"--- Begin crystal")] + b"----- End chunk -----\n"
+    (tmp_path / "a.stream").write_bytes(text[:at] + 20 * blank + first + 20 * blank + first)
+    parsed, parse = [], reader.parse_chunk
+    worker = Worker(resolve_job(str(tmp_path / "a.stream")))
+    monkeypatch.setattr(reader, "parse_chunk", lambda data: parsed.append(data) or parse(data))
+    assert [chunk.bytes for chunk in Sample(worker, 3).chunks] == parsed == [first, first]

@@ -10,7 +10,9 @@ import pytest
 
 from tests.run.arrays import make, waterbg
 from waterbg.errors import OutputError, ProgramError, StreamError
+from waterbg.run import sweep
 from waterbg.run.slurm import DESCRIPTION, JOB_IDS, Block, JobFolder, SlurmOptions, compress
+from waterbg.stream import find_differences
 
 
 def test_task_numbers_are_written_as_sbatch_reads_them():
@@ -57,6 +59,19 @@ def test_blocks_done_one_by_one_give_the_bytes_of_a_run_on_one_machine(stream, c
     assert waterbg("slurm", "collect", folder) == 0
     assert out.read_bytes() == local.read_bytes()
     assert Path(f"{out}.model.json").read_bytes() == Path(f"{local}.model.json").read_bytes()
+
+
+def test_a_collected_stream_is_proven_by_as_many_processes_as_are_given(stream, monkeypatch):
+    out, folder, _ = make(stream, "--integration=rings", block=18)
+    assert waterbg("slurm", "task", folder, 0) == 0
+    monkeypatch.setattr(sweep, "_WORTH", 0)
+    asked, work = [], sweep.ordered_map
+    monkeypatch.setattr(
+        sweep, "ordered_map", lambda *args, jobs, **more: asked.append(jobs) or work(*args, jobs=jobs, **more)
+    )
+    assert waterbg("slurm", "collect", folder, "-j", 3) == 0
+    assert asked == [3]
+    assert list(find_differences(str(stream), str(out))) == []
 
 
 @pytest.mark.parametrize("cut", ["within a chunk", "behind a chunk"])

@@ -1,13 +1,14 @@
 """waterbg.run.sweep: what is found in pieces is what one process finds in the whole."""
 
+import multiprocessing
 from types import SimpleNamespace
 
 import pytest
 
 from waterbg.errors import WaterbgError
-from waterbg.run import Images, sweep
+from waterbg.run import Images, local, resolve_job, run_subtract, sweep
 from waterbg.run.local import prove
-from waterbg.stream import StreamFile, check_stream, find_differences
+from waterbg.stream import StreamFile, check_stream, find_differences, reader
 from waterbg.stream.check import CHECKS, LOSSES
 
 from ..stream import factory
@@ -123,3 +124,21 @@ def test_several_processes_refuse_what_one_refuses_in_the_same_words(tmp_path, h
             prove(job, out, jobs, silent)
         said.append(str(refused.value))
     assert said[0] == said[1]
+
+
+def test_what_is_the_same_is_not_parsed(tmp_path, monkeypatch):
+    before, after = tmp_path / "a.stream", tmp_path / "b.stream"
+    before.write_bytes(WHOLE)
+    after.write_bytes(NEW_HEADER + b"".join(CHUNKS[:6] + DONE[6:]))
+    parsed, parse = [], reader.parse_chunk
+    monkeypatch.setattr(reader, "parse_chunk", lambda data: parsed.append(data) or parse(data))
+    assert sweep.agree(str(before), str(after), (len(HEADER), len(NEW_HEADER)), 1, silent)
+    assert parsed == [CHUNKS[6], DONE[6]]
+
+
+def test_the_workers_have_ended_when_the_proof_starts_its_own(stream, tmp_path, monkeypatch):
+    there = []
+    monkeypatch.setattr(local, "prove", lambda *_: there.append(multiprocessing.active_children()))
+    job = resolve_job(str(stream), settings={"integration": "rings-nograd"})
+    run_subtract(job, str(tmp_path / "out.stream"), jobs=3, report=silent)
+    assert there == [[]]

@@ -16,12 +16,16 @@ if TYPE_CHECKING:
     from waterbg.run.slurm import JobFolder
 
 
+def _report(message: str) -> None:
+    print(f"waterbg: {message}", file=sys.stderr)
+
+
 class Slurm(Command):
     """Status, resume, collect or cancel a job array: waterbg slurm status|resume|collect|cancel DIR"""
 
     USAGE = "    waterbg slurm status|resume|collect|cancel DIR [options]\n"
 
-    jobs = cli.SwitchAttr(["-j"], cli.Range(1, 1024), default=1, argname="N", help="task: worker processes")
+    jobs = cli.SwitchAttr(["-j"], cli.Range(1, 1024), default=1, argname="N", help="task, collect: worker processes")
     force = cli.Flag("--force", help="collect: replace the output when it exists")
     no_verify = cli.Flag("--no-verify", help="collect: do not compare the output with the input")
 
@@ -44,7 +48,7 @@ class Slurm(Command):
 
         if len(block) != 1 or not block[0].isdecimal():
             raise UsageError("slurm task needs the number of a block")
-        run_task(folder, int(block[0]), self.jobs, lambda message: print(f"waterbg: {message}", file=sys.stderr))
+        run_task(folder, int(block[0]), self.jobs, _report)
         print(f"block {block[0]} is done")
         return 0
 
@@ -103,7 +107,8 @@ class Slurm(Command):
             blocks = f"{folder.blocks[-1].stop} events in {len(folder.blocks)} blocks"
             print(f"{folder.output}: {chunks} chunks of {blocks}, {seconds:.1f} s", file=sys.stderr)
             return 0
-        print(collect(folder, force=self.force, verify=not self.no_verify).text(), file=sys.stderr)
+        summary = collect(folder, force=self.force, verify=not self.no_verify, jobs=self.jobs, report=_report)
+        print(summary.text(), file=sys.stderr)
         return 0
 
     def _cancel(self, folder: JobFolder) -> int:

@@ -144,7 +144,7 @@ class Files:
         return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
     def open(self, path: str) -> _Open:
-        """The open file; opened anew when it has changed since.
+        """The open file; opened anew when it has changed since the last event.
 
         Raises
         ------
@@ -154,8 +154,10 @@ class Files:
         if self._pid != os.getpid():  # a fork came between: leave the parent's files to it
             self._open.clear()
             self._pid = os.getpid()
-        stamp = self.stamp(path)
         entry = self._open.get(path)
+        if entry is not None and entry.event == self._event:  # a look for each dataset is slow on network file systems
+            return entry
+        stamp = self.stamp(path)
         if entry is not None and entry.stamp == stamp:
             self._open.move_to_end(path)
             entry.event = self._event

@@ -12,7 +12,7 @@ import hdf5plugin  # noqa: F401  (registers bitshuffle, LZ4, Blosc, Zstd ... wit
 import numpy as np
 
 from waterbg.errors import ImageError
-from waterbg.frames.kinds import refuse_other_kinds
+from waterbg.frames.kinds import CBF_NAMES, refuse_other_kinds
 
 MOST_CHUNK_CACHE = 256 << 20  # bytes for one dataset
 
@@ -36,7 +36,10 @@ def open_dataset(group: h5py.Group, name: str, access: h5py.h5p.PropDAID) -> h5p
 
 def open_hdf5(path: str) -> h5py.File:
     """A file open for reading; ImageError says why not, `CbfFile` that it is a CBF image."""
-    refuse_other_kinds(path)
+    # what a file is takes as long as to open it on network file systems: it is asked beforehand only where a name says
+    # so, or where a pipe would be waited for, or a device may have no end
+    if path.endswith(CBF_NAMES) or not os.path.isfile(path):
+        refuse_other_kinds(path)
     # Locks fail on some network file systems; a file that is being written in SWMR mode opens only as such.
     last: Exception | None = None
     attempts: tuple[dict[str, bool], ...] = ({}, {"locking": False}, {"swmr": True})
@@ -45,6 +48,7 @@ def open_hdf5(path: str) -> h5py.File:
             return h5py.File(path, "r", **options)
         except HDF5_ERRORS as err:
             last = last or err
+    refuse_other_kinds(path)
     reason = said(last)
     if "truncated" in reason:
         raise ImageError(f"the file is cut short ({reason}); copy it again", path=path)

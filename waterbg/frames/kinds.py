@@ -11,6 +11,7 @@ import h5py
 from waterbg.errors import ImageError
 
 GZIP = b"\x1f\x8b"
+CBF_NAMES = (".cbf", ".cbf.gz")
 _CBF = b"###CBF: VERSION"
 _READABLE = "waterbg reads HDF5 and CBF images; convert it and index again"
 

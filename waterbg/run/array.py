@@ -22,7 +22,7 @@ from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Spans
 from waterbg.run.job import Images, Job, model_to_write, resolve_job
 from waterbg.run.local import learn_run_model, open_output, output_header, prove, refuse_input, run_spans
-from waterbg.run.pool import Pool
+from waterbg.run.pool import Pool, as_many_as_files
 from waterbg.run.slurm import Block, JobFolder, SlurmOptions, folder_of, refuse_folder
 from waterbg.run.summary import Summary
 from waterbg.stream import OutputFile, write_file
@@ -221,7 +221,7 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
     with out.begin():
         together = chunks_per_span(worker)
         spans = Spans(job.input, block.start, stop=None if last else block.stop, chunks_per_span=together)
-        with Pool(jobs, partial(prepare, worker), report) as pool:
+        with Pool(as_many_as_files(jobs, report), partial(prepare, worker), report) as pool:
             for piece in run_spans(worker, model, spans, pool):
                 out.write(piece.text)
                 size += len(piece.text)
@@ -233,8 +233,15 @@ def _do_block(folder: JobFolder, index: int, jobs: int, report: Callable[[str], 
         out.finish()
 
 
-def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> Summary:
-    """Put the blocks together, prove the whole, and give it the output's name.
+def collect(
+    folder: JobFolder,
+    *,
+    force: bool = False,
+    verify: bool = True,
+    jobs: int = 1,
+    report: Callable[[str], None] = _quiet,
+) -> Summary:
+    """Put the blocks together, prove the whole (by ``jobs`` processes), and give it the output's name.
 
     Raises
     ------
@@ -263,7 +270,7 @@ def collect(folder: JobFolder, *, force: bool = False, verify: bool = True) -> S
             summary.tally.add(Tally.from_dict(account["tally"]))
         out.flush()
         if verify:
-            prove(job, out, 1, _quiet)
+            prove(job, out, as_many_as_files(jobs, report), report)
         out.finish()
     if has_model:
         from waterbg.model import RunModel

@@ -20,7 +20,7 @@ from waterbg.kernel_cache import say_when_compiling
 from waterbg.run.doubts import conclusions, doubt_geometry
 from waterbg.run.follow import Follow, Span, Spans
 from waterbg.run.job import Job, model_to_write
-from waterbg.run.pool import Pool
+from waterbg.run.pool import Pool, as_many_as_files
 from waterbg.run.progress import Progress
 from waterbg.run.resume import Restart, find_restart
 from waterbg.run.summary import Summary
@@ -33,6 +33,8 @@ from waterbg.stream.grammar import BEGIN_CHUNK
 if TYPE_CHECKING:
     from waterbg.model import RunModel
     from waterbg.run.worker import Piece, Worker
+
+_FILES = 8  # that a process opens at a time, to see whether they are there
 
 
 def run_subtract(
@@ -85,6 +87,7 @@ def run_subtract(
     summary = Summary(output=output)
     worker = Worker(job)
     is_given = model_to_write(model_path, output) is None
+    jobs = as_many_as_files(jobs, report)
     if follow is None:
         refuse_input(worker, jobs, report)
     summary.notes += doubt_geometry(job, worker.detector)
@@ -110,6 +113,7 @@ def run_subtract(
                     summary.tally.add(piece.tally)
                     progress.update(piece.span.stop, piece.tally.chunks)
                 progress.clear()
+                pool.end()  # else those of the proof come on top of them
                 if follow is None:
                     refuse_change(job, size)
                 out.flush()
@@ -199,7 +203,7 @@ def refuse_input(worker: Worker, jobs: int, report: Callable[[str], None]) -> No
     if images is None:
         images = refuse_damage(job)
     if job.images.on_missing == "fail":
-        refuse_missing_images(worker, images)
+        refuse_missing_images(worker, images, jobs, report)
 
 
 def refuse_damage(job: Job) -> NamedImages:
@@ -222,12 +226,20 @@ def refuse_damage(job: Job) -> NamedImages:
     return images
 
 
-def refuse_missing_images(worker: Worker, images: NamedImages) -> None:
-    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written."""
+def refuse_missing_images(worker: Worker, images: NamedImages, jobs: int, report: Callable[[str], None]) -> None:
+    """Open every image file now, so that a missing one, or one cut short, ends the run before anything is written.
+
+    Where each frame has a file of its own, and it is a network that they are opened over, one process takes minutes.
+    """
+    from waterbg.run.worker import check, prepare
+
+    files = list(images.items())
+    pieces = (files[at : at + _FILES] for at in range(0, len(files), _FILES))
+    jobs = min(jobs, -(-len(files) // _FILES)) or 1
     try:
-        for name, events in images.items():
-            for event in dict.fromkeys(events):
-                worker.reader.check(name, event)
+        with Pool(jobs, partial(prepare, worker), report) as pool:
+            for _ in pool.map(check, pieces, describe=lambda piece: f"the images from {piece[0][0]} on"):
+                pass
     finally:
         worker.close()
 

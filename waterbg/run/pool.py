@@ -10,12 +10,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import resource
 import signal
 import threading
 import traceback
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from typing import Any, Generic, TypeVar
 
@@ -27,11 +29,28 @@ Result = TypeVar("Result")
 
 _DEEP = 2  # items a worker has: the next one lies ready when it is done with one
 _IDLE_DEATHS = 5  # workers for each one wanted that may die before they begin, in a row
+_FILES, _OTHER_FILES = 3, 64  # that are open for each worker, and besides
 _SMALL = 32768  # bytes of an item that fits into a pipe nobody reads: larger ones wait until the worker does
 
 
 class WorkerDied(WaterbgError):
     """A worker was killed (by the kernel for its memory, or by hand) while it worked on one piece, twice."""
+
+
+def as_many_as_files(jobs: int, report: Callable[[str], None]) -> int:
+    """How many processes the limit of open files leaves, which is raised as far as this is allowed."""
+    wanted = _OTHER_FILES + _FILES * jobs
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if jobs == 1 or soft == resource.RLIM_INFINITY or soft >= wanted:
+        return jobs
+    with suppress(OSError, ValueError):  # macOS has a limit beside this one
+        more = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (more, hard))
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    possible = max(1, min(jobs, (soft - _OTHER_FILES) // _FILES))
+    if possible < jobs:
+        report(f"{possible} instead of {jobs} processes: no more than {soft} files may be open (ulimit -n)")
+    return possible
 
 
 def ordered_map(
@@ -71,6 +90,10 @@ class Pool:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End the processes, with what they hold; the next map starts others."""
         self._crew.end()
 
     def map(
@@ -197,8 +220,7 @@ class _Crew:
         while self._ready:
             least = min(self._workers, key=lambda worker: len(worker.tasks), default=None)
             if (least is None or least.tasks) and len(self._workers) < self.jobs:
-                least = _Worker(self.prepare)
-                self._workers.append(least)
+                least = self._start() or least
             room = 1 if len(self._ready[0].sent) > _SMALL else _DEEP
             if least is None or len(least.tasks) >= room:
                 return
@@ -214,6 +236,20 @@ class _Crew:
                 self._bury(least)
             else:
                 least.tasks.append(task)
+
+    def _start(self) -> _Worker | None:
+        """One more worker; None, from now on, when the system has no room for it but for others."""
+        try:
+            self._workers.append(_Worker(self.prepare))
+        except OSError as err:
+            if not self._workers:
+                raise
+            self.report(
+                f"{len(self._workers)} instead of {self.jobs} processes: no more can be started ({err.strerror})"
+            )
+            self.jobs = len(self._workers)
+            return None
+        return self._workers[-1]
 
     def wait(self) -> None:
         """Wait until a worker has something to say, or dies."""
@@ -263,6 +299,8 @@ class _Crew:
 
     def end(self) -> None:
         """End all workers now: what they still work on is not wanted any more."""
+        for worker in self._workers:  # first all of them: where they are many, those that work on keep one from dying
+            worker.process.kill()
         while self._workers:
             self._workers.pop().end()
 

@@ -15,6 +15,7 @@ from waterbg.run.follow import Follow, Spans
 from waterbg.run.pool import Pool
 from waterbg.run.worker import Worker, load
 from waterbg.stream import Chunk, StreamFile
+from waterbg.stream.grammar import BEGIN_CRYSTAL
 
 if TYPE_CHECKING:
     from waterbg.frames import Frame
@@ -46,6 +47,8 @@ class Sample:
             for span in Spans(job.input, job.header_end, chunks_per_span=1, follow=follow):
                 if span is None or not span.chunks:
                     continue
+                if BEGIN_CRYSTAL not in stream.read(span.start, span.stop):
+                    continue  # most of a run with few hits: not worth to be parsed
                 for chunk in stream.chunks(span.start, span.stop):
                     if chunk.n_reflections and (job.images.on_missing == "fail" or worker.has_image(chunk)):
                         self.chunks.append(chunk)

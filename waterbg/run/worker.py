@@ -180,3 +180,11 @@ def load(chunk: Chunk) -> tuple[Frame, Scene] | None:
     """Frame and scene of a chunk in a prepared process; None for an image that cannot be read and may be missing."""
     assert _worker is not None
     return _worker.load(chunk)
+
+
+def check(files: list[tuple[str, tuple[str | None, str | None]]]) -> None:
+    """Open image files in a prepared process, each with two of its events; ImageError for the first that is unfit."""
+    assert _worker is not None
+    for name, events in files:
+        for event in dict.fromkeys(events):
+            _worker.reader.check(name, event)

@@ -87,6 +87,8 @@ class Differences:
 
     def agrees(self, a: StreamFile, b: StreamFile, old: tuple[int, int], new: tuple[int, int]) -> bool:
         """Whether nothing differs between two ranges of bytes that hold as many chunks, and end with the last one's."""
+        if a.read(*old) == b.read(*new):  # as where nothing was indexed: not worth to be parsed
+            return True
         old_at, new_at = old[0], new[0]
         for before, after in zip_longest(a.all_chunks(*old), b.all_chunks(*new)):
             if before is None or after is None or any(self._chunk(before, after)):
