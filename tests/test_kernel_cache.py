@@ -130,7 +130,8 @@ def halves(values):
         out[i] = values[i] / 2
     return out
 
-print(halves(np.arange(3.0)), "numba.typed.typeddict" in sys.modules, max(sizes, default=0) > 2000)
+from numba.core.runtime import rtsys
+print(halves(np.arange(3.0)), "numba.typed.typeddict" in sys.modules, max(sizes, default=0) > 2000, rtsys._init)
 
 @njit
 def quarters(values):
@@ -149,5 +150,30 @@ def test_cached_kernels_are_loaded_without_compiler_and_bitcode_and_others_are_s
         done = subprocess.run([sys.executable, str(script)], env=env, capture_output=True, text=True, check=True)
         return done.stdout.splitlines()
 
-    assert said() == ["[0.  0.5 1. ] True False", "[0.0, 0.25, 0.5] False"]
-    assert said() == ["[0.  0.5 1. ] False False", "[0.0, 0.25, 0.5] True"]
+    assert said() == ["[0.  0.5 1. ] True False True", "[0.0, 0.25, 0.5] False"]
+    assert said() == ["[0.  0.5 1. ] False False False", "[0.0, 0.25, 0.5] True"]
+
+
+MASKED = """
+import sys
+import numpy as np
+from numba import njit
+from waterbg.kernel_cache import spare_compiler
+spare_compiler()
+
+@njit
+def total(values):
+    return values.sum()
+
+total(np.ones(3))
+print("numpy.ma" in sys.modules)
+from numpy import ma
+row = ma.masked_array([1.0, 2.0], mask=[False, True])
+print(row.sum(), isinstance(row, ma.MaskedArray), isinstance(row, np.ma.MaskedArray))
+"""
+
+
+def test_masked_arrays_are_imported_when_they_are_wanted_and_no_sooner():
+    env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
+    done = subprocess.run([sys.executable, "-c", MASKED], env=env, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "1.0", "True", "True"]

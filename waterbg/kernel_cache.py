@@ -7,7 +7,9 @@ import os
 import sys
 import tempfile
 from functools import cache
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 COMPILING = "compiling kernels, once after an installation: up to a minute"
@@ -52,23 +54,57 @@ def spare_scipy() -> None:
 
 
 def spare_compiler() -> None:
-    """Let numba load cached kernels without SciPy and without its compiler ready, which takes an eighth of a second.
+    """Let numba load cached kernels without SciPy and without its compiler ready, which takes a sixth of a second.
 
-    For commands only, before anything else imports numba. All that a kernel needs is linked into it but numba's
-    runtime; where one must be compiled, numba makes the rest ready then. Nothing changes where a numba of another
-    version loads kernels in another way.
+    For commands only, before anything else imports numba. All that a kernel needs is linked into it but the functions
+    of numba's runtime; where one must be compiled, numba makes the rest ready then. Nothing changes where a numba of
+    another version loads kernels in another way.
     """
     spare_scipy()
+    _spare_masked_arrays()
+    from numba.core import entrypoints
     from numba.core.caching import FunctionCache
-    from numba.core.runtime import rtsys
+
+    entrypoints._already_initialized = True  # extensions of other packages, whose types are none of our kernels'
 
     def load_overload(cache: Any, sig: object, target_context: object) -> object:
-        rtsys.initialize(target_context)
+        _ready_runtime(target_context)
         return cache._load_overload(sig, target_context)
 
     if hasattr(FunctionCache, "_load_overload"):
         FunctionCache.load_overload = load_overload
     _spare_bitcode()
+
+
+@cache
+def _ready_runtime(target_context: object) -> None:
+    """Make known where the functions of numba's runtime are, without what is linked into kernels when compiled."""
+    from numba.core.runtime import nrtdynmod, rtsys
+
+    compile_functions = nrtdynmod.compile_nrt_functions
+    nrtdynmod.compile_nrt_functions = lambda context: None
+    try:
+        rtsys.initialize(target_context)
+    finally:
+        nrtdynmod.compile_nrt_functions = compile_functions
+        rtsys._init = False  # the rest is to come if a kernel is compiled
+
+
+def _spare_masked_arrays() -> None:
+    """Keep numba from importing NumPy's masked arrays only to see that an array is none."""
+    import numpy
+
+    if "numpy.ma" in sys.modules:
+        return
+    none_yet, masked = type("MaskedArray", (), {}), ModuleType("numpy.ma")
+
+    def of_masked(name: str) -> Any:
+        if name == "MaskedArray" and "numpy.ma" not in sys.modules:
+            return none_yet
+        return getattr(import_module("numpy.ma"), name)
+
+    masked.__getattr__ = of_masked  # type: ignore[method-assign]
+    numpy.ma = masked
 
 
 @cache
