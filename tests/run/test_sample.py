@@ -1,9 +1,11 @@
 """waterbg.run.sample: any number of processes learns the same."""
 
 import multiprocessing
+import pickle
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from waterbg.errors import ImageError
@@ -13,6 +15,7 @@ from waterbg.run import Images, resolve_job
 from waterbg.run.local import learn_run_model
 from waterbg.run.pool import Pool
 from waterbg.run.sample import Sample
+from waterbg.run.shelf import LARGE, Shelf
 from waterbg.run.worker import Worker, prepare
 from waterbg.stream import reader
 
@@ -85,3 +88,43 @@ def test_chunks_without_crystals_are_not_parsed(job, tmp_path, monkeypatch):
     worker = Worker(resolve_job(str(tmp_path / "a.stream")))
     monkeypatch.setattr(reader, "parse_chunk", lambda data: parsed.append(data) or parse(data))
     assert [chunk.bytes for chunk in Sample(worker, 3).chunks] == parsed == [first, first]
+
+
+@pytest.fixture
+def all_is_large(monkeypatch):
+    monkeypatch.setattr("waterbg.run.shelf.LARGE", 1)
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_two_and_five_processes_learn_what_one_learns_from_arrays_in_shared_memory(job):
+    alone = learn(job, 1)
+    for jobs in (2, 5):
+        assert learn(job, jobs) == alone
+
+
+def large(value, n=LARGE):
+    return {"some": value, "many": np.full(n, value, np.int8), "more": np.full((2, n), value, np.int8)}
+
+
+def test_large_arrays_are_laid_on_a_shelf_and_not_into_the_pipe():
+    shelf = Shelf(2, large(0))
+    laid = [shelf.lay(large(value), value % 2) for value in (6, 7)]
+    assert all(len(pickle.dumps(one)) < 1000 for one in laid)
+    for one, value in zip(laid, (6, 7), strict=True):
+        found = shelf.take(one)
+        assert found["some"] == value
+        for name in ("many", "more"):
+            np.testing.assert_array_equal(found[name], large(value)[name])
+
+
+def test_what_a_shelf_has_no_room_for_goes_through_the_pipe():
+    shelf = Shelf(1, large(0))
+    np.testing.assert_array_equal(shelf.take(shelf.lay(large(3, 4 * LARGE), 0))["more"], large(3, 4 * LARGE)["more"])
+    assert Shelf(3, None).lay(large(1), 2).sizes == []
+
+
+def test_a_shelf_that_was_cleared_can_be_used_again():
+    shelf = Shelf(1, large(0))
+    shelf.lay(large(3), 0)
+    shelf.clear()
+    assert shelf.take(shelf.lay(large(4), 0))["many"].tolist() == [4] * LARGE

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from waterbg.run.follow import Follow, Spans
 from waterbg.run.pool import Pool
-from waterbg.run.worker import Worker, load
+from waterbg.run.shelf import Laid, Shelf
+from waterbg.run.worker import Worker, lay, load
 from waterbg.stream import Chunk, StreamFile
 from waterbg.stream.grammar import BEGIN_CRYSTAL
 
@@ -80,20 +81,28 @@ class Sample:
             if pool.jobs == 1:
                 yield from one_by_one(sample, work, *args)
                 return
-            yield from one_by_one(sample._load(sample.chunks[:1]), work, *args)
+            first = None
+            for first in one_by_one(sample._load(sample.chunks[:1]), work, *args):
+                yield first
+            shelf = sample.worker.shelf = sample.worker.shelf or Shelf(pool.jobs, first)
+            del first  # its arrays are large
             results = pool.map(
                 partial(_work, work, args),
-                sample.chunks[1:],
-                describe=lambda chunk: f"the chunk at byte {chunk.start}",
-                ahead=pool.jobs,
+                ((number % shelf.places, chunk) for number, chunk in enumerate(sample.chunks[1:])),
+                describe=lambda item: f"the chunk at byte {item[1].start}",
+                ahead=shelf.places,  # what lies at a place is taken before another gets it
             )
-            for found in results:
-                if found is not None:
-                    yield found
+            try:
+                for laid in results:
+                    if laid is not None:
+                        yield shelf.take(laid)
+            finally:
+                shelf.clear()
 
         return walk
 
 
-def _work(work: Callable[..., Any], args: tuple[Any, ...], chunk: Chunk) -> Any:
+def _work(work: Callable[..., Any], args: tuple[Any, ...], item: tuple[int, Chunk]) -> Laid | None:
+    place, chunk = item
     loaded = load(chunk)
-    return None if loaded is None else work(*loaded, *args)
+    return None if loaded is None else lay(work(*loaded, *args), place)

@@ -11,6 +11,7 @@ from waterbg.frames import FrameReader
 from waterbg.geometry import parse_geometry
 from waterbg.run.follow import Span
 from waterbg.run.job import Job
+from waterbg.run.shelf import Laid, Shelf
 from waterbg.settings import Settings
 from waterbg.stream import Chunk, StreamFile, command_line_of
 from waterbg.stream.grammar import BEGIN_GEOMETRY
@@ -58,6 +59,7 @@ class Worker:
             follow_external_links=job.images.follow_external_links,
         )
         self.subtractor = Subtractor(self.reader, job.settings, job.images.on_missing, None, job.own_run)
+        self.shelf: Shelf | None = None  # made before processes are forked that use it
         self._stream: StreamFile | None = None
 
     @property
@@ -188,3 +190,10 @@ def check(files: list[tuple[str, tuple[str | None, str | None]]]) -> None:
     for name, events in files:
         for event in dict.fromkeys(events):
             _worker.reader.check(name, event)
+
+
+def lay(result: object, place: int) -> Laid:
+    """Lay a result down in a prepared process, on the shelf that its parent made."""
+    assert _worker is not None
+    assert _worker.shelf is not None
+    return _worker.shelf.lay(result, place)
