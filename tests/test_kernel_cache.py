@@ -45,9 +45,11 @@ def test_the_users_own_choice_stands(nowhere, monkeypatch):
 COMPILES = """
 import os, sys
 from numba import njit
-from waterbg.kernel_cache import say_when_compiling
+from waterbg.kernel_cache import has_compiled, say_when_compiling
+assert has_compiled()  # for all that is known
 say_when_compiling()
 say_when_compiling()
+assert not has_compiled()
 
 @njit(cache=True)
 def twice(x):
@@ -59,6 +61,7 @@ twice(1.5)
 if all(children):
     for child in children:
         assert os.waitpid(child, 0)[1] == 0
+    print(has_compiled())
 else:
     os._exit(0)
 """
@@ -72,11 +75,13 @@ def test_compiling_is_said_in_one_line_by_one_process_and_loading_is_not(tmp_pat
 
     def said():
         done = subprocess.run([sys.executable, str(script), forks], env=env, capture_output=True, text=True, check=True)
-        return done.stderr
+        return done.stdout.strip(), done.stderr
 
+    compiled, lines = said()
+    assert compiled == "True"
     # two processes that begin in the same instant may both say it
-    assert said().splitlines() in [[f"waterbg: {COMPILING}"] * n for n in range(1, 2 + int(forks))]
-    assert said() == ""
+    assert lines.splitlines() in [[f"waterbg: {COMPILING}"] * n for n in range(1, 2 + int(forks))]
+    assert said() == ("False", "")
 
 
 SPARES = """

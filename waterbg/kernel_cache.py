@@ -178,6 +178,11 @@ def say_when_compiling() -> None:
     event.register("numba:compile", Compiling())
 
 
+def has_compiled() -> bool:
+    """Whether kernels had to be compiled since `say_when_compiling`, or nobody knows."""
+    return _said is None or bool(_said[0])
+
+
 def _writable(place: Path) -> bool:
     """Whether files can be made in a folder, or the folder itself."""
     while not place.exists():

@@ -52,6 +52,15 @@ def test_two_and_five_processes_learn_what_one_learns(job, monkeypatch, enough):
         assert learn(job, jobs) == alone
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+def test_frames_are_worked_on_here_while_others_would_compile_as_well(job, monkeypatch, compiled):
+    here = []
+    monkeypatch.setattr("waterbg.run.sample.has_compiled", lambda: compiled)
+    monkeypatch.setattr(Sample, "_load", lambda self, chunks: here.append(len(chunks)) or map(self.worker.load, chunks))
+    learn(job, 2)
+    assert here == [1, int(compiled)]
+
+
 @pytest.mark.parametrize("jobs", [1, 3])
 def test_frames_that_cannot_be_read_are_left_out_or_end_the_run(job, tmp_path, jobs):
     text = Path(job.input).read_bytes().replace(b"Event: //3", b"Event: //99")

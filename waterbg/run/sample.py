@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from waterbg.kernel_cache import has_compiled
 from waterbg.run.follow import Follow, Spans
 from waterbg.run.pool import Pool
 from waterbg.run.shelf import Laid, Shelf
@@ -72,8 +73,9 @@ class Sample:
     def walk(self, pool: Pool) -> Callable[..., Iterator[Any]]:
         """Make what :func:`waterbg.model.learn_model` walks over this sample with, by a pool's processes.
 
-        The first frame is always worked on in this process: it loads (or compiles) the kernels, which those that are
-        forked then share, or find compiled.
+        The first frame of the first walk is worked on in this process: it loads the kernels, which those that are
+        forked then share. Where it has to compile them so is that of the next walk, which has kernels of its own: else
+        every process would compile them.
         """
         from waterbg.model.learn import one_by_one
 
@@ -81,14 +83,15 @@ class Sample:
             if pool.jobs == 1:
                 yield from one_by_one(sample, work, *args)
                 return
+            here = 1 if sample.worker.shelf is None or has_compiled() else 0
             first = None
-            for first in one_by_one(sample._load(sample.chunks[:1]), work, *args):
+            for first in one_by_one(sample._load(sample.chunks[:here]), work, *args):
                 yield first
             shelf = sample.worker.shelf = sample.worker.shelf or Shelf(pool.jobs, first)
             del first  # its arrays are large
             results = pool.map(
                 partial(_work, work, args),
-                ((number % shelf.places, chunk) for number, chunk in enumerate(sample.chunks[1:])),
+                ((number % shelf.places, chunk) for number, chunk in enumerate(sample.chunks[here:])),
                 describe=lambda item: f"the chunk at byte {item[1].start}",
                 ahead=shelf.places,  # what lies at a place is taken before another gets it
             )
