@@ -1,7 +1,11 @@
 """waterbg.run.sample: any number of processes learns the same."""
 
+import contextlib
+import dataclasses
 import multiprocessing
+import os
 import pickle
+import signal
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +22,7 @@ from waterbg.run.sample import Sample
 from waterbg.run.shelf import LARGE, Shelf
 from waterbg.run.worker import Worker, prepare
 from waterbg.stream import reader
+from waterbg.run.worker import Worker, lay, prepare
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/golden/small"
 
@@ -31,9 +36,9 @@ def silent(message):
     raise AssertionError(message)
 
 
-def learn(job, jobs):
+def learn(job, jobs, report=silent):
     worker = Worker(job)
-    with Pool(jobs, partial(prepare, worker), silent) as pool:
+    with Pool(jobs, partial(prepare, worker), report) as pool:
         found = learn_run_model(worker, None, None, pool)
         assert bool(multiprocessing.active_children()) == (jobs > 1)
         return found
@@ -109,6 +114,23 @@ def test_two_and_five_processes_learn_what_one_learns_from_arrays_in_shared_memo
     alone = learn(job, 1)
     for jobs in (2, 5):
         assert learn(job, jobs) == alone
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_a_worker_that_dies_over_what_it_lays_down_leaves_nothing_of_it(job, tmp_path, monkeypatch):
+    def lay_and_die(result, place):
+        with contextlib.suppress(FileExistsError):
+            (tmp_path / "died").touch(exist_ok=False)
+            lay(dataclasses.replace(result, groups=np.full_like(result.groups, 7.0)), place)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return lay(result, place)
+
+    monkeypatch.setattr("waterbg.run.sample.lay", lay_and_die)
+    said = []
+    found = learn(job, 2, said.append)
+    assert len(said) == 1
+    assert "a worker died; trying the chunk at byte" in said[0]
+    assert found == learn(job, 1)
 
 
 def large(value, n=LARGE):
