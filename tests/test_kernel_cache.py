@@ -157,28 +157,3 @@ def test_cached_kernels_are_loaded_without_compiler_and_bitcode_and_others_are_s
 
     assert said() == ["[0.  0.5 1. ] True False True", "[0.0, 0.25, 0.5] False"]
     assert said() == ["[0.  0.5 1. ] False False False", "[0.0, 0.25, 0.5] True"]
-
-
-MASKED = """
-import sys
-import numpy as np
-from numba import njit
-from waterbg.kernel_cache import spare_compiler
-spare_compiler()
-
-@njit
-def total(values):
-    return values.sum()
-
-total(np.ones(3))
-print("numpy.ma" in sys.modules)
-from numpy import ma
-row = ma.masked_array([1.0, 2.0], mask=[False, True])
-print(row.sum(), isinstance(row, ma.MaskedArray), isinstance(row, np.ma.MaskedArray))
-"""
-
-
-def test_masked_arrays_are_imported_when_they_are_wanted_and_no_sooner():
-    env = {**os.environ, "NUMBA_DISABLE_JIT": "0"}
-    done = subprocess.run([sys.executable, "-c", MASKED], env=env, capture_output=True, text=True, check=True)
-    assert done.stdout.split() == ["False", "1.0", "True", "True"]

@@ -7,9 +7,7 @@ import os
 import sys
 import tempfile
 from functools import cache
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 COMPILING = "compiling kernels, once after an installation: up to a minute"
@@ -61,7 +59,6 @@ def spare_compiler() -> None:
     another version loads kernels in another way.
     """
     spare_scipy()
-    _spare_masked_arrays()
     from numba.core import entrypoints
     from numba.core.caching import FunctionCache
 
@@ -88,23 +85,6 @@ def _ready_runtime(target_context: object) -> None:
     finally:
         nrtdynmod.compile_nrt_functions = compile_functions
         rtsys._init = False  # the rest is to come if a kernel is compiled
-
-
-def _spare_masked_arrays() -> None:
-    """Keep numba from importing NumPy's masked arrays only to see that an array is none."""
-    import numpy
-
-    if "numpy.ma" in sys.modules:
-        return
-    none_yet, masked = type("MaskedArray", (), {}), ModuleType("numpy.ma")
-
-    def of_masked(name: str) -> Any:
-        if name == "MaskedArray" and "numpy.ma" not in sys.modules:
-            return none_yet
-        return getattr(import_module("numpy.ma"), name)
-
-    masked.__getattr__ = of_masked  # type: ignore[method-assign]
-    numpy.ma = masked
 
 
 @cache

@@ -20,9 +20,8 @@ from waterbg.run.local import learn_run_model
 from waterbg.run.pool import Pool
 from waterbg.run.sample import Sample
 from waterbg.run.shelf import LARGE, Shelf
-from waterbg.run.worker import Worker, prepare
-from waterbg.stream import reader
 from waterbg.run.worker import Worker, lay, prepare
+from waterbg.stream import reader
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data/golden/small"
 
