@@ -93,6 +93,18 @@ def test_statistics_of_single_crystals_are_those_of_the_whole_run_not_of_its_las
         assert (inputs / "out" / f"grad.hkl{ending}").read_text().startswith(expected)
 
 
+def test_crystals_that_partialator_left_out_are_said(merging, inputs, program):
+    stand_in = (merging / "partialator").read_text().split("\n", 2)[2]
+    reject = 'echo "Rejecting a.h5 //0 crystal 0 because profile radius is obviously too big (2e+07 3e+07)." >&2'
+    program("partialator", f'case "$*" in *nograd*) {reject};; esac\n{stand_in}')
+    report = merge(merging, output="out", program="partialator")
+    said = "note: partialator left out crystals of A: 1 (profile radius is obviously too big)\n"
+    assert report.text().endswith(said)
+    assert "of B:" not in report.text()
+    lists = json.loads((inputs / "out" / "merge.json").read_text())["streams"]
+    assert [one["left_out"] for one in lists] == [{"profile radius is obviously too big": 1}, {}]
+
+
 def test_all_lists_are_looked_at_in_the_same_shells(merging, inputs):
     merge(merging, output="out")
     commands = [line for line in (inputs / "out" / "merge.log").read_text().splitlines() if line.startswith("$ ")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from waterbg.crystfel.merge_report import BETWEEN, Merged, MergeReport
 from waterbg.crystfel.options import Option, has
 from waterbg.crystfel.programs import Program, failure, find_program, run_program
+from waterbg.crystfel.rejections import read_rejections
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
 from waterbg.stream import refuse_another_kind, refuse_to_replace, write_file
@@ -245,6 +246,7 @@ class _Work:
             ]
         for half in ("", "1", "2"):  # with --force: an earlier run's are not this one's
             Path(f"{one.hkl}{half}").unlink(missing_ok=True)
+        before = self._logged()
         for i, arguments in enumerate(runs, 1):
             self.report(f"{self.program.name} {one.stream}" + (f" ({i} of {len(runs)})" if len(runs) > 1 else ""))
             done = run_program(self.program, arguments, log=self.log, cwd=str(self.folder) if inside else None)
@@ -254,6 +256,8 @@ class _Work:
                 raise failure(self.program, done.status, done.last_lines, self.log, reason)
             if b"\nEnd of reflections\n" not in written.read_bytes():
                 raise _half(written, self.program)
+        if self.program.name == "partialator":
+            one.left_out = read_rejections(self._said(before))
 
     def _options_for(self, one: Merged, path: Callable[[str], str]) -> list[Option]:
         """What is passed through, with the files of this stream."""
@@ -305,6 +309,16 @@ class _Work:
             # too few common reflections to scale by: common in a first look, and no reason to lose the rest
             notes.append(f"no {figure} for {one.label}: {err}")
 
+    def _logged(self) -> int:
+        """Bytes in the log so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def _said(self, before: int) -> str:
+        """What the log holds behind that byte."""
+        with open(self.log, "rb") as file:
+            file.seek(before)
+            return file.read().decode(errors="replace")
+
     def _shells(
         self, name: str, lists: Sequence[str], path: Path, limits: tuple[float, float] | None, *more: str
     ) -> tuple[str, str]:
@@ -312,12 +326,10 @@ class _Work:
         path.unlink(missing_ok=True)
         chosen = [] if limits is None else [f"--rmin={limits[0] * 1e9:.9e}", f"--rmax={limits[1] * 1e9:.9e}"]
         arguments = ["-y", self.symmetry, "-p", self.cell, f"--nshells={self.nshells}", f"--shell-file={path}"]
-        before = self.log.stat().st_size if self.log.exists() else 0
+        before = self._logged()
         # behind "--" a list in a folder like "-merged" is no option
         done = run_program(self.tools[name], [*arguments, *chosen, *more, "--", *lists], log=self.log)
-        with open(self.log, "rb") as file:
-            file.seek(before)
-            said = file.read().decode(errors="replace")
+        said = self._said(before)
         if not path.is_file():
             raise failure(self.tools[name], done.status, done.last_lines, self.log, "it wrote no table")
         table = path.read_text()
