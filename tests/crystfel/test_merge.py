@@ -75,6 +75,36 @@ def test_partialator_runs_once_and_keeps_its_logs_beside_its_list(merging, input
     assert (inputs / "out" / "nograd.hkl1").read_text().startswith(expected)
 
 
+def test_each_stream_has_its_own_of_what_an_option_lets_the_program_write(merging, inputs):
+    options = [Option("unmerged-output", "all.txt"), Option("output-cell", str(inputs / "mean.cell")), Option("j", "2")]
+    merge(merging, output="out", program="partialator", options=options)
+    for name in ("nograd", "grad"):
+        said = (inputs / "out" / f"{name}.hkl").read_text()
+        assert f"--unmerged-output=out/{name}-all.txt --output-cell={inputs}/{name}-mean.cell -j 2 --log" in said
+    (inputs / "grad-mean.cell").write_bytes(SHORT)
+    with pytest.raises(OutputError, match=r"grad-mean\.cell: holds a stream, which nothing else replaces"):
+        merge(merging, output="out2", program="partialator", options=options)
+
+
+def test_statistics_of_single_crystals_are_those_of_the_whole_run_not_of_its_last_half(merging, inputs):
+    merge(merging, output="out", options=[Option("scale"), Option("stat", "crystals.txt")])
+    for ending, said in (("", " --stat=out/grad-crystals.txt"), ("1", " --even-only"), ("2", " --odd-only")):
+        expected = f"process_hkl -i grad.stream -y 4/mmm --scale{said} -o out/grad.hkl{ending}\n"
+        assert (inputs / "out" / f"grad.hkl{ending}").read_text().startswith(expected)
+
+
+def test_crystals_that_partialator_left_out_are_said(merging, inputs, program):
+    stand_in = (merging / "partialator").read_text().split("\n", 2)[2]
+    reject = 'echo "Rejecting a.h5 //0 crystal 0 because profile radius is obviously too big (2e+07 3e+07)." >&2'
+    program("partialator", f'case "$*" in *nograd*) {reject};; esac\n{stand_in}')
+    report = merge(merging, output="out", program="partialator")
+    said = "note: partialator left out crystals of A: 1 (profile radius is obviously too big)\n"
+    assert report.text().endswith(said)
+    assert "of B:" not in report.text()
+    lists = json.loads((inputs / "out" / "merge.json").read_text())["streams"]
+    assert [one["left_out"] for one in lists] == [{"profile radius is obviously too big": 1}, {}]
+
+
 def test_all_lists_are_looked_at_in_the_same_shells(merging, inputs):
     merge(merging, output="out")
     commands = [line for line in (inputs / "out" / "merge.log").read_text().splitlines() if line.startswith("$ ")]
@@ -359,3 +389,25 @@ def test_the_real_partialator_writes_its_halves_and_logs_where_they_belong(data,
     )
     assert report.merged[0].overall["CC"] > 0.5
     assert sorted(os.listdir(tmp_path)) == ["out"]
+
+
+@pytest.mark.crystfel
+def test_the_real_partialator_writes_its_list_of_every_cycle_and_every_part(data, tmp_path, monkeypatch):
+    golden = data / "golden" / "small"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "part.lst").write_text("".join(f"images.h5 //{i} {'even odd'.split()[i % 2]}\n" for i in range(6)))
+    (tmp_path / "run.stream").write_bytes((golden / NOGRAD).read_bytes())
+    options = [Option("model", "xsphere"), Option("iterations", "1"), Option("output-every-cycle")]
+    options += [Option("custom-split", "part.lst"), Option("unmerged-output", "all.txt")]
+    merge_streams(
+        ["run.stream"],
+        "out",
+        symmetry="4/mmm",
+        cell=str(golden / "xtal.cell"),
+        nshells=5,
+        program="partialator",
+        options=options,
+    )
+    lists = {f"{cycle}run{part}.hkl" for cycle in ("", "iter01_") for part in ("", "-even", "-odd")}
+    assert lists | {"run-all.txt", "run.pr-logs"} <= set(os.listdir(tmp_path / "out"))
+    assert set(os.listdir(tmp_path)) == {"out", "part.lst", "run.stream"}

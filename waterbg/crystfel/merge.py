@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from waterbg.crystfel.merge_report import BETWEEN, Merged, MergeReport
-from waterbg.crystfel.options import Option
+from waterbg.crystfel.options import Option, has
 from waterbg.crystfel.programs import Program, failure, find_program, run_program
+from waterbg.crystfel.rejections import read_rejections
 from waterbg.crystfel.tables import Shells, read_check, read_compare, read_range
 from waterbg.errors import OutputError, ProgramError, UsageError, WaterbgError
 from waterbg.stream import refuse_another_kind, refuse_to_replace, write_file
@@ -25,6 +27,9 @@ Symmetry: 1
 End of reflections
 """
 _RESULTS = ("merge.json", "merge.txt", "merge.log", "merge.png")
+# options of the merging programs that name something to write beside the merged list, and something to read
+_WRITTEN = ("unmerged-output", "output-cell", "harvest-file", "log-folder", "stat")
+_READ = ("custom-split", "start-params", "reference")
 
 
 def merge_streams(
@@ -86,8 +91,9 @@ def merge_streams(
     _refuse_cell(cell, tools["check_hkl"])
     folder = Path(output if output is not None else Path(streams[0]).stem + ".merge")
     names = _names(streams)
-    reads = [*streams, cell, *(option.value for option in options if option.value is not None)]
-    _refuse_to_replace(folder, names, reads)
+    given = [option for option in options if option.value is not None]
+    reads = [*streams, cell, *(str(option.value) for option in given if option.name not in _WRITTEN)]
+    _refuse_to_replace(folder, names, reads, [str(option.value) for option in given if option.name in _WRITTEN])
     _prepare(folder, force)
     work = _Work(merger, options, tools, symmetry, cell, nshells, folder, report)
     merged = [
@@ -168,11 +174,17 @@ def _names(streams: Sequence[str]) -> list[str]:
     return names
 
 
-def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str]) -> None:
+def _beside(folder: Path, name: str, value: str) -> Path:
+    """Where an option's file of one stream goes: each stream has its own, or only the last one's would be left."""
+    return folder / Path(value).parent / f"{name}-{Path(value).name}"
+
+
+def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str], written: Sequence[str]) -> None:
     """Refuse to put a result in the place of an input, or of any stream or images, ``--force`` or not."""
     endings = [".hkl", ".hkl1", ".hkl2", "-check.dat", *(f"-{figure}.dat" for figure in _HALVES)]
     ours = [f"{name}{ending}" for name in names for ending in endings]
     ours += [f"{_pair(i)}-{figure}.dat" for i in range(1, len(names)) for figure in BETWEEN]
+    ours += [str(_beside(Path(), name, value)) for name in names for value in written]
     for name in (*ours, *_RESULTS):
         refuse_to_replace(folder / name, reads)
         refuse_another_kind(folder / name, "a result of merge")
@@ -212,33 +224,51 @@ class _Work:
     @property
     def words(self) -> list[str]:
         """What is passed through to the merging program."""
-        return [word for option in self.options for word in option.words()]
+        return _words(self.options)
 
     def merge(self, one: Merged) -> None:
         """Merge one stream into ``.hkl``, ``.hkl1`` and ``.hkl2``."""
-        common = ["-i", one.stream, "-y", self.symmetry, *self.words]
-        if self.program.name == "partialator":
-            # it writes both half-data sets itself; its pr-logs would go into the current folder
-            if not any(option.name in ("log-folder", "no-logs") for option in self.options):
-                common.append(f"--log-folder={one.hkl.removesuffix('.hkl')}.pr-logs")
-            runs = [[*common, "-o", one.hkl]]
-        else:
-            runs = [
-                [*common, "-o", one.hkl],
+        # partialator puts "iter01_" before the whole name of its list, which must be in its current folder then
+        inside = has(self.options, "output-every-cycle")
+        path = os.path.abspath if inside else str
+        options = self._options_for(one, path)
+        if self.program.name == "partialator" and not (has(options, "log-folder") or has(options, "no-logs")):
+            # its pr-logs would go into the current folder
+            options.append(Option("log-folder", path(f"{one.hkl.removesuffix('.hkl')}.pr-logs")))
+        common = ["-i", path(one.stream), "-y", self.symmetry]
+        output = Path(one.hkl).name if inside else one.hkl
+        runs = [[*common, *_words(options), "-o", output]]
+        if self.program.name != "partialator":  # which writes both half-data sets itself
+            common += _words(option for option in options if option.name not in _WRITTEN)
+            runs += [
                 [*common, "--even-only", "-o", f"{one.hkl}1"],
                 [*common, "--odd-only", "-o", f"{one.hkl}2"],
             ]
         for half in ("", "1", "2"):  # with --force: an earlier run's are not this one's
             Path(f"{one.hkl}{half}").unlink(missing_ok=True)
+        before = self._logged()
         for i, arguments in enumerate(runs, 1):
             self.report(f"{self.program.name} {one.stream}" + (f" ({i} of {len(runs)})" if len(runs) > 1 else ""))
-            done = run_program(self.program, arguments, log=self.log)
-            path = Path(arguments[-1])
-            if not path.is_file():
-                reason = f"it ended well but wrote no {path}"
+            done = run_program(self.program, arguments, log=self.log, cwd=str(self.folder) if inside else None)
+            written = self.folder / Path(arguments[-1]).name
+            if not written.is_file():
+                reason = f"it ended well but wrote no {written}"
                 raise failure(self.program, done.status, done.last_lines, self.log, reason)
-            if b"\nEnd of reflections\n" not in path.read_bytes():
-                raise _half(path, self.program)
+            if b"\nEnd of reflections\n" not in written.read_bytes():
+                raise _half(written, self.program)
+        if self.program.name == "partialator":
+            one.left_out = read_rejections(self._said(before))
+
+    def _options_for(self, one: Merged, path: Callable[[str], str]) -> list[Option]:
+        """What is passed through, with the files of this stream."""
+        options = []
+        for option in self.options:
+            if option.value is not None and option.name in _WRITTEN:
+                option = Option(option.name, path(str(_beside(self.folder, Path(one.hkl).stem, option.value))))
+            elif option.value is not None and option.name in _READ:
+                option = Option(option.name, path(option.value))
+            options.append(option)
+        return options
 
     def limits(self, merged: Sequence[Merged], lowres: float | None, highres: float | None) -> tuple[float, float]:
         """1/d range in nm⁻¹ of the shells: as asked, else what the lists span together."""
@@ -279,6 +309,16 @@ class _Work:
             # too few common reflections to scale by: common in a first look, and no reason to lose the rest
             notes.append(f"no {figure} for {one.label}: {err}")
 
+    def _logged(self) -> int:
+        """Bytes in the log so far."""
+        return self.log.stat().st_size if self.log.exists() else 0
+
+    def _said(self, before: int) -> str:
+        """What the log holds behind that byte."""
+        with open(self.log, "rb") as file:
+            file.seek(before)
+            return file.read().decode(errors="replace")
+
     def _shells(
         self, name: str, lists: Sequence[str], path: Path, limits: tuple[float, float] | None, *more: str
     ) -> tuple[str, str]:
@@ -286,18 +326,20 @@ class _Work:
         path.unlink(missing_ok=True)
         chosen = [] if limits is None else [f"--rmin={limits[0] * 1e9:.9e}", f"--rmax={limits[1] * 1e9:.9e}"]
         arguments = ["-y", self.symmetry, "-p", self.cell, f"--nshells={self.nshells}", f"--shell-file={path}"]
-        before = self.log.stat().st_size if self.log.exists() else 0
+        before = self._logged()
         # behind "--" a list in a folder like "-merged" is no option
         done = run_program(self.tools[name], [*arguments, *chosen, *more, "--", *lists], log=self.log)
-        with open(self.log, "rb") as file:
-            file.seek(before)
-            said = file.read().decode(errors="replace")
+        said = self._said(before)
         if not path.is_file():
             raise failure(self.tools[name], done.status, done.last_lines, self.log, "it wrote no table")
         table = path.read_text()
         if table.count("\n") <= self.nshells:
             raise _half(path, self.tools[name])
         return table, said
+
+
+def _words(options: Iterable[Option]) -> list[str]:
+    return [word for option in options for word in option.words()]
 
 
 def _half(path: Path, program: Program) -> OutputError:

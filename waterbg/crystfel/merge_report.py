@@ -36,6 +36,8 @@ class Merged:
         Paths of the stream and of the merged list (``hkl1`` and ``hkl2`` behind it are the half-data sets).
     overall, columns : dict
         As in :class:`~waterbg.crystfel.tables.Shells`, the names of `QUANTITIES` and the counts.
+    left_out : dict
+        Number of crystals that partialator left out, for each of its reasons.
     """
 
     label: str
@@ -43,6 +45,7 @@ class Merged:
     hkl: str
     overall: dict[str, float] = field(default_factory=dict)
     columns: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     def add(self, shells: Shells) -> None:
         """Take over the columns of one table."""
@@ -86,6 +89,9 @@ class MergeReport:
         lines += [f"{merged.label} = {merged.stream}" for merged in self.merged]
         lines += ["", *self._table(), ""]
         lines += [self.verdict(merged) for merged in self.merged[1:]]
+        for merged in self.merged:
+            reasons = ", ".join(f"{number} ({reason})" for reason, number in merged.left_out.items())
+            lines += [f"note: {self.program.name} left out crystals of {merged.label}: {reasons}"] if reasons else []
         lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines).rstrip() + "\n"
 
