@@ -103,7 +103,7 @@ def test_a_file_that_the_geometry_names_is_read_and_must_be_hdf5(world, tmp_path
     world.edit(lambda text: text.replace(b"mask_good", extra.encode() + b"mask_good"))
     assert world.subtract() == 1
     assert_one_line(said := capsys.readouterr().err)
-    assert "is not an HDF5 file" in said
+    assert "is neither an HDF5 nor a CBF file" in said
     assert "swordfish" not in said
 
 

@@ -199,7 +199,7 @@ def test_a_file_is_looked_at_once_for_an_event(tmp_path, rng, monkeypatch):
     text = run.geometry.replace("photon_energy = 9000 eV", "photon_energy = /energy eV")
     looks, looked = [], Files.stamp
     monkeypatch.setattr(Files, "stamp", lambda self, path: looks.append(path) or looked(self, path))
-    monkeypatch.setattr(hdf5, "what_is", lambda path: pytest.fail(f"{path} was opened to see what it is"))
+    monkeypatch.setattr(hdf5, "refuse_other_kinds", lambda path: pytest.fail(f"{path} was opened to see what it is"))
     with FrameReader(parse_geometry(text)) as reader:
         for event in ("//0", "//1"):
             reader.read(str(run.path), event)
