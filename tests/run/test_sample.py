@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import time
 from functools import partial
 from pathlib import Path
 
@@ -130,6 +131,27 @@ def test_a_worker_that_dies_over_what_it_lays_down_leaves_nothing_of_it(job, tmp
     assert len(said) == 1
     assert "a worker died; trying the chunk at byte" in said[0]
     assert found == learn(job, 1)
+
+
+def number_after(frame, scene, value, seconds):
+    time.sleep(seconds if frame.event == "//2" else 0)
+    return np.full(1000, value)
+
+
+@pytest.mark.usefixtures("all_is_large")
+def test_what_one_walk_ended_without_is_not_taken_for_what_the_next_one_found(job):
+    worker = Worker(job)
+    with Pool(2, partial(prepare, worker), silent) as pool:
+        sample = Sample(worker, 6)
+        walk = sample.walk(pool)
+        first = walk(sample, number_after, 1, 1.0)
+        assert [next(first)[0] for _ in range(2)] == [1, 1]
+        first.close()  # the third is on its way, and comes a second later
+        second = walk(sample, number_after, 2, 0.0)
+        found = [next(second) for _ in range(2)]
+        time.sleep(1.5)
+        found += second
+    assert [set(one) for one in found] == [{2}] * 6
 
 
 def large(value, n=LARGE):

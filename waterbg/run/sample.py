@@ -7,6 +7,7 @@ be missing, do not count: a run whose first images have gone would otherwise lea
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -83,29 +84,35 @@ class Sample:
             if pool.jobs == 1:
                 yield from one_by_one(sample, work, *args)
                 return
-            here = 1 if sample.worker.shelf is None or has_compiled() else 0
+            is_first = sample.worker.shelf is None
+            here = 1 if is_first or has_compiled() else 0
             first = None
             for first in one_by_one(sample._load(sample.chunks[:here]), work, *args):
                 yield first
             shelf = sample.worker.shelf = sample.worker.shelf or Shelf(pool.jobs, first)
             del first  # its arrays are large
+            # for the first walk alone: what it ended without may still be laid down while the next one goes on
+            places = range(shelf.places) if is_first else [None]
             results = pool.map(
                 partial(_work, work, args),
-                ((number % shelf.places, chunk) for number, chunk in enumerate(sample.chunks[here:])),
+                zip(itertools.cycle(places), sample.chunks[here:]),
                 describe=lambda item: f"the chunk at byte {item[1].start}",
-                ahead=shelf.places,  # what lies at a place is taken before another gets it
+                ahead=pool.jobs,  # what lies at a place is taken before another gets it
             )
             try:
-                for laid in results:
-                    if laid is not None:
-                        yield shelf.take(laid)
+                for found in results:
+                    if found is not None:
+                        yield shelf.take(found) if isinstance(found, Laid) else found
             finally:
                 shelf.clear()
 
         return walk
 
 
-def _work(work: Callable[..., Any], args: tuple[Any, ...], item: tuple[int, Chunk]) -> Laid | None:
+def _work(work: Callable[..., Any], args: tuple[Any, ...], item: tuple[int | None, Chunk]) -> Any:
     place, chunk = item
     loaded = load(chunk)
-    return None if loaded is None else lay(work(*loaded, *args), place)
+    if loaded is None:
+        return None
+    found = work(*loaded, *args)
+    return found if place is None else lay(found, place)
