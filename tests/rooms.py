@@ -204,6 +204,7 @@ bad_corner/min_x = -38\nbad_corner/max_x = -33\nbad_corner/min_y = -40\nbad_corn
             yield f"{name}{judged} bad", frame.bad
         from tests.frames.frame_factory import cbf_bytes
 
+        path = Path(folder) / "a.cbf"
         path.write_bytes(cbf_bytes(rng.integers(-70000, 70000, (20, 12)).astype("i4")))
         yield "cbf", FrameReader(parse_geometry(plain.replace("mask0", "; mask0"))).read(str(path)).data
 

@@ -52,11 +52,15 @@ class ImageStack:
 
     def __init__(self, filename: str | os.PathLike[str], dataset: str | None = None) -> None:
         from waterbg.frames.files import Files
+        from waterbg.frames.kinds import CbfFile
 
         self.path = os.fspath(filename)
         self._files: Files = Files(advice=", which is not followed here; give the file itself")
         try:
             self._files.open(self.path)
+        except CbfFile:
+            raise ImageError("is a CBF file, and this looks at HDF5 images alone", path=self.path) from None
+        try:
             self.dataset = dataset if dataset is not None else _find(self._files, self.path)
             self._data: Dataset = self._files.dataset(self.path, self.dataset)
             shape = self._data.shape

@@ -59,6 +59,10 @@ def make_or_refuse(name, value, folder):
     write_dataset(experiment, 1, folder)
 
 
+def test_the_least_spread_of_light_is_none(tmp_path):
+    make_or_refuse("light_spread", 2e-311, tmp_path)
+
+
 def test_every_quantity_has_its_limits():
     assert {*_RANGES, *_WORDS, "cell"} == {*NAMES}
 

@@ -129,7 +129,8 @@ def _count(
 def _spread(photons: np.ndarray, sigma: float) -> np.ndarray:
     """Spread the light of each photon over the pixels around its own; what is beyond the panel's edge is lost."""
     reach = int(np.ceil(4 * sigma))
-    share = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    with np.errstate(over="ignore"):  # a width of next to nothing leaves all in the pixel
+        share = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
     share /= share.sum()
     for axis in (0, 1):
         photons = np.apply_along_axis(np.convolve, axis, photons, share, mode="same")
