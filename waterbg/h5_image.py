@@ -52,6 +52,7 @@ class ImageStack:
 
     def __init__(self, filename: str | os.PathLike[str], dataset: str | None = None) -> None:
         from waterbg.frames.files import Files
+        from waterbg.frames.kinds import CbfFile
 
         self.path = os.fspath(filename)
         self._files: Files = Files(advice=", which is not followed here; give the file itself")
@@ -66,8 +67,10 @@ class ImageStack:
                 raise self._wrong(f"is no image: no detector has {shape[-2]} x {shape[-1]} pixels")
             if sum(length > 1 for length in shape[:-2]) > 1:
                 raise self._wrong(f"has more axes than images, rows and columns ({shape}); such stacks need a geometry")
-        except BaseException:
+        except BaseException as err:
             self._files.close()
+            if isinstance(err, CbfFile):
+                raise ImageError("is a CBF file, and HDF5 alone is read here; convert it", path=err.path) from None
             raise
         self.shape = shape[-2:]
 
