@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from waterbg.kernel_cache import COMPILING, choose_kernel_cache, spare_scipy
+from waterbg.kernel_cache import COMPILING, choose_kernel_cache, spare_compiler, spare_scipy
 
 
 @pytest.fixture
@@ -114,6 +114,17 @@ def test_where_scipy_is_imported_already_it_stays():
     linalg = pytest.importorskip("scipy.linalg")
     spare_scipy()
     assert sys.modules["scipy.linalg"] is linalg
+
+
+def test_a_numba_that_lacks_what_is_reached_into_is_left_alone(monkeypatch):
+    from numba.core.caching import FunctionCache
+    from numba.core.runtime import nrtdynmod
+
+    monkeypatch.setattr("waterbg.kernel_cache.spare_scipy", lambda: None)
+    monkeypatch.setattr(FunctionCache, "load_overload", before := FunctionCache.load_overload)
+    monkeypatch.delattr(nrtdynmod, "compile_nrt_functions")
+    spare_compiler()
+    assert FunctionCache.load_overload is before
 
 
 LOADS = """

@@ -58,9 +58,6 @@ class ImageStack:
         self._files: Files = Files(advice=", which is not followed here; give the file itself")
         try:
             self._files.open(self.path)
-        except CbfFile:
-            raise ImageError("is a CBF file, and this looks at HDF5 images alone", path=self.path) from None
-        try:
             self.dataset = dataset if dataset is not None else _find(self._files, self.path)
             self._data: Dataset = self._files.dataset(self.path, self.dataset)
             shape = self._data.shape
@@ -70,8 +67,10 @@ class ImageStack:
                 raise self._wrong(f"is no image: no detector has {shape[-2]} x {shape[-1]} pixels")
             if sum(length > 1 for length in shape[:-2]) > 1:
                 raise self._wrong(f"has more axes than images, rows and columns ({shape}); such stacks need a geometry")
-        except BaseException:
+        except BaseException as err:
             self._files.close()
+            if isinstance(err, CbfFile):
+                raise ImageError("is a CBF file, and HDF5 alone is read here; convert it", path=err.path) from None
             raise
         self.shape = shape[-2:]
 

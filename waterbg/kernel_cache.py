@@ -59,17 +59,21 @@ def spare_compiler() -> None:
     another version loads kernels in another way.
     """
     spare_scipy()
-    from numba.core import entrypoints
-    from numba.core.caching import FunctionCache
+    try:
+        from numba.core import entrypoints
+        from numba.core.caching import FunctionCache
+        from numba.core.runtime import nrtdynmod, rtsys
 
+        load, *_ = FunctionCache._load_overload, nrtdynmod.compile_nrt_functions, rtsys.initialize
+    except (ImportError, AttributeError):  # a numba of another version
+        return
     entrypoints._already_initialized = True  # extensions of other packages, whose types are none of our kernels'
 
     def load_overload(cache: Any, sig: object, target_context: object) -> object:
         _ready_runtime(target_context)
-        return cache._load_overload(sig, target_context)
+        return load(cache, sig, target_context)
 
-    if hasattr(FunctionCache, "_load_overload"):
-        FunctionCache.load_overload = load_overload
+    FunctionCache.load_overload = load_overload
     _spare_bitcode()
 
 

@@ -81,6 +81,9 @@ def test_each_stream_has_its_own_of_what_an_option_lets_the_program_write(mergin
     for name in ("nograd", "grad"):
         said = (inputs / "out" / f"{name}.hkl").read_text()
         assert f"--unmerged-output=out/{name}-all.txt --output-cell={inputs}/{name}-mean.cell -j 2 --log" in said
+    # beside the folder that is made here, and not in one of that name within it
+    merge(merging, output="out3", program="partialator", options=[Option("unmerged-output", "out/all.txt")])
+    assert "--unmerged-output=out/grad-all.txt" in (inputs / "out3" / "grad.hkl").read_text()
     (inputs / "grad-mean.cell").write_bytes(SHORT)
     with pytest.raises(OutputError, match=r"grad-mean\.cell: holds a stream, which nothing else replaces"):
         merge(merging, output="out2", program="partialator", options=options)

@@ -1,6 +1,7 @@
 """CBF images: pixels as they were written, and one line for what is damaged or asks for more than pixels."""
 
 import gzip
+import pickle
 
 import h5py
 import numpy as np
@@ -9,6 +10,8 @@ from frame_factory import CBF_TYPES, Run, cbf, cbf_bytes, flat, geometry, pixels
 
 from waterbg.errors import ImageError
 from waterbg.frames import FrameReader
+from waterbg.frames.hdf5 import open_hdf5
+from waterbg.frames.kinds import CbfFile
 from waterbg.geometry import parse_geometry
 
 PANEL = {"p": {"extent": (0, 14, 0, 19)}}
@@ -76,6 +79,21 @@ def test_what_is_no_pixel_is_not_looked_for_in_a_cbf_image(head, tmp_path, rng):
     (tmp_path / "a.cbf").write_bytes(cbf_bytes(pixels(rng, (20, 15), "i4")))
     with pytest.raises(ImageError, match=r"a\.cbf.*: is a CBF file, of which the pixels alone are read.*\(-g\)"):
         read(tmp_path / "a.cbf", geometry(PANEL, head=head))
+
+
+def test_an_hdf5_file_that_links_to_a_cbf_image_is_not_called_damaged(tmp_path, rng):
+    (tmp_path / "a.cbf").write_bytes(cbf_bytes(pixels(rng, (20, 15), "i4")))
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["entry/data"] = h5py.ExternalLink("a.cbf", "/data")
+    with pytest.raises(ImageError, match=r"a\.cbf.*: is a CBF file, of which the pixels alone are read"):
+        read(tmp_path / "a.h5")
+
+
+def test_what_is_said_of_a_cbf_image_survives_the_way_back_from_a_process(tmp_path, rng):
+    (tmp_path / "a.cbf").write_bytes(cbf_bytes(pixels(rng, (20, 15), "i4")))
+    with pytest.raises(CbfFile) as caught:
+        open_hdf5(str(tmp_path / "a.cbf"))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
 
 
 def test_an_image_that_is_smaller_than_the_geometry_is_refused(tmp_path, rng):

@@ -154,6 +154,11 @@ def test_what_one_walk_ended_without_is_not_taken_for_what_the_next_one_found(jo
     assert [set(one) for one in found] == [{2}] * 6
 
 
+def test_where_there_is_no_memory_for_a_shelf_all_goes_through_the_pipe():
+    shelf = Shelf(1 << 40, large(0))
+    np.testing.assert_array_equal(shelf.take(shelf.lay(large(3), 1 << 39))["more"], large(3)["more"])
+
+
 def large(value, n=LARGE):
     return {"some": value, "many": np.full(n, value, np.int8), "more": np.full((2, n), value, np.int8)}
 

@@ -176,7 +176,8 @@ def _names(streams: Sequence[str]) -> list[str]:
 
 def _beside(folder: Path, name: str, value: str) -> Path:
     """Where an option's file of one stream goes: each stream has its own, or only the last one's would be left."""
-    return folder / Path(value).parent / f"{name}-{Path(value).name}"
+    given = Path(value)
+    return (given.parent if len(given.parts) > 1 else folder) / f"{name}-{given.name}"
 
 
 def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str], written: Sequence[str]) -> None:
@@ -184,10 +185,11 @@ def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str],
     endings = [".hkl", ".hkl1", ".hkl2", "-check.dat", *(f"-{figure}.dat" for figure in _HALVES)]
     ours = [f"{name}{ending}" for name in names for ending in endings]
     ours += [f"{_pair(i)}-{figure}.dat" for i in range(1, len(names)) for figure in BETWEEN]
-    ours += [str(_beside(Path(), name, value)) for name in names for value in written]
-    for name in (*ours, *_RESULTS):
-        refuse_to_replace(folder / name, reads)
-        refuse_another_kind(folder / name, "a result of merge")
+    paths = [folder / name for name in (*ours, *_RESULTS)]
+    paths += [_beside(folder, name, value) for name in names for value in written]
+    for path in paths:
+        refuse_to_replace(path, reads)
+        refuse_another_kind(path, "a result of merge")
 
 
 def _prepare(folder: Path, force: bool) -> None:

@@ -13,15 +13,15 @@ from waterbg.errors import ImageError
 GZIP = b"\x1f\x8b"
 CBF_NAMES = (".cbf", ".cbf.gz")
 _CBF = b"###CBF: VERSION"
+_PIXELS_ALONE = (
+    "is a CBF file, of which the pixels alone are read; the geometry (-g) must have numbers for all else, and name "
+    "files for masks and maps"
+)
 _READABLE = "waterbg reads HDF5 and CBF images; convert it and index again"
 
 
 class CbfFile(ImageError):
     """A CBF image, where an HDF5 file is needed."""
-
-    def __init__(self, path: str) -> None:
-        reason = "is a CBF file, of which the pixels alone are read; the geometry (-g) must have numbers for all else"
-        super().__init__(f"{reason}, and name files for masks and maps", path=path)
 
 
 def refuse_other_kinds(path: str) -> None:
@@ -53,7 +53,7 @@ def refuse_other_kinds(path: str) -> None:
         if not head.startswith(_CBF):
             raise ImageError(f"is compressed by gzip as a whole, and no CBF file; {_READABLE}", path=path)
     if head.startswith(_CBF):
-        raise CbfFile(path)
+        raise CbfFile(_PIXELS_ALONE, path=path)
     if head.startswith((b"II*\0", b"MM\0*")):
         raise ImageError(f"is a TIFF file; {_READABLE}", path=path)
     if not h5py.is_hdf5(path):  # a file with a user block has its signature later

@@ -275,9 +275,9 @@ class FrameReader:
         except (Misfit, TooFewParts) as problem:
             hint = "" if "no frame" in str(problem) else _OTHER_GEOMETRY
             raise ImageError(f"{problem}{hint}", path=path, event=event, dataset=name) from None
-        except CbfFile:
-            raise
         except ImageError as err:
+            if isinstance(err, CbfFile) and err.path == path:  # and no link in an HDF5 file leads to it
+                raise
             raise ImageError(err.reason, path=err.path, event=event, dataset=err.dataset) from None
         return data, start, count
 

@@ -30,14 +30,18 @@ class Shelf:
     ----------
     places : int
     like : object
-        A result: as much room as its large arrays take is made for each. What needs more goes through the pipe.
+        A result: as much room as its large arrays take is made for each, if the system has it. What needs more goes
+        through the pipe.
     """
 
     def __init__(self, places: int, like: object) -> None:
         sizes: list[int] = []
         pickle.dumps(like, 5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
         self.places, self._room = places, sum(size for size in sizes if size >= LARGE)
-        self._memory = mmap.mmap(-1, max(places * self._room, 1))
+        try:
+            self._memory = mmap.mmap(-1, max(places * self._room, 1))
+        except OSError:  # as where memory is limited (ulimit -v)
+            self._room, self._memory = 0, mmap.mmap(-1, 1)
 
     def lay(self, result: object, place: int) -> Laid:
         """Lay down the large arrays of a result, to be sent on."""
