@@ -64,7 +64,7 @@ def spare_compiler() -> None:
         from numba.core.caching import FunctionCache
         from numba.core.runtime import nrtdynmod, rtsys
 
-        load, *_ = FunctionCache._load_overload, nrtdynmod.compile_nrt_functions, rtsys.initialize
+        load, *_ = FunctionCache._load_overload, nrtdynmod.compile_nrt_functions, rtsys._init
     except (ImportError, AttributeError):  # a numba of another version
         return
     entrypoints._already_initialized = True  # extensions of other packages, whose types are none of our kernels'
@@ -82,6 +82,8 @@ def _ready_runtime(target_context: object) -> None:
     """Make known where the functions of numba's runtime are, without what is linked into kernels when compiled."""
     from numba.core.runtime import nrtdynmod, rtsys
 
+    if rtsys._init:  # as where a kernel was compiled before
+        return
     compile_functions = nrtdynmod.compile_nrt_functions
     nrtdynmod.compile_nrt_functions = lambda context: None
     try:

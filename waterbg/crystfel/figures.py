@@ -61,7 +61,7 @@ def draw_merge(report: MergeReport, path: str, force: bool = False) -> None:
         _calm(axes)
         if name.startswith("CC"):  # of a few reflections compare_hkl gives a CC* of any size
             low, high = axes.get_ylim()
-            axes.set_ylim(max(low, -1.05), min(high, 1.05))
+            axes.set_ylim(min(max(low, -1.05), 1.0), min(high, 1.05))
         axes.grid(alpha=0.25)
         resolution_axis(axes, report.edges[0], report.edges[-1], power=2, apart=0.1)
     figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)

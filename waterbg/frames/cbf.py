@@ -108,7 +108,7 @@ class CbfImage:
             raise refuse(f"its pixels are of an unknown type ({kind})")
         raw = np.dtype(np.float32) if coded else np.dtype(_TYPES[kind])
         least = 1 if coded else raw.itemsize  # bytes of a pixel
-        if not 0 < rows * columns * least <= size <= _MOST_BYTES:
+        if not 0 < rows * columns * least <= size <= _MOST_BYTES or rows * columns > MOST_PIXELS:
             raise refuse(f"its header promises {rows} x {columns} pixels in {size} bytes")
         return cls(path, (rows, columns), raw, coded, first, size)
 
