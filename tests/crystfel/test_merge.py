@@ -89,6 +89,16 @@ def test_each_stream_has_its_own_of_what_an_option_lets_the_program_write(mergin
         merge(merging, output="out2", program="partialator", options=options)
 
 
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [("gone/all.txt", "gone: there is no such folder"), ("check.dat", "nograd-check.dat: is a result of merge")],
+)
+def test_what_an_option_lets_the_program_write_has_a_place_or_nothing_is_merged(merging, inputs, value, reason):
+    with pytest.raises(OutputError, match=reason):
+        merge(merging, output="out", program="partialator", options=[Option("unmerged-output", value)])
+    assert not (inputs / "out").exists()
+
+
 def test_statistics_of_single_crystals_are_those_of_the_whole_run_not_of_its_last_half(merging, inputs):
     merge(merging, output="out", options=[Option("scale"), Option("stat", "crystals.txt")])
     for ending, said in (("", " --stat=out/grad-crystals.txt"), ("1", " --even-only"), ("2", " --odd-only")):

@@ -186,7 +186,12 @@ def _refuse_to_replace(folder: Path, names: Sequence[str], reads: Sequence[str],
     ours = [f"{name}{ending}" for name in names for ending in endings]
     ours += [f"{_pair(i)}-{figure}.dat" for i in range(1, len(names)) for figure in BETWEEN]
     paths = [folder / name for name in (*ours, *_RESULTS)]
-    paths += [_beside(folder, name, value) for name in names for value in written]
+    for path in [_beside(folder, name, value) for name in names for value in written]:
+        if path in paths:
+            raise OutputError("is a result of merge by that name; choose another", path=str(path))
+        if path.parent != folder and not path.parent.is_dir():  # the programs find out when they have merged
+            raise OutputError("there is no such folder", path=str(path.parent))
+        paths.append(path)
     for path in paths:
         refuse_to_replace(path, reads)
         refuse_another_kind(path, "a result of merge")
