@@ -92,7 +92,7 @@ class Sample:
             shelf = sample.worker.shelf = sample.worker.shelf or Shelf(pool.jobs, first)
             del first  # its arrays are large
             # for the first walk alone: what it ended without may still be laid down while the next one goes on
-            places = range(shelf.places) if is_first else [None]
+            places = range(pool.jobs) if is_first else [None]
             results = pool.map(
                 partial(_work, work, args),
                 zip(itertools.cycle(places), sample.chunks[here:]),

@@ -37,7 +37,7 @@ class Shelf:
     def __init__(self, places: int, like: object) -> None:
         sizes: list[int] = []
         pickle.dumps(like, 5, buffer_callback=lambda buffer: sizes.append(buffer.raw().nbytes))
-        self.places, self._room = places, sum(size for size in sizes if size >= LARGE)
+        self._room = sum(size for size in sizes if size >= LARGE)
         try:
             self._memory = mmap.mmap(-1, max(places * self._room, 1))
         except OSError:  # as where memory is limited (ulimit -v)
